@@ -1,0 +1,1 @@
+"""The framework-free core of MobileBERT: configuration, tokenizers, checkpoint format, tasks."""

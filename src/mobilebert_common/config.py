@@ -1,0 +1,269 @@
+"""What a MobileBERT is made of: the validated configuration and the zoo of named ones."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import CheckpointError, ConfigError
+from .files import parse_json, read_bytes, save_files, verify
+
+CONFIG_FILE = "config.json"
+MAX_CONFIG = 1 << 20  # bytes
+
+# upper bounds far above any published model: they stop a hostile config.json before anything is allocated
+Count = Annotated[int, Field(strict=True, ge=1, le=256)]
+Width = Annotated[int, Field(strict=True, ge=1, le=16_384)]
+Size = Annotated[int, Field(strict=True, ge=1, le=1 << 22)]
+Probability = Annotated[float, Field(strict=True, ge=0.0, lt=1.0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(strict=True, gt=0.0, le=1.0, allow_inf_nan=False)]
+Flag = Annotated[bool, Field(strict=True)]
+
+Activation = Literal["relu", "relu6", "gelu", "gelu_new", "gelu_pytorch_tanh", "silu", "tanh"]
+ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
+
+# one fact about the labels replaces what another one said before
+LABEL_KEYS = ("num_labels", "id2label", "label2id")
+
+
+class MobileBertConfig(BaseModel):
+    """Sizes and switches of one MobileBERT, with the names and defaults of config.json on the hub.
+
+    Unknown keys are kept and written back, never acted on. Assigning an attribute validates the whole configuration again and
+    changes nothing when it is refused. `id2label` decides `num_labels`; giving only `num_labels` names the labels LABEL_0 and so on.
+    `true_hidden_size` is derived and ignored on reading.
+
+    Raises:
+        ConfigError: a value is outside its range, or two values contradict each other; all findings in one message.
+    """
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+    model_type: Literal["mobilebert"] = "mobilebert"
+    vocab_size: Size = 30522
+    hidden_size: Width = 512
+    num_hidden_layers: Count = 24
+    num_attention_heads: Count = 4
+    intermediate_size: Annotated[int, Field(strict=True, ge=1, le=65_536)] = 512
+    hidden_act: Activation = "relu"
+    hidden_dropout_prob: Probability = 0.0
+    attention_probs_dropout_prob: Probability = 0.1
+    max_position_embeddings: Annotated[int, Field(strict=True, ge=1, le=1 << 17)] = 512
+    type_vocab_size: Annotated[int, Field(strict=True, ge=1, le=1024)] = 2
+    initializer_range: Positive = 0.02
+    layer_norm_eps: Positive = 1e-12
+    pad_token_id: Annotated[int, Field(strict=True, ge=0)] = 0
+    embedding_size: Width = 128
+    trigram_input: Flag = True
+    use_bottleneck: Flag = True
+    intra_bottleneck_size: Width = 128
+    use_bottleneck_attention: Flag = False
+    key_query_shared_bottleneck: Flag = True
+    num_feedforward_networks: Annotated[int, Field(strict=True, ge=1, le=64)] = 4
+    normalization_type: Literal["no_norm", "layer_norm"] = "no_norm"
+    classifier_activation: Flag = True
+    classifier_dropout: Probability | None = None
+    tie_word_embeddings: Flag = True
+    problem_type: ProblemType | None = None
+    id2label: dict[int, Annotated[str, Field(strict=True)]] = {0: "LABEL_0", 1: "LABEL_1"}
+    label2id: dict[Annotated[str, Field(strict=True)], int] = {"LABEL_0": 0, "LABEL_1": 1}
+    output_attentions: Flag = False
+    output_hidden_states: Flag = False
+    return_dict: Flag = True
+    architectures: list[str] | None = None
+    dtype: str | None = None  # what the weights were saved in; loading asks its own `dtype` argument instead
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ConfigError("\n".join(_finding(found) for found in error.errors())) from None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_labels(cls, values: Any) -> Any:
+        return _with_labels({key: value for key, value in values.items() if key != "true_hidden_size"})
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        width = self.true_hidden_size
+        conflicts = [
+            (width % self.num_attention_heads, f"num_attention_heads {self.num_attention_heads} does not divide the width {width}"),
+            (self.pad_token_id >= self.vocab_size, f"pad_token_id {self.pad_token_id} is outside vocab_size {self.vocab_size}"),
+            (
+                self.embedding_size > self.hidden_size,
+                f"embedding_size {self.embedding_size} is larger than hidden_size {self.hidden_size}, which leaves the masked-LM head nothing to score",
+            ),
+            (
+                sorted(self.id2label) != list(range(len(self.id2label))) or not self.id2label,
+                f"id2label must number its labels 0 to {len(self.id2label) - 1}, not {sorted(self.id2label)}",
+            ),
+            (
+                self.label2id != {label: index for index, label in self.id2label.items()},
+                "label2id and id2label contradict each other (or a label is there twice)",
+            ),
+        ]
+        if found := [message for wrong, message in conflicts if wrong]:
+            raise ValueError("; ".join(found))
+        return self
+
+    @property
+    def true_hidden_size(self) -> int:
+        """The width a layer works in: intra_bottleneck_size with a bottleneck, else hidden_size."""
+        return self.intra_bottleneck_size if self.use_bottleneck else self.hidden_size
+
+    @property
+    def num_labels(self) -> int:
+        """How many labels id2label names."""
+        return len(self.id2label)
+
+    @property
+    def use_return_dict(self) -> bool:
+        """The name transformers gives return_dict."""
+        return self.return_dict
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        changed = self.replace(**{name: value})
+        self.__dict__.update(changed.__dict__)
+        object.__setattr__(self, "__pydantic_extra__", changed.__pydantic_extra__)
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some values changed, validated as a whole."""
+        kept = self.to_dict()
+        if set(changes) & set(LABEL_KEYS):
+            kept = {key: value for key, value in kept.items() if key not in LABEL_KEYS}
+        return type(self)(**{**kept, **changes})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every key of config.json, the unknown ones included."""
+        return {**self.model_dump(), "true_hidden_size": self.true_hidden_size}
+
+    def to_json_string(self) -> str:
+        """The text of config.json."""
+        return json.dumps(self.to_dict(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], **overrides: Any) -> Self:
+        """Build from the content of config.json.
+
+        Args:
+            values: what the file says; unknown keys are kept.
+            overrides: known keys that take precedence; `num_labels` or `id2label` here replaces the labels of the file.
+        Raises:
+            ConfigError: as the class, or an override that is not a key of this configuration.
+        """
+        refuse_unknown(overrides)
+        stored = dict(values)
+        if set(overrides) & set(LABEL_KEYS):
+            stored = {key: value for key, value in stored.items() if key not in LABEL_KEYS}
+        return cls(**{**stored, **overrides})
+
+    @classmethod
+    def from_zoo(cls, name: str, **overrides: Any) -> Self:
+        """One of the named configurations in ZOO, for a model that starts from fresh weights."""
+        if name not in ZOO:
+            raise ConfigError(f"the zoo has {', '.join(ZOO)}, not {name!r}")
+        return cls.from_dict(ZOO[name], **overrides)
+
+    @classmethod
+    def from_pretrained(cls, directory: str | Path, **overrides: Any) -> Self:
+        """Read config.json from a checkpoint directory.
+
+        Raises:
+            CheckpointError: the file is missing, unreadable or holds a value outside its range.
+            ConfigError: an override is unknown or outside its range.
+        """
+        path = Path(directory) / CONFIG_FILE
+        values = parse_json(path, read_bytes(verify(Path(directory), CONFIG_FILE), MAX_CONFIG))
+        if values.get("model_type", "mobilebert") != "mobilebert":
+            raise CheckpointError(path, f"describes a {values['model_type']!r} model, not a MobileBERT")
+        refuse_unknown(overrides)
+        try:
+            config = cls.from_dict(values)
+        except ConfigError as error:
+            raise CheckpointError(path, str(error)) from None
+        return config.replace(**overrides) if overrides else config
+
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Write config.json, whole or not at all."""
+        save_files(Path(directory), {CONFIG_FILE: self.to_json_string().encode()})
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} {self.to_json_string()}"
+
+
+def refuse_unknown(overrides: Mapping[str, Any]) -> None:
+    """A misspelt keyword is an error, where an unknown key of a file is kept."""
+    known = {*MobileBertConfig.model_fields, "num_labels"}
+    if unknown := sorted(set(overrides) - known):
+        raise ConfigError(f"unknown argument {', '.join(unknown)}; the configuration has {', '.join(sorted(known))}")
+
+
+def _with_labels(values: dict[str, Any]) -> dict[str, Any]:
+    """Derive the missing ones of num_labels, id2label and label2id, or refuse what contradicts."""
+    count, names = values.pop("num_labels", None), values.get("id2label")
+    if names is None and values.get("label2id") is not None:
+        names = {index: label for label, index in _mapping(values["label2id"], "label2id").items()}
+    if names is None and count is None:
+        return {key: value for key, value in values.items() if key not in LABEL_KEYS}
+    if count is not None and (type(count) is not int or not 1 <= count <= 1_000_000):
+        raise ValueError(f"num_labels must be a whole number from 1 to 1,000,000, not {count!r}")
+    names = {index: f"LABEL_{index}" for index in range(count)} if names is None else _mapping(names, "id2label")
+    if count is not None and count != len(names):
+        raise ValueError(f"num_labels {count} contradicts id2label, which names {len(names)} labels")
+    try:
+        names = {int(index): label for index, label in names.items()}
+    except (TypeError, ValueError):
+        raise ValueError(f"id2label must map whole numbers to names, not {names!r}") from None
+    inverse = values.get("label2id")
+    return {**values, "id2label": names, "label2id": {label: index for index, label in names.items()} if inverse is None else inverse}
+
+
+def _mapping(value: Any, name: str) -> Mapping[Any, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{name} must be a mapping, not {value!r:.80}")
+    return value
+
+
+def _finding(found: Any) -> str:
+    """One pydantic finding as one line: key, reason, and the value given."""
+    message = found["msg"].removeprefix("Value error, ")
+    where = ".".join(str(part) for part in found["loc"])
+    return f"{where}: {message}, not {found['input']!r:.80}" if where else message
+
+
+_PUBLISHED: dict[str, Any] = {"classifier_activation": False}  # google/mobilebert-uncased has a pooler without weights
+
+# name -> what differs from the defaults above; sizes from table 1 of arXiv:2004.02984 and Google's released configurations
+ZOO: dict[str, dict[str, Any]] = {
+    "mobilebert": _PUBLISHED,
+    "mobilebert-tiny": {
+        **_PUBLISHED,
+        "num_feedforward_networks": 2,
+        "use_bottleneck_attention": True,
+        "key_query_shared_bottleneck": False,
+    },
+    "ib-bert-large": {
+        "intra_bottleneck_size": 1024,
+        "intermediate_size": 4096,
+        "num_feedforward_networks": 1,
+        "key_query_shared_bottleneck": False,
+        "hidden_act": "gelu_new",
+        "normalization_type": "layer_norm",
+        "hidden_dropout_prob": 0.1,
+    },
+    # ours: learns from a few thousand sentences in minutes on two CPU cores
+    "mobilebert-mini": {
+        "num_hidden_layers": 4,
+        "hidden_size": 128,
+        "embedding_size": 64,
+        "intra_bottleneck_size": 64,
+        "intermediate_size": 128,
+        "num_feedforward_networks": 2,
+        "hidden_act": "gelu",
+        "normalization_type": "layer_norm",
+        "hidden_dropout_prob": 0.1,
+    },
+}

@@ -1,0 +1,215 @@
+"""Files that are read with suspicion and written whole or not at all.
+
+A checkpoint directory changes in one step, however many files it has. `save_files` first writes every new file under a hidden name that holds its
+SHA-256, then replaces manifest.json, then renames. The manifest is the commit point: before it the directory is the old one, after
+it the new one, and `stored` finds a file that a crash has left under its hidden name.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from .errors import CheckpointError
+
+MANIFEST_FILE = "manifest.json"
+TEMPORARY = ".tmp-"  # marks a file that a save has not finished
+PENDING = ".new-"  # marks a finished file that waits for its name
+
+Content = bytes | Callable[[Path], None]  # what a file will hold, or the function that writes it to a path
+
+
+def save_files(directory: Path, contents: Mapping[str, Content]) -> None:
+    """Write several files of a directory in one step and record their SHA-256 in manifest.json.
+
+    Args:
+        directory: created where it is absent.
+        contents: {file name: its bytes, or a function that writes the file at the path it is given}.
+    Raises:
+        OSError: the disk is full, or the folder cannot be written; the directory is what it was.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    old = _recover(directory)
+    new = dict(old)
+    pending: dict[Path, Path] = {}
+    try:
+        for name, content in contents.items():
+            temporary = temporary_name(directory / name)
+            pending[temporary] = directory / name  # known before it exists, so that a failure sweeps it too
+            _write(temporary, content)
+            new[name] = sha256(temporary)
+            finished = _pending_name(directory / name, new[name])
+            os.replace(temporary, finished)
+            del pending[temporary]
+            pending[finished] = directory / name
+        write_atomically(directory / MANIFEST_FILE, _manifest_text(new))
+    except BaseException:
+        for path in pending:
+            path.unlink(missing_ok=True)
+        raise
+    for finished, path in pending.items():
+        os.replace(finished, path)
+    sync_folder(directory)
+
+
+def stored(directory: Path, name: str) -> Path:
+    """Where the content of a file lies: under its name, or under the hidden one if a crash came before the rename."""
+    path = directory / name
+    digest = read_manifest(directory).get(name)
+    finished = _pending_name(path, digest) if digest else path
+    return finished if finished.exists() else path
+
+
+def verify(directory: Path, name: str) -> Path:
+    """`stored`, after comparing the file with its SHA-256 in the manifest, where there is one.
+
+    Raises:
+        CheckpointError: the file is not the one that was saved; the message says how to accept it.
+    """
+    path = stored(directory, name)
+    digest = read_manifest(directory).get(name)
+    if digest and path.exists() and sha256(path) != digest:
+        raise CheckpointError(
+            directory / name,
+            f"is not the file that was saved (its SHA-256 differs from {MANIFEST_FILE}); if the change was meant, delete {MANIFEST_FILE} to accept it",
+        )
+    return path
+
+
+def read_manifest(directory: Path) -> dict[str, str]:
+    """{file name: SHA-256 in hexadecimal}; empty where the directory has no manifest."""
+    path = directory / MANIFEST_FILE
+    if not path.exists():
+        return {}
+    digests = read_json(path).get("sha256")
+    if not isinstance(digests, dict) or not all(_is_entry(name, digest) for name, digest in digests.items()):
+        raise CheckpointError(path, "does not map file names to SHA-256 digests under the key sha256")
+    return digests
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _is_entry(name: str, digest: Any) -> bool:
+    plain = isinstance(digest, str) and len(digest) == 64 and set(digest) <= set("0123456789abcdef")
+    return plain and name == os.path.basename(name) and name not in ("", ".", "..") and "\0" not in name
+
+
+def _manifest_text(digests: Mapping[str, str]) -> bytes:
+    return (json.dumps({"sha256": dict(digests)}, indent=2, sort_keys=True) + "\n").encode()
+
+
+def _pending_name(path: Path, digest: str) -> Path:
+    return path.with_name(f".{path.name}{PENDING}{digest[:16]}")
+
+
+def _recover(directory: Path) -> dict[str, str]:
+    """Finish the renames of a save that was interrupted, sweep what an unfinished one left, and return the manifest."""
+    try:
+        digests = read_manifest(directory)
+    except CheckpointError:
+        digests = {}  # a save replaces a damaged manifest
+    for name, digest in digests.items():
+        finished = _pending_name(directory / name, digest)
+        if finished.exists():
+            os.replace(finished, directory / name)
+    for path in directory.glob(".*"):
+        if path.is_file() and (TEMPORARY in path.name or PENDING in path.name):
+            path.unlink(missing_ok=True)
+    return {name: digest for name, digest in digests.items() if (directory / name).exists()}
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that a reader, a crash or a full disk sees the old content or the new, never a part."""
+    temporary = temporary_name(path)
+    try:
+        _write(temporary, data)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def _write(path: Path, content: Content) -> None:
+    """Write a file and wait until the disk has it."""
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        content(path)
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def temporary_name(path: Path) -> Path:
+    """A hidden name beside `path` for content that is not complete yet."""
+    return path.with_name(f".{path.name}{TEMPORARY}{os.getpid()}")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the renames done in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_json(path: Path, max_bytes: int = 1 << 20) -> dict[str, Any]:
+    """Read a JSON object from a file nobody vouches for.
+
+    Raises:
+        CheckpointError: the file is missing, too large, not UTF-8, not JSON, not an object, nested too deeply, or holds a key twice
+            or a number that is not finite.
+    """
+    return parse_json(path, read_bytes(path, max_bytes))
+
+
+def read_bytes(path: Path, max_bytes: int) -> bytes:
+    """Read a whole file of bounded size."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(max_bytes + 1)
+    except OSError as error:
+        raise CheckpointError(path, f"cannot be read: {error.strerror or error}") from None
+    if len(data) > max_bytes:
+        raise CheckpointError(path, f"is larger than the {max_bytes:,} bytes allowed here")
+    return data
+
+
+def parse_json(path: Path, data: bytes) -> dict[str, Any]:
+    """Parse a JSON object strictly; `path` only names the culprit in the error."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = dict(pairs)
+        if len(keys) < len(pairs):
+            seen: set[str] = set()
+            twice = sorted({key for key, _ in pairs if key in seen or seen.add(key)})  # type: ignore[func-returns-value]
+            raise CheckpointError(path, f"holds these keys more than once: {', '.join(map(repr, twice))}")
+        return keys
+
+    def finite(text: str) -> float:
+        raise CheckpointError(path, f"holds {text}, which is not a JSON number")
+
+    def floating(text: str) -> float:
+        value = float(text)
+        if value in (float("inf"), float("-inf")):
+            raise CheckpointError(path, f"holds {text[:20]}, which is too large for a number")
+        return value
+
+    try:
+        value = json.loads(
+            data.decode("utf-8"), object_pairs_hook=unique, parse_constant=finite, parse_float=floating
+        )
+    except CheckpointError:
+        raise
+    except (ValueError, RecursionError) as error:  # bad UTF-8, bad JSON, an integer of thousands of digits
+        raise CheckpointError(path, f"is not valid JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise CheckpointError(path, f"holds a JSON {type(value).__name__} where an object belongs")
+    return value

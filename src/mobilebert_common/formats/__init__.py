@@ -1,0 +1,1 @@
+"""Checkpoint dialects that are read and written without a framework, one file each."""

@@ -1,0 +1,95 @@
+"""model.safetensors: the header is read and checked first, the data only for what was asked for."""
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+from safetensors.numpy import save_file
+
+from ..errors import CheckpointError
+from ..files import parse_json
+
+WEIGHTS_FILE = "model.safetensors"
+MAX_HEADER = 100_000_000  # the format's own limit
+DTYPES = {
+    "F64": np.dtype(np.float64),
+    "F32": np.dtype(np.float32),
+    "F16": np.dtype(np.float16),
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+    "I64": np.dtype(np.int64),  # an old checkpoint's embeddings.position_ids
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the header says of one tensor. begin and end count bytes from the start of the file."""
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+def read_header(path: Path) -> dict[str, Entry]:
+    """{tensor name: Entry}, checked against the file's size.
+
+    Raises:
+        CheckpointError: missing, truncated or malformed file; a dtype no weight has; overlapping tensors or unused bytes.
+    """
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= min(MAX_HEADER, size - 8):
+                raise CheckpointError(path, f"is truncated or not safetensors: {size:,} bytes cannot hold its header of {length:,}")
+            header = parse_json(path, file.read(length))
+    except OSError as error:
+        raise CheckpointError(path, f"cannot be read: {error.strerror or error}") from None
+    header.pop("__metadata__", None)
+    entries = {name: _entry(path, name, found, 8 + length) for name, found in header.items()}
+    end = 8 + length
+    for name, entry in sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)):
+        if entry.begin != end:
+            raise CheckpointError(path, f"tensor {name!r} overlaps another or leaves a gap before it")
+        end = entry.end
+    if end != size:
+        raise CheckpointError(path, f"is truncated or has bytes no tensor owns: {size:,} bytes where the header describes {end:,}")
+    return entries
+
+
+def read_tensors(path: Path, entries: Mapping[str, Entry], names: Iterable[str]) -> dict[str, np.ndarray]:
+    """The named tensors as read-only arrays over the file, which is mapped, not copied."""
+    data = np.memmap(path, dtype=np.uint8, mode="r") if entries else np.zeros(0, np.uint8)
+    return {name: data[found.begin : found.end].view(found.dtype).reshape(found.shape) for name in names for found in [entries[name]]}
+
+
+def write(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """Write tensors under the metadata that transformers asks for."""
+    save_file({name: np.require(array, requirements="C") for name, array in tensors.items()}, path, metadata={"format": "pt"})
+
+
+def _entry(path: Path, name: str, found: object, start: int) -> Entry:
+    def wrong(reason: str) -> CheckpointError:
+        return CheckpointError(path, f"tensor {name!r:.200} {reason}")
+
+    if not name or len(name) > 1000 or "\0" in name:
+        raise wrong("has an impossible name")
+    if not isinstance(found, dict) or set(found) != {"dtype", "shape", "data_offsets"}:
+        raise wrong("must have dtype, shape and data_offsets and nothing else")
+    dtype, shape, offsets = found["dtype"], found["shape"], found["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise wrong(f"has dtype {dtype!r:.40}; weights are {', '.join(DTYPES)}")
+    if not _are_sizes(shape) or len(shape) > 8:
+        raise wrong(f"has shape {json.dumps(shape):.80}")
+    if not _are_sizes(offsets) or len(offsets) != 2 or offsets[1] - offsets[0] != math.prod(shape) * DTYPES[dtype].itemsize:
+        raise wrong(f"has data_offsets {json.dumps(offsets):.80}, which do not fit its dtype and shape")
+    return Entry(DTYPES[dtype], tuple(shape), start + offsets[0], start + offsets[1])
+
+
+def _are_sizes(value: object) -> bool:
+    return isinstance(value, list) and all(type(item) is int and 0 <= item < 1 << 48 for item in value)

@@ -1,0 +1,87 @@
+"""What a model returns: an ordered mapping with attributes that leaves out what is None.
+
+The names and fields are those of transformers. One class serves both twins; each registers it with its framework's trees.
+"""
+
+from collections import OrderedDict
+from typing import Any
+
+
+class ModelOutput(OrderedDict[str, Any]):
+    """A mapping whose values are also attributes and, in order, integer indices and slices.
+
+    A field that was not computed is None as an attribute and absent from the mapping, from iteration and from `to_tuple()`.
+    Subclasses list their fields as annotations.
+    """
+
+    def __init__(self, *pairs: Any, **fields: Any) -> None:
+        fields = {**dict(*pairs), **fields}
+        if unknown := sorted(set(fields) - set(self.fields())):
+            raise TypeError(f"{type(self).__name__} has no field {', '.join(unknown)}")
+        super().__init__((name, fields[name]) for name in self.fields() if fields.get(name) is not None)
+
+    @classmethod
+    def fields(cls) -> tuple[str, ...]:
+        """The field names in order."""
+        return tuple(cls.__annotations__)
+
+    def __getitem__(self, key: Any) -> Any:
+        return super().__getitem__(key) if isinstance(key, str) else self.to_tuple()[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key not in self.fields():
+            raise KeyError(f"{type(self).__name__} has no field {key}")
+        super().__setitem__(key, value)
+        for later in self.fields()[self.fields().index(key) + 1 :]:
+            if later in self:
+                self.move_to_end(later)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in type(self).fields():
+            return self.get(name)
+        raise AttributeError(f"{type(self).__name__} has no field {name}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if value is None:
+            self.pop(name, None)
+        else:
+            self[name] = value
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        """The values that are there, in order."""
+        return tuple(self.values())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (dict(self),)
+
+
+class BaseModelOutput(ModelOutput):
+    """The encoder alone.
+
+    last_hidden_state: [b t h]. hidden_states: L + 1 of [b t h], embeddings first. attentions: L of [b n t t], after the softmax.
+    """
+
+    last_hidden_state: Any
+    hidden_states: Any
+    attentions: Any
+
+
+class BaseModelOutputWithPooling(ModelOutput):
+    """The base model. pooler_output: [b h], the first token, through a dense layer and tanh where the configuration has one."""
+
+    last_hidden_state: Any
+    pooler_output: Any
+    hidden_states: Any
+    attentions: Any
+
+
+class SequenceClassifierOutput(ModelOutput):
+    """The sentence classifier. loss: [], where labels were given. logits: [b num_labels]."""
+
+    loss: Any
+    logits: Any
+    hidden_states: Any
+    attentions: Any
+
+
+OUTPUTS: tuple[type[ModelOutput], ...] = (BaseModelOutput, BaseModelOutputWithPooling, SequenceClassifierOutput)

@@ -1,0 +1,240 @@
+"""From text to words to word pieces in plain Python, each piece with its place in the text.
+
+The steps are those of Google's BERT tokenizer: drop control characters, set CJK ideographs apart, lower-case, strip accents, split
+at whitespace and punctuation, then take the longest piece of the vocabulary from the left. Two things differ from Google's code:
+lower-casing goes character by character, as in the Rust library (so a final sigma becomes σ, not ς), and composition (NFC) is
+left out where accents are stripped, since decomposing undoes it.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+MAX_WORD = 100  # characters; a longer word becomes the unknown token
+CACHE_SIZE = 1 << 16  # words remembered between calls
+
+IDEOGRAPHS = (
+    (0x3400, 0x4DBF),
+    (0x4E00, 0x9FFF),
+    (0xF900, 0xFAFF),
+    (0x20000, 0x2A6DF),
+    (0x2A700, 0x2B73F),
+    (0x2B740, 0x2B81F),
+    (0x2B820, 0x2CEAF),
+    (0x2F800, 0x2FA1F),
+)
+ASCII_PUNCTUATION = "".join(map(chr, (*range(33, 48), *range(58, 65), *range(91, 97), *range(123, 127))))
+DROPPED = ("Cc", "Cf", "Co")  # control, format and private-use characters; unassigned ones stay, as in Rust
+LAST_COMPOSED = 0x30000  # no code point from here on has a canonical decomposition or is punctuation
+
+
+class Normalized(NamedTuple):
+    """A text after normalization; character i of it comes from characters starts[i] to ends[i] of the original."""
+
+    text: str
+    starts: Sequence[int]
+    ends: Sequence[int]
+
+
+class Normalizer:
+    """Clean a text and bring it to the case and the accents of the vocabulary.
+
+    Args:
+        lower_case: lower-case every character.
+        strip_accents: decompose characters and drop the marks.
+        split_ideographs: put spaces around CJK ideographs.
+    """
+
+    def __init__(self, *, lower_case: bool, strip_accents: bool, split_ideographs: bool) -> None:
+        self.lower_case = lower_case
+        self.strip_accents = strip_accents
+        self._cleaned = _Replacements(split_ideographs, lower_case=False, strip_accents=False)
+        self._finished = _Replacements(split_ideographs and strip_accents, lower_case, strip_accents)
+
+    def __call__(self, text: str) -> Normalized:
+        if text.isascii() and text.isprintable():
+            return Normalized(text.lower() if self.lower_case else text, range(len(text)), range(1, len(text) + 1))
+        if not self.strip_accents:
+            composed = _compose(_replace(text, self._cleaned))
+            return _follow(composed, _replace(composed.text, self._finished))
+        result = _replace(text, self._finished)
+        return self._strip_in_order(text) if _stray_marks().search(result.text) else result
+
+    def _strip_in_order(self, text: str) -> Normalized:
+        """The same with marks put in canonical order, which is seen only where one that is no accent (not Mn) moves."""
+        cleaned = _replace(text, self._cleaned)
+        marks: list[tuple[int, str, bool]] = []  # combining class, character, whether it follows another from the same source
+        ordered: list[tuple[int, str, bool]] = []
+        for char in cleaned.text:
+            for index, part in enumerate(unicodedata.normalize("NFD", char.lower() if self.lower_case else char)):
+                mark = (unicodedata.combining(part), part, index > 0)
+                if not mark[0]:
+                    ordered += sorted(marks, key=lambda mark: mark[0])
+                    ordered.append(mark)
+                    marks = []
+                else:
+                    marks.append(mark)
+        ordered += sorted(marks, key=lambda mark: mark[0])
+        chars: list[str] = []
+        starts: list[int] = []
+        ends: list[int] = []
+        source = -1
+        for _, char, follows in ordered:  # the n-th source character aligns with the n-th that starts a decomposition
+            source += not follows
+            if unicodedata.category(char) != "Mn":
+                chars.append(char)
+                starts.append(cleaned.starts[source] if source >= 0 else 0)
+                ends.append(cleaned.ends[source] if source >= 0 else 0)
+        return Normalized("".join(chars), starts, ends)
+
+
+class Pieces(NamedTuple):
+    """The word pieces of a word: ids, tokens, and how many characters of the word each one covers."""
+
+    ids: tuple[int, ...]
+    tokens: tuple[str, ...]
+    lengths: tuple[int, ...]
+
+
+class WordPiece:
+    """Split words greedily into the longest pieces of a vocabulary.
+
+    Args:
+        vocab: {token: id}; a token that continues a word starts with ##.
+        unk_token: stands for a word that cannot be split, or is longer than 100 characters.
+    """
+
+    def __init__(self, vocab: Mapping[str, int], unk_token: str) -> None:
+        self.vocab = vocab
+        self.unk_token = unk_token
+        self._longest = max((len(token) for token in vocab), default=0)
+        self._cache: dict[str, Pieces] = {}
+
+    def __call__(self, word: str) -> Pieces:
+        pieces = self._cache.get(word)
+        if pieces is None:
+            pieces = self._split(word)
+            if len(word) <= MAX_WORD:
+                if len(self._cache) >= CACHE_SIZE:
+                    self._cache.clear()
+                self._cache[word] = pieces
+        return pieces
+
+    def _split(self, word: str) -> Pieces:
+        ids: list[int] = []
+        tokens: list[str] = []
+        lengths: list[int] = []
+        start = 0 if len(word) <= MAX_WORD else len(word)
+        while start < len(word):
+            for stop in range(min(len(word), start + self._longest), start, -1):
+                token = "##" + word[start:stop] if start else word[start:stop]
+                if token in self.vocab:
+                    break
+            else:
+                ids = []
+                break
+            ids.append(self.vocab[token])
+            tokens.append(token)
+            lengths.append(stop - start)
+            start = stop
+        if not ids:
+            return Pieces((self.vocab[self.unk_token],), (self.unk_token,), (len(word),))
+        return Pieces(tuple(ids), tuple(tokens), tuple(lengths))
+
+
+@lru_cache(maxsize=1)
+def word_pattern() -> re.Pattern[str]:
+    """Matches a punctuation character, or a run of characters that are neither punctuation nor whitespace."""
+    marks = (chr(code) for code in range(128, LAST_COMPOSED) if unicodedata.category(chr(code))[0] == "P")
+    punctuation = _character_class((*ASCII_PUNCTUATION, *marks))
+    return re.compile(rf"[{punctuation}]|[^\s{punctuation}]+")
+
+
+class _Replacements(dict[str, str]):
+    """What each character becomes, worked out when it is first met."""
+
+    def __init__(self, split_ideographs: bool, lower_case: bool, strip_accents: bool) -> None:
+        super().__init__()
+        self.split_ideographs = split_ideographs
+        self.lower_case = lower_case
+        self.strip_accents = strip_accents
+
+    def __missing__(self, char: str) -> str:
+        self[char] = result = self._replacement(char)
+        return result
+
+    def _replacement(self, char: str) -> str:
+        category = unicodedata.category(char)
+        if char in "\t\n\r" or category == "Zs":
+            return " "
+        if char == "\N{REPLACEMENT CHARACTER}" or category in DROPPED:
+            return ""
+        result = char.lower() if self.lower_case else char
+        if self.strip_accents:
+            result = "".join(c for c in unicodedata.normalize("NFD", result) if unicodedata.category(c) != "Mn")
+        if self.split_ideographs and any(first <= ord(char) <= last for first, last in IDEOGRAPHS):
+            return f" {result} "
+        return result
+
+
+def _replace(text: str, replacements: _Replacements) -> Normalized:
+    parts = [replacements[char] for char in text]
+    starts = [index for index, part in enumerate(parts) for _ in part]
+    return Normalized("".join(parts), starts, [start + 1 for start in starts])
+
+
+def _compose(source: Normalized) -> Normalized:
+    """Apply NFC; a composed character comes from everything that went into it."""
+    if unicodedata.is_normalized("NFC", source.text):
+        return source
+    text = source.text
+    cuts = [
+        index
+        for index, char in enumerate(text)
+        if index == 0 or (not unicodedata.combining(char) and char not in _composing_starters())
+    ]
+    chars: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    for start, stop in zip(cuts, [*cuts[1:], len(text)], strict=True):
+        group = unicodedata.normalize("NFC", text[start:stop])
+        same = len(group) == stop - start  # nothing was joined: keep the places one to one
+        for index, char in enumerate(group):
+            chars.append(char)
+            starts.append(source.starts[start + index if same else start])
+            ends.append(source.ends[start + index if same else stop - 1])
+    return Normalized("".join(chars), starts, ends)
+
+
+def _follow(first: Normalized, second: Normalized) -> Normalized:
+    """The result of the second step with places in the source of the first."""
+    starts = [first.starts[start] for start in second.starts]
+    return Normalized(second.text, starts, [first.ends[end - 1] for end in second.ends])
+
+
+@lru_cache(maxsize=1)
+def _composing_starters() -> frozenset[str]:
+    """Characters of combining class 0 that NFC can join to the one before them."""
+    decomposed = (unicodedata.normalize("NFD", chr(code)) for code in range(128, LAST_COMPOSED))
+    return frozenset(char for text in decomposed for char in text[1:] if not unicodedata.combining(char))
+
+
+@lru_cache(maxsize=1)
+def _stray_marks() -> re.Pattern[str]:
+    """Matches a character that canonical ordering may move although it is no accent."""
+    chars = map(chr, range(128, LAST_COMPOSED))
+    marks = (c for c in chars if unicodedata.combining(c) and unicodedata.category(c) != "Mn")
+    return re.compile(f"[{_character_class(marks)}]")
+
+
+def _character_class(chars: Iterable[str]) -> str:
+    """The inside of a regular expression's [...] that matches the characters, given in ascending order."""
+    ranges: list[list[int]] = []
+    for code in map(ord, chars):
+        if ranges and code == ranges[-1][1] + 1:
+            ranges[-1][1] = code
+        else:
+            ranges.append([code, code])
+    return "".join(f"{re.escape(chr(first))}-{re.escape(chr(last))}" for first, last in ranges)

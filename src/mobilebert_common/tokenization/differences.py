@@ -1,0 +1,93 @@
+"""Where MobileBertTokenizer and MobileBertTokenizerFast disagree, measured over every Unicode scalar value.
+
+`python -m mobilebert_common.tokenization.differences docs/tokenizers.md` measures with the running Python and writes what it
+finds into the table of the document, in the column of that Python's Unicode version.
+"""
+
+import sys
+import unicodedata
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
+
+from .learning import SPECIAL_TOKENS
+from .python import MobileBertTokenizer
+from .rust import MobileBertTokenizerFast
+
+# The options that decide what becomes of a character, each under a letter
+SETTINGS: dict[str, dict[str, bool]] = {
+    "u": {},
+    "a": {"strip_accents": False},
+    "c": {"do_lower_case": False},
+}
+UNICODE = unicodedata.unidata_version.removesuffix(".0")
+START, END = "<!-- differences -->", "<!-- end of differences -->"
+CHUNK = 1000
+
+Found = dict[int, str]  # {code point: the letters of the settings in which it is treated differently}
+Table = dict[str, Found]  # by Unicode version
+
+
+def measure() -> Found:
+    """The characters that the two classes treat differently, between letters or as a word of their own."""
+    found: Found = {}
+    for letter, options in SETTINGS.items():
+        python = MobileBertTokenizer(vocab=SPECIAL_TOKENS, **options)
+        rust = MobileBertTokenizerFast(vocab=SPECIAL_TOKENS, **options)
+        for code in _differing(python, rust):
+            found[code] = found.get(code, "") + letter
+    return dict(sorted(found.items()))
+
+
+def read_table(document: str) -> Table:
+    """The differences a document lists."""
+    head, _, *rows = document.split(START)[1].split(END)[0].strip().split("\n")
+    versions = [cell.removeprefix("Unicode ") for cell in _cells(head)[2:]]
+    table: Table = {version: {} for version in versions}
+    for row in rows:
+        characters, _, *letters = _cells(row)
+        first, _, last = characters.replace("U+", "").partition("–")
+        for version, found in zip(versions, letters, strict=True):
+            if found:
+                table[version] |= {code: found for code in range(int(first, 16), int(last or first, 16) + 1)}
+    return table
+
+
+def write_table(table: Table) -> str:
+    """The table of a document: a row for each run of characters that are alike in every column."""
+    versions = sorted(table, key=lambda version: [int(part) for part in version.split(".")])
+    lines = [["characters", "number", *(f"Unicode {version}" for version in versions)], ["---"] * (2 + len(versions))]
+
+    def letters(code: int) -> list[str]:
+        return [table[version].get(code, "") for version in versions]
+
+    codes = sorted({code for found in table.values() for code in found})
+    for _, run in groupby(enumerate(codes), lambda item: (item[1] - item[0], letters(item[1]))):
+        first, *_, last = [*(members := [code for _, code in run]), members[-1]]
+        name = f"U+{first:04X}" + (f"–{last:04X}" if last > first else "")
+        lines.append([name, str(len(members)), *letters(first)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _differing(python: MobileBertTokenizer, rust: MobileBertTokenizerFast) -> Iterator[int]:
+    scalars = [code for code in range(0x110000) if not 0xD800 <= code < 0xE000]
+    for start in range(0, len(scalars), CHUNK):
+        codes = scalars[start : start + CHUNK]
+        if _differ(python, rust, codes):
+            yield from (code for code in codes if _differ(python, rust, [code]))
+
+
+def _differ(python: MobileBertTokenizer, rust: MobileBertTokenizerFast, codes: Iterable[int]) -> bool:
+    text = " ".join(f"a{chr(code)}b {chr(code)} ." for code in codes)
+    return python.words(text) != rust.words(text)
+
+
+def _cells(row: str) -> list[str]:
+    return [cell.strip() for cell in row.strip().strip("|").split("|")]
+
+
+if __name__ == "__main__":
+    path = Path(sys.argv[1])
+    text = path.read_text(encoding="utf-8")
+    updated = write_table({**read_table(text), UNICODE: measure()})
+    path.write_text(f"{text.split(START)[0]}{START}\n{updated}\n{END}{text.split(END)[1]}", encoding="utf-8")

@@ -1,0 +1,318 @@
+"""What a tokenizer returns: a mapping of lists or tensors that also knows where every token came from."""
+
+from collections import UserDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
+
+import numpy as np
+
+T = TypeVar("T")
+NOWHERE = (0, 0)  # the offsets of a token that is not in the text
+
+
+class CharSpan(NamedTuple):
+    """Characters start to end, the end excluded."""
+
+    start: int
+    end: int
+
+
+class TokenSpan(NamedTuple):
+    """Tokens start to end, the end excluded."""
+
+    start: int
+    end: int
+
+
+class Segment(Protocol):
+    """One text, tokenized, before anything is cut off or added. tokenizers.Encoding is one."""
+
+    @property
+    def ids(self) -> list[int]: ...
+    @property
+    def tokens(self) -> list[str]: ...
+    @property
+    def offsets(self) -> list[tuple[int, int]]: ...
+    @property
+    def word_ids(self) -> list[int | None]: ...
+
+
+class Part(NamedTuple):
+    """A run of tokens of a text: the ids from token `start` of the segment on."""
+
+    segment: Segment
+    ids: list[int]
+    start: int = 0
+
+    def cut(self, start: int, stop: int) -> "Part":
+        return self if stop - start == len(self.ids) else Part(self.segment, self.ids[start:stop], self.start + start)
+
+
+class Frame(NamedTuple):
+    """The (id, token) pairs that stand around texts."""
+
+    cls: tuple[int, str]
+    sep: tuple[int, str]
+    pad: tuple[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """One row of a batch: [CLS] first [SEP] second [SEP] and padding. Its lists are made when they are asked for."""
+
+    first: Part
+    second: Part | None
+    frame: Frame
+    special: bool  # whether [CLS] and [SEP] are there
+    padding: int = 0
+    padding_side: str = "right"
+    overflowing: tuple["Encoding", ...] = ()
+
+    def padded(self, length: int, side: str) -> "Encoding":
+        missing = max(0, length - len(self))
+        return replace(self, padding=missing, padding_side=side) if missing else self
+
+    def __len__(self) -> int:
+        second = 0 if self.second is None else len(self.second.ids) + self.special
+        return len(self.first.ids) + 2 * self.special + second + self.padding
+
+    @property
+    def n_sequences(self) -> int:
+        return 1 if self.second is None else 2
+
+    @property
+    def ids(self) -> list[int]:
+        (cls, _), (sep, _), (pad, _) = self.frame
+        return self._row(self.first.ids, self.second and self.second.ids, cls, sep, pad)
+
+    @property
+    def tokens(self) -> list[str]:
+        (_, cls), (_, sep), (_, pad) = self.frame
+        return self._lay_out(lambda segment: segment.tokens, cls, sep, pad)
+
+    @property
+    def offsets(self) -> list[tuple[int, int]]:
+        """Character offsets in the text each token is from; (0, 0) for special tokens."""
+        return self._lay_out(lambda segment: segment.offsets, NOWHERE, NOWHERE, NOWHERE)
+
+    @property
+    def word_ids(self) -> list[int | None]:
+        """The word each token is from, counted in its text; None for special tokens."""
+        return self._lay_out(lambda segment: segment.word_ids, None, None, None)
+
+    @property
+    def sequence_ids(self) -> list[int | None]:
+        """0 for a token of the first text, 1 for one of the second, None for special tokens."""
+        second = None if self.second is None else [1] * len(self.second.ids)
+        return self._row([0] * len(self.first.ids), second, None, None, None)
+
+    @property
+    def special_tokens_mask(self) -> list[int]:
+        """1 for the tokens that were added around the texts, padding included."""
+        second = None if self.second is None else [0] * len(self.second.ids)
+        return self._row([0] * len(self.first.ids), second, 1, 1, 1)
+
+    @property
+    def type_ids(self) -> list[int]:
+        second = 0 if self.second is None else len(self.second.ids) + self.special
+        return self._pad([0] * (len(self.first.ids) + 2 * self.special) + [1] * second, 0)
+
+    @property
+    def attention_mask(self) -> list[int]:
+        return self._pad([1] * (len(self) - self.padding), 0)
+
+    def tokens_of(self, sequence: int) -> range:
+        """The positions in the row of the tokens of a text (0 or 1)."""
+        start = self.special + (self.padding if self.padding_side == "left" else 0)
+        if sequence == 0:
+            return range(start, start + len(self.first.ids))
+        if sequence == 1 and self.second is not None:
+            start += len(self.first.ids) + self.special
+            return range(start, start + len(self.second.ids))
+        return range(0)
+
+    def token_to_sequence(self, token: int) -> int | None:
+        return self.sequence_ids[token]
+
+    def token_to_word(self, token: int) -> int | None:
+        return self.word_ids[token]
+
+    def token_to_chars(self, token: int) -> CharSpan | None:
+        return None if self.sequence_ids[token] is None else CharSpan(*self.offsets[token])
+
+    def word_to_tokens(self, word: int, sequence: int = 0) -> TokenSpan | None:
+        words = self.word_ids
+        tokens = [token for token in self.tokens_of(sequence) if words[token] == word]
+        return TokenSpan(tokens[0], tokens[-1] + 1) if tokens else None
+
+    def word_to_chars(self, word: int, sequence: int = 0) -> CharSpan | None:
+        tokens = self.word_to_tokens(word, sequence)
+        return tokens and CharSpan(self.offsets[tokens.start][0], self.offsets[tokens.end - 1][1])
+
+    def char_to_token(self, char: int, sequence: int = 0) -> int | None:
+        offsets = self.offsets
+        return next((token for token in self.tokens_of(sequence) if offsets[token][0] <= char < offsets[token][1]), None)
+
+    def char_to_word(self, char: int, sequence: int = 0) -> int | None:
+        token = self.char_to_token(char, sequence)
+        return None if token is None else self.word_ids[token]
+
+    def _lay_out(self, pick: Callable[[Segment], list[T]], cls: T, sep: T, pad: T) -> list[T]:
+        def of(part: Part) -> list[T]:
+            return pick(part.segment)[part.start : part.start + len(part.ids)]
+
+        return self._row(of(self.first), None if self.second is None else of(self.second), cls, sep, pad)
+
+    def _row(self, first: list[T], second: list[T] | None, cls: T, sep: T, pad: T) -> list[T]:
+        row = [cls, *first, sep] if self.special else first[:]
+        if second is not None:
+            row += second
+            if self.special:
+                row.append(sep)
+        return self._pad(row, pad)
+
+    def _pad(self, row: list[T], pad: T) -> list[T]:
+        padding = [pad] * self.padding
+        return padding + row if self.padding_side == "left" else row + padding
+
+
+class BatchEncoding(UserDict[str, Any]):
+    """A mapping of model inputs, with attribute access, and the way back from tokens to texts.
+
+    An integer index gives the row's Encoding, a string the value of that name. The methods below take the row first
+    where there are several: `token_to_chars(token)` or `token_to_chars(row, token)`.
+
+    Args:
+        data: {name: list or tensor}.
+        encodings: one per row, where the rows come from texts.
+        tensor_type: "np", "pt" or "tf" turns the values into tensors of that kind; None leaves them.
+    """
+
+    def __init__(
+        self,
+        data: dict[str, Any] | None = None,
+        encodings: Sequence[Encoding] | None = None,
+        tensor_type: str | None = None,
+    ) -> None:
+        super().__init__(data or {})
+        self._encodings = None if encodings is None else list(encodings)
+        self.convert_to_tensors(tensor_type)
+
+    def __getitem__(self, key: str | int | slice) -> Any:
+        if isinstance(key, str):
+            return self.data[key]
+        if self._encodings is not None:
+            return self._encodings[key]
+        raise KeyError(f"{key!r}: only what a tokenizer returns has rows; pad() and plain data have names")
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__["data"][name]
+        except KeyError:
+            raise AttributeError(f"{type(self).__name__} has no {name!r}") from None
+
+    @property
+    def encodings(self) -> list[Encoding] | None:
+        return self._encodings
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether offsets and word ids are known."""
+        return self._encodings is not None
+
+    @property
+    def n_sequences(self) -> int | None:
+        return self._encodings[0].n_sequences if self._encodings else None
+
+    def tokens(self, batch_index: int = 0) -> list[str]:
+        return self._row(batch_index).tokens
+
+    def sequence_ids(self, batch_index: int = 0) -> list[int | None]:
+        return self._row(batch_index).sequence_ids
+
+    def word_ids(self, batch_index: int = 0) -> list[int | None]:
+        return self._row(batch_index).word_ids
+
+    def token_to_sequence(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
+        row, token = self._address(batch_or_token_index, token_index)
+        return row.token_to_sequence(token)
+
+    def token_to_word(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
+        row, token = self._address(batch_or_token_index, token_index)
+        return row.token_to_word(token)
+
+    def token_to_chars(self, batch_or_token_index: int, token_index: int | None = None) -> CharSpan | None:
+        row, token = self._address(batch_or_token_index, token_index)
+        return row.token_to_chars(token)
+
+    def word_to_tokens(
+        self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
+    ) -> TokenSpan | None:
+        row, word = self._address(batch_or_word_index, word_index)
+        return row.word_to_tokens(word, sequence_index)
+
+    def word_to_chars(
+        self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
+    ) -> CharSpan | None:
+        row, word = self._address(batch_or_word_index, word_index)
+        return row.word_to_chars(word, sequence_index)
+
+    def char_to_token(
+        self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
+    ) -> int | None:
+        row, char = self._address(batch_or_char_index, char_index)
+        return row.char_to_token(char, sequence_index)
+
+    def char_to_word(
+        self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
+    ) -> int | None:
+        row, char = self._address(batch_or_char_index, char_index)
+        return row.char_to_word(char, sequence_index)
+
+    def convert_to_tensors(self, tensor_type: str | None = None) -> Self:
+        """Turn every value into an int64 tensor, in place.
+
+        Args:
+            tensor_type: "np" for numpy, "pt" for PyTorch, "tf" for Keras; None does nothing.
+        Raises:
+            ValueError: another name, or rows of different lengths.
+        """
+        if tensor_type is None:
+            return self
+        if tensor_type not in ("np", "pt", "tf"):
+            raise ValueError(f"return_tensors must be 'np', 'pt', 'tf' or None, not {tensor_type!r}")
+        arrays = {name: _array(name, value) for name, value in self.data.items()}
+        if tensor_type != "np":
+            from ..twins import twin
+
+            tensor = twin(tensor_type).tensor
+            arrays = {name: tensor(array) for name, array in arrays.items()}
+        self.data.update(arrays)
+        return self
+
+    def to(self, device: Any, *, non_blocking: bool = False) -> Self:
+        """Move the tensors that can be moved (PyTorch's) to a device, in place."""
+        for name, value in self.data.items():
+            if hasattr(value, "to"):
+                self.data[name] = value.to(device=device, non_blocking=non_blocking)
+        return self
+
+    def _row(self, index: int) -> Encoding:
+        if not self._encodings:
+            raise ValueError("these inputs do not come from a tokenizer call: tokens, words and offsets are unknown")
+        return self._encodings[index]
+
+    def _address(self, first: int, second: int | None) -> tuple[Encoding, int]:
+        return (self._row(0), first) if second is None else (self._row(first), second)
+
+
+def _array(name: str, value: Any) -> Any:
+    """A list, or a tensor of any framework, as an array; integers become int64."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        array = np.array(None)
+    if array.dtype == object:
+        raise ValueError(f"the rows of {name!r} differ in length: use padding=True, and truncation=True if they are too long")
+    return array.astype(np.int64) if array.dtype.kind in "iub" or not array.size else array

@@ -1,0 +1,156 @@
+"""MobileBertTokenizer: tokenization in plain Python."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple
+
+from .base import MobileBertTokenizerBase, Text, check_texts
+from .basic import Normalized, Normalizer, WordPiece, word_pattern
+
+
+class Match(NamedTuple):
+    """A stretch of a text: a token found whole, or, with no token, what lies between."""
+
+    token: str | None
+    start: int
+    stop: int
+
+
+class Seeker:
+    """Finds tokens that stand in a text as such, before it is split into words.
+
+    Args:
+        tokens: {what to look for: its entry}; the longest wins.
+    """
+
+    def __init__(self, entries: Mapping[str, "Sought"]) -> None:
+        self._entries = entries
+        longest_first = sorted(entries, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, longest_first))) if entries else None
+
+    def __call__(self, text: str) -> Iterator[Match]:
+        """The stretches that make up the text, in order."""
+        done = 0
+        for found in self._pattern.finditer(text) if self._pattern else ():
+            entry = self._entries[found.group()]
+            start, stop = found.span()
+            if _touches(entry.boundary, text, start, stop):
+                continue
+            if entry.lstrip:
+                start = max(done, len(text[:start].rstrip()))
+            if entry.rstrip:
+                stop = len(text) - len(text[stop:].lstrip())
+            if done < start:
+                yield Match(None, done, start)
+            yield Match(entry.token, start, stop)
+            done = stop
+        if done < len(text):
+            yield Match(None, done, len(text))
+
+
+class Sought(NamedTuple):
+    """A token to look for, and a pattern of characters that may not touch it."""
+
+    token: str
+    boundary: re.Pattern[str] | None = None
+    lstrip: bool = False
+    rstrip: bool = False
+
+
+WORD_CHARACTER = re.compile(r"\w")
+NOT_SPACE = re.compile(r"\S")
+
+
+@dataclass
+class PythonSegment:
+    """A tokenized text, as MobileBertTokenizer makes it."""
+
+    ids: list[int] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)
+    offsets: list[tuple[int, int]] = field(default_factory=list)
+    word_ids: list[int | None] = field(default_factory=list)
+
+
+class MobileBertTokenizer(MobileBertTokenizerBase):
+    """The tokenizer in plain Python. It follows the Unicode tables of Python, so a new Python may bring new characters.
+
+    The arguments are those of MobileBertTokenizerBase.
+    """
+
+    is_fast: ClassVar[bool] = False
+
+    def _prepare(self) -> None:
+        strip = self.do_lower_case if self.strip_accents is None else self.strip_accents
+        self._normalizer = Normalizer(
+            lower_case=self.do_lower_case, strip_accents=strip, split_ideographs=self.tokenize_chinese_chars
+        )
+        self._split_word = WordPiece({token: self._ids[token] for token in self._tokens[: self._base_size]}, self.unk_token)
+        as_written = {word: Sought(word if word in self._ids else self.unk_token, NOT_SPACE) for word in self.never_split}
+        normalized: dict[str, Sought] = {}
+        for token in self._added.values():
+            entry = Sought(token.content, WORD_CHARACTER if token.single_word else None, token.lstrip, token.rstrip)
+            if token.normalized:
+                normalized[self._normalize(token.content).text] = entry
+            else:
+                as_written[token.content] = entry
+        self._as_written, self._normalized = Seeker(as_written), Seeker(normalized)
+        self._words = word_pattern() if self.do_basic_tokenize else re.compile(r"\S+")
+
+    def words(self, text: str) -> list[str]:
+        return self._words.findall(self._normalize(text).text)
+
+    def _segments(self, texts: Sequence[Text], is_split_into_words: bool) -> list[PythonSegment]:
+        check_texts(texts, is_split_into_words)
+        return [self._segment(text, is_split_into_words) for text in texts]
+
+    def _segment(self, text: Text, is_split_into_words: bool) -> PythonSegment:
+        segment = PythonSegment()
+        if not is_split_into_words:
+            self._tokenize(str(text), segment, None)
+        else:
+            for number, word in enumerate(text):
+                self._tokenize(word, segment, number)
+        return segment
+
+    def _tokenize(self, text: str, segment: PythonSegment, number: int | None) -> None:
+        """Append the pieces of a text; all belong to the word `number`, or, if None, each word gets the next number."""
+        count = 0
+        for ids, tokens, offsets in self._pieces(text):
+            segment.ids += ids
+            segment.tokens += tokens
+            segment.offsets += offsets
+            segment.word_ids += [count if number is None else number] * len(ids)
+            count += 1
+
+    def _pieces(self, text: str) -> Iterator[tuple[Iterable[int], Iterable[str], list[tuple[int, int]]]]:
+        """ids, tokens and offsets of each word of a text."""
+        for token, begin, end in self._as_written(text):
+            if token is not None:
+                yield (self._ids[token],), (token,), [(begin, end)]
+                continue
+            section, starts, ends = self._normalize(text[begin:end])
+            for found, start, stop in self._normalized(section):
+                if found is not None:
+                    yield (self._ids[found],), (found,), [(begin + starts[start], begin + ends[stop - 1])]
+                    continue
+                for word in self._words.finditer(section, start, stop):
+                    ids, tokens, lengths = self._split_word(word.group())
+                    place = word.start()
+                    offsets = []
+                    for length in lengths:
+                        offsets.append((begin + starts[place], begin + ends[place + length - 1]))
+                        place += length
+                    yield ids, tokens, offsets
+
+    def _normalize(self, text: str) -> Normalized:
+        if self.do_basic_tokenize:
+            return self._normalizer(text)
+        return Normalized(text, range(len(text)), range(1, len(text) + 1))
+
+
+def _touches(boundary: re.Pattern[str] | None, text: str, start: int, stop: int) -> bool:
+    """Whether a character of the boundary pattern stands right before or after a stretch of the text."""
+    if boundary is None:
+        return False
+    return bool(boundary.match(text[start - 1 : start]) or boundary.match(text[stop : stop + 1]))

@@ -1,0 +1,103 @@
+"""How long the rows of a batch become: truncation with overflow, and padding."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .encoding import Encoding, Part
+
+SIDES = ("right", "left")
+TRUNCATIONS = ("longest_first", "only_first", "only_second", "do_not_truncate")
+PADDINGS = ("longest", "max_length", "do_not_pad")
+
+
+@dataclass(frozen=True)
+class Truncation:
+    """Cut texts so that a row has at most `max_length` tokens; None cuts nothing.
+
+    What is cut off can be kept as further rows, each of which repeats `stride` tokens of the row before it.
+    """
+
+    max_length: int | None
+    strategy: str
+    stride: int
+    side: str
+
+    def __call__(self, first: Part, second: Part | None, special: int, overflow: bool) -> list[tuple[Part, Part | None]]:
+        """The row's texts, then those of its overflow: every other part of the first text with all of the second, and so on.
+
+        Args:
+            special: how many tokens of the row are special ones.
+            overflow: whether rows for what is cut off are wanted.
+        """
+        if self.max_length is None:
+            return [(first, second)]
+        limit = self.max_length - special
+        if limit < 0:
+            raise ValueError(f"max_length={self.max_length} leaves no room for the {special} special tokens of a row")
+        if len(first.ids) + (len(second.ids) if second else 0) <= limit:
+            return [(first, second)]
+        room, second_room = self._share(len(first.ids), None if second is None else len(second.ids), limit)
+        firsts = self._cut(first, room, overflow)
+        if second is None:
+            return [(part, None) for part in firsts]
+        assert second_room is not None
+        return [(part, other) for part in firsts for other in self._cut(second, second_room, overflow)]
+
+    def _share(self, first: int, second: int | None, limit: int) -> tuple[int, int | None]:
+        """How many tokens each text keeps, when both together are too long."""
+        if limit == 0 or second is None and self.strategy != "only_second":
+            return limit, None if second is None else 0
+        if self.strategy == "longest_first":
+            assert second is not None
+            shorter = min(first, second)
+            if 2 * shorter > limit:  # both are cut; of an odd number of tokens the longer text keeps one more
+                shorter = limit // 2
+            return (limit - shorter, shorter) if first > second else (shorter, limit - shorter)
+        if second is None:
+            raise ValueError("truncation='only_second' needs a second text")
+        room = limit - (second if self.strategy == "only_first" else first)
+        if room < 1:
+            raise ValueError(
+                f"truncation={self.strategy!r} cannot bring {first} + {second} tokens to {limit}: the other text alone is too long"
+            )
+        return (room, second) if self.strategy == "only_first" else (first, room)
+
+    def _cut(self, part: Part, room: int, overflow: bool) -> list[Part]:
+        length = len(part.ids)
+        if room >= length:
+            return [part]
+        if room and self.stride >= room:
+            raise ValueError(f"stride={self.stride} must be smaller than the {room} tokens that a text keeps")
+        spans = windows(length, room, self.stride) if overflow else [(0, room)]
+        if self.side == "left":
+            spans = [(length - stop, length - start) for start, stop in spans]
+        return [part.cut(start, stop) for start, stop in spans]
+
+
+@dataclass(frozen=True)
+class Padding:
+    """Bring rows to one length: the longest row's, `max_length`, or the next multiple of a number."""
+
+    strategy: str
+    max_length: int | None
+    multiple: int | None
+    side: str
+
+    def __call__(self, rows: list[list[Encoding]]) -> list[list[Encoding]]:
+        """Pad the rows of every sample; the length is that of the samples' first rows."""
+        if self.strategy == "do_not_pad":
+            return rows
+        length = self.length([len(sample[0]) for sample in rows])
+        return [[row.padded(length, self.side) for row in sample] for sample in rows]
+
+    def length(self, lengths: Sequence[int]) -> int:
+        length = max(lengths, default=0) if self.strategy == "longest" else self.max_length or 0
+        return length + -length % self.multiple if self.multiple else length
+
+
+def windows(length: int, room: int, stride: int) -> list[tuple[int, int]]:
+    """(start, stop) of the windows of `room` tokens that cover `length` tokens, each repeating `stride` of the one before."""
+    if room == 0:
+        return [(0, 0), (0, length)]
+    count = 1 + -(-(length - room) // (room - stride))
+    return [(start, min(start + room, length)) for start in range(0, count * (room - stride), room - stride)]

@@ -1,0 +1,371 @@
+"""The files of a tokenizer: vocab.txt, tokenizer.json, tokenizer_config.json, and those that older transformers write.
+
+A tokenizer.json is read as data. Its parts must be the ones a MobileBERT tokenizer has, and what is taken from them is checked;
+the Rust tokenizer is then built from that, since the library may panic or abort on a file made to harm it.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken
+
+from ..errors import CheckpointError
+from ..files import read_bytes, read_json, verify
+
+VOCAB_FILE = "vocab.txt"
+TOKENIZER_FILE = "tokenizer.json"
+CONFIG_FILE = "tokenizer_config.json"
+MAP_FILE = "special_tokens_map.json"
+ADDED_FILE = "added_tokens.json"
+MODEL_CONFIG_FILE = "config.json"
+
+MAX_VOCAB_BYTES = 8 << 20
+MAX_TOKENIZER_BYTES = 16 << 20
+MAX_TOKEN = 1000  # characters
+
+# Options of a tokenizer, with the JSON types of tokenizer_config.json, in the order in which they are written
+OPTIONS: dict[str, tuple[type, ...]] = {
+    "additional_special_tokens": (list,),
+    "clean_up_tokenization_spaces": (bool,),
+    "do_basic_tokenize": (bool,),
+    "do_lower_case": (bool,),
+    "model_max_length": (int,),
+    "never_split": (list, type(None)),
+    "padding_side": (str,),
+    "strip_accents": (bool, type(None)),
+    "tokenize_chinese_chars": (bool,),
+    "truncation_side": (str,),
+}
+ROLES = ("cls_token", "mask_token", "pad_token", "sep_token", "unk_token")
+FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
+NORMALIZER_OPTIONS = {"lowercase": "do_lower_case", "strip_accents": "strip_accents", "handle_chinese_chars": "tokenize_chinese_chars"}
+
+
+@dataclass
+class Stored:
+    """What files say about a tokenizer: the tokens in the order of their ids, the added ones, and constructor options."""
+
+    tokens: list[str]
+    added: dict[int, AddedToken] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def read_directory(directory: Path, default_length: int, unlimited: int) -> Stored:
+    """Put together what the files of a directory say; see MobileBertTokenizerBase.from_pretrained."""
+    if not directory.is_dir():
+        raise CheckpointError(directory, "is not a directory")
+    vocab_path, tokenizer_path, config_path, map_path, added_path, model_path = (
+        verify(directory, name) for name in (VOCAB_FILE, TOKENIZER_FILE, CONFIG_FILE, MAP_FILE, ADDED_FILE, MODEL_CONFIG_FILE)
+    )
+    if tokenizer_path.exists():
+        stored = read_tokenizer(tokenizer_path)
+        if vocab_path.exists():
+            _compare(stored.tokens, read_vocabulary(vocab_path), vocab_path)
+    elif vocab_path.exists():
+        stored = Stored(read_vocabulary(vocab_path))
+    else:
+        raise CheckpointError(directory, f"has neither {TOKENIZER_FILE} nor {VOCAB_FILE}")
+    if map_path.exists():
+        stored.options.update(_special_options(map_path, read_json(map_path)))
+    config = read_json(config_path) if config_path.exists() else {}
+    stored.options.update(_options(config_path, config))
+    if not tokenizer_path.exists():
+        stored.added = _added_from_config(config_path, config, stored.tokens)
+        if not stored.added and added_path.exists():
+            stored.added = _added_from_ids(added_path, read_json(added_path), stored)
+    stored.options["model_max_length"] = _length(model_path, stored.options.get("model_max_length"), default_length, unlimited)
+    return stored
+
+
+def read_vocabulary(path: Path) -> list[str]:
+    """Read vocab.txt: one token a line, the line number from 0 being its id.
+
+    Raises:
+        CheckpointError: with the line at fault.
+    """
+    try:
+        text = read_bytes(path, MAX_VOCAB_BYTES).decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = 1 + error.object[: error.start].count(b"\n")
+        raise CheckpointError(path, f"line {line} is not UTF-8") from None
+    lines = text.split("\n")
+    if lines[-1] == "":
+        del lines[-1]
+    try:
+        return checked_tokens([line.removesuffix("\r") for line in lines])
+    except ValueError as error:
+        raise CheckpointError(path, str(error)) from None
+
+
+def checked_tokens(vocab: Sequence[str] | Mapping[str, int]) -> list[str]:
+    """The tokens of a vocabulary in the order of their ids, each a proper one, none twice.
+
+    Raises:
+        ValueError: with the line at fault, counted from 1.
+    """
+    if isinstance(vocab, Mapping):
+        by_id = {index: token for token, index in vocab.items()}
+        if sorted(by_id) != list(range(len(vocab))):
+            raise ValueError(f"the ids of the vocabulary are not 0 to {len(vocab) - 1}")
+        vocab = [by_id[index] for index in range(len(by_id))]
+    tokens = list(vocab)
+    if not tokens:
+        raise ValueError("the vocabulary is empty")
+    first: dict[str, int] = {}
+    for line, token in enumerate(tokens, 1):
+        try:
+            check_token(token)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"line {line}: {error}") from None
+        if token in first:
+            raise ValueError(f"line {line} repeats the token {token!r} of line {first[token]}")
+        first[token] = line
+    return tokens
+
+
+def check_token(token: Any) -> None:
+    """See that something can be a token: a str that is not empty, not overlong and can be written as UTF-8."""
+    if not isinstance(token, str):
+        raise TypeError(f"a token must be a str, not {type(token).__name__}")
+    if not token:
+        raise ValueError("a token is empty")
+    if len(token) > MAX_TOKEN:
+        raise ValueError(f"a token has {len(token):,} characters; at most {MAX_TOKEN:,} are allowed")
+    if not token.isascii() and any("\ud800" <= char <= "\udfff" for char in token):
+        raise ValueError(f"the token {token!r} has a lone surrogate")
+
+
+def read_tokenizer(path: Path) -> Stored:
+    """Read tokenizer.json as data. The truncation and the padding it may hold are what a call left there: they are dropped.
+
+    Raises:
+        CheckpointError: with the part that is not as a MobileBERT tokenizer has it.
+    """
+    content = read_json(path, MAX_TOKENIZER_BYTES)
+    unknown = sorted(content.keys() - _TOKENIZER_KEYS)
+    if unknown:
+        raise CheckpointError(path, f"has unknown parts: {', '.join(map(repr, unknown))}")
+    model = _part(path, content, "model", {"unk_token", "vocab"}, {"continuing_subword_prefix": "##", "max_input_chars_per_word": 100})
+    normalizer = _part(path, content, "normalizer", set(NORMALIZER_OPTIONS), {"clean_text": True})
+    _part(path, content, "pre_tokenizer", set(), {})
+    _part(path, content, "decoder", set(), {"prefix": "##", "cleanup": True})
+    vocab, unk = model.get("vocab"), model.get("unk_token", "[UNK]")
+    if not isinstance(vocab, dict) or not all(type(index) is int for index in vocab.values()):
+        raise CheckpointError(path, "model.vocab is not a mapping from tokens to ids")
+    try:
+        tokens = checked_tokens(vocab)
+    except ValueError as error:
+        raise CheckpointError(path, f"model.vocab: {error}") from None
+    added = _added(path, "added_tokens", content.get("added_tokens", []), tokens)
+    options: dict[str, Any] = {"unk_token": unk, **_frame(path, content.get("post_processor"), tokens, added)}
+    for name, option in NORMALIZER_OPTIONS.items():
+        if name in normalizer:
+            options[option] = normalizer[name]
+    return Stored(tokens, added, _options(path, options))
+
+
+def vocabulary_text(tokens: Sequence[str]) -> bytes:
+    """The content of vocab.txt."""
+    broken = [token for token in tokens if "\n" in token or token.endswith("\r")]
+    if broken:
+        raise ValueError(f"vocab.txt cannot hold these tokens, which have line breaks: {', '.join(map(repr, broken))}")
+    return "".join(f"{token}\n" for token in tokens).encode()
+
+
+def tokenizer_text(arguments: Mapping[str, Any]) -> bytes:
+    """The content of tokenizer.json, as the Rust library writes it.
+
+    Args:
+        arguments: the constructor's.
+    """
+    tokens, added = arguments["vocab"], arguments["added_tokens"]
+    ids = {token: index for index, token in enumerate(tokens)} | {token.content: index for index, token in added.items()}
+    cls, sep = arguments["cls_token"], arguments["sep_token"]
+    content = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [{"id": index, **_as_dict(token)} for index, token in added.items()],
+        "normalizer": {
+            "type": "BertNormalizer",
+            "clean_text": True,
+            **{name: arguments[option] for name, option in NORMALIZER_OPTIONS.items()},
+        },
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": _template(cls, ids[cls], sep, ids[sep]),
+        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
+        "model": {
+            "type": "WordPiece",
+            "unk_token": arguments["unk_token"],
+            "continuing_subword_prefix": "##",
+            "max_input_chars_per_word": 100,
+            "vocab": {token: index for index, token in enumerate(tokens)},
+        },
+    }
+    return (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode()
+
+
+def config_text(arguments: Mapping[str, Any]) -> bytes:
+    """The content of tokenizer_config.json, for this package and for transformers.
+
+    Args:
+        arguments: the constructor's.
+    """
+    content = {name: arguments[name] for name in (*OPTIONS, *ROLES)}
+    content["added_tokens_decoder"] = {str(index): _as_dict(token) for index, token in arguments["added_tokens"].items()}
+    content["tokenizer_class"] = "MobileBertTokenizer"
+    return (json.dumps(content, ensure_ascii=False, indent=2, sort_keys=True) + "\n").encode()
+
+
+_TOKENIZER_KEYS = {
+    "version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder", "model"
+}  # fmt: skip
+_TYPES = {"model": "WordPiece", "normalizer": "BertNormalizer", "pre_tokenizer": "BertPreTokenizer", "decoder": "WordPiece"}
+
+
+def _part(path: Path, content: Mapping[str, Any], name: str, free: set[str], fixed: Mapping[str, Any]) -> dict[str, Any]:
+    """A component of tokenizer.json: of its one type, with no other keys than these, the fixed ones with their one value."""
+    part = content.get(name)
+    if not isinstance(part, dict):
+        raise CheckpointError(path, f"{name} is missing, or not an object")
+    kind = part.get("type", _TYPES[name] if name == "model" else None)  # older files do not name the model
+    if kind != _TYPES[name]:
+        raise CheckpointError(path, f"{name} is of type {_short(kind)}; a MobileBERT tokenizer has {_TYPES[name]}")
+    unknown = sorted(part.keys() - free - fixed.keys() - {"type"})
+    if unknown:
+        raise CheckpointError(path, f"{name} has unknown keys: {_short(unknown)}")
+    for key, value in fixed.items():
+        if part.get(key, value) != value or type(part.get(key, value)) is not type(value):
+            raise CheckpointError(path, f"{name}.{key} is {_short(part[key])}; a MobileBERT tokenizer has {value!r}")
+    return part
+
+
+def _frame(path: Path, processor: Any, tokens: Sequence[str], added: Mapping[int, AddedToken]) -> dict[str, str]:
+    """The [CLS] and [SEP] of a post-processor, which must be of the one form MobileBERT has."""
+    try:
+        if processor["type"] == "BertProcessing":
+            cls, sep = processor["cls"][0], processor["sep"][0]
+        else:
+            cls, sep = (processor["single"][place]["SpecialToken"]["id"] for place in (0, 2))
+        ids = {token: index for index, token in enumerate(tokens)} | {token.content: index for index, token in added.items()}
+        standard = _template(cls, ids[cls], sep, ids[sep]), _bert_processing(cls, ids[cls], sep, ids[sep])
+    except (KeyError, IndexError, TypeError):
+        standard = ()
+    if not any(json.dumps(processor, sort_keys=True) == json.dumps(form, sort_keys=True) for form in standard):
+        raise CheckpointError(path, "post_processor is not the standard one, [CLS] A [SEP] B [SEP] with tokens of the vocabulary")
+    return {"cls_token": cls, "sep_token": sep}
+
+
+def _template(cls: str, cls_id: int, sep: str, sep_id: int) -> dict[str, Any]:
+    def special(token: str, type_id: int) -> dict[str, Any]:
+        return {"SpecialToken": {"id": token, "type_id": type_id}}
+
+    def sequence(name: str, type_id: int) -> dict[str, Any]:
+        return {"Sequence": {"id": name, "type_id": type_id}}
+
+    single = [special(cls, 0), sequence("A", 0), special(sep, 0)]
+    return {
+        "type": "TemplateProcessing",
+        "single": single,
+        "pair": [*single, sequence("B", 1), special(sep, 1)],
+        "special_tokens": {token: {"id": token, "ids": [index], "tokens": [token]} for token, index in ((cls, cls_id), (sep, sep_id))},
+    }
+
+
+def _bert_processing(cls: str, cls_id: int, sep: str, sep_id: int) -> dict[str, Any]:
+    return {"type": "BertProcessing", "sep": [sep, sep_id], "cls": [cls, cls_id]}
+
+
+def _options(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+    """The options and special tokens among the keys of a file; the other keys are somebody else's."""
+    options = _special_options(path, content)
+    for name, kinds in OPTIONS.items():
+        if name in content and name != "additional_special_tokens":
+            if type(content[name]) not in kinds and not (name == "model_max_length" and type(content[name]) is float):
+                raise CheckpointError(path, f"{name} is {_short(content[name])}; it must be of type {kinds[0].__name__}")
+            options[name] = content[name]
+    return options
+
+
+def _special_options(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+    """The special tokens among the keys of a file."""
+    options: dict[str, Any] = {role: _token(path, role, content[role]) for role in ROLES if content.get(role) is not None}
+    for name in ("additional_special_tokens", "extra_special_tokens"):  # transformers 4 and 5
+        more = content.get(name)
+        if isinstance(more, list):
+            options["additional_special_tokens"] = [_token(path, name, token) for token in more]
+    return options
+
+
+def _token(path: Path, name: str, value: Any) -> str:
+    """A token of a file: a string, or an object with flags, which are those of the added tokens."""
+    content = value.get("content") if isinstance(value, dict) else value
+    try:
+        check_token(content)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(path, f"{name}: {error}") from None
+    return str(content)
+
+
+def _added(path: Path, name: str, entries: Any, tokens: Sequence[str]) -> dict[int, AddedToken]:
+    """The added tokens of a list of objects; an id is the vocabulary's for that token, or continues it."""
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise CheckpointError(path, f"{name} is not a list of objects")
+    ids = {token: index for index, token in enumerate(tokens)}
+    added: dict[int, AddedToken] = {}
+    for entry in sorted(entries, key=lambda entry: (type(entry.get("id")) is int, entry["id"] if type(entry.get("id")) is int else 0)):
+        content = _token(path, name, entry.get("content"))
+        flags = {flag: entry.get(flag, False) for flag in FLAGS}
+        if entry.keys() - {"id", "content", *FLAGS} or not all(isinstance(flag, bool) for flag in flags.values()):
+            raise CheckpointError(path, f"{name}: the entry of {content!r} has other fields than a token has")
+        index = ids.setdefault(content, len(ids))
+        if type(entry.get("id")) is not int or entry["id"] != index or index in added:
+            raise CheckpointError(path, f"{name}: {content!r} has the id {_short(entry.get('id'))} instead of {index}")
+        added[index] = AddedToken(content, **flags)
+    return added
+
+
+def _added_from_config(path: Path, config: Mapping[str, Any], tokens: Sequence[str]) -> dict[int, AddedToken]:
+    decoder = config.get("added_tokens_decoder", {})
+    if not isinstance(decoder, dict) or not all(isinstance(entry, dict) for entry in decoder.values()):
+        raise CheckpointError(path, "added_tokens_decoder does not map ids to tokens")
+    entries = [{"id": int(index) if index.isdecimal() and len(index) < 10 else index, **entry} for index, entry in decoder.items()]
+    return _added(path, "added_tokens_decoder", entries, tokens)
+
+
+def _added_from_ids(path: Path, ids: Mapping[str, Any], stored: Stored) -> dict[int, AddedToken]:
+    special = {*stored.options.get("additional_special_tokens", ()), *(stored.options.get(role) for role in ROLES)}
+    entries = [
+        {"id": index, "content": token, "normalized": token not in special, "special": token in special} for token, index in ids.items()
+    ]
+    return _added(path, "its tokens", entries, stored.tokens)
+
+
+def _compare(tokens: Sequence[str], others: Sequence[str], path: Path) -> None:
+    if tokens != others:
+        pairs = enumerate(zip(tokens, others, strict=False))
+        index = next((index for index, (token, other) in pairs if token != other), min(len(tokens), len(others)))
+        raise CheckpointError(path, f"does not agree with {TOKENIZER_FILE} beside it, from id {index} on")
+
+
+def _length(path: Path, given: Any, default: int, unlimited: int) -> int:
+    """model_max_length: what is given, the default if that is nothing or boundless, and no more than the model's positions."""
+    length = int(given) if given is not None and 0 < given < unlimited else None
+    positions = read_json(path).get("max_position_embeddings") if path.exists() else None
+    if positions is None:
+        return length or default
+    if type(positions) is not int or positions < 1:
+        raise CheckpointError(path, f"max_position_embeddings is {_short(positions)}; it must be a positive whole number")
+    return min(length or positions, positions)
+
+
+def _as_dict(token: AddedToken) -> dict[str, Any]:
+    return {"content": token.content, **{flag: getattr(token, flag) for flag in FLAGS}}
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

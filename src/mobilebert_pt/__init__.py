@@ -1,0 +1,16 @@
+"""MobileBERT in PyTorch, with the names of the transformers documentation."""
+
+from mobilebert_common.config import MobileBertConfig
+from mobilebert_common.tokenization import MobileBertTokenizer, MobileBertTokenizerFast
+
+from . import outputs as _outputs  # noqa: F401  (registers the output classes with torch)
+from .heads import MobileBertForSequenceClassification
+from .model import MobileBertModel
+
+__all__ = [
+    "MobileBertConfig",
+    "MobileBertForSequenceClassification",
+    "MobileBertModel",
+    "MobileBertTokenizer",
+    "MobileBertTokenizerFast",
+]

@@ -1,0 +1,343 @@
+"""The layers of MobileBERT in PyTorch, from the smallest to the encoder. mobilebert_tf/layers.py is its translation.
+
+Letters: b batch, t sequence, e embedding, h hidden, k width inside a layer, i FFN, n heads, d = k / n. Attribute names make the
+canonical tensor names. Source: sections 3.1 to 3.3 of arXiv:2004.02984.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from mobilebert_common.config import MobileBertConfig
+from mobilebert_common.schema import letters
+
+from .checks import check_ids
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "relu6": F.relu6,
+    "gelu": F.gelu,
+    "gelu_new": lambda x: F.gelu(x, approximate="tanh"),
+    "gelu_pytorch_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "silu": F.silu,
+    "tanh": torch.tanh,
+}
+
+
+class Linear(nn.Linear):
+    """A dense layer with BERT's initial values: a truncated normal, cut at two standard deviations."""
+
+    def __init__(self, config: MobileBertConfig, size_in: int, size_out: int) -> None:
+        self.initializer_range = config.initializer_range
+        super().__init__(size_in, size_out)
+
+    def reset_parameters(self) -> None:
+        truncated_normal_(self.weight, self.initializer_range)
+        nn.init.zeros_(self.bias)
+
+
+class Embedding(nn.Embedding):
+    """A table of vectors; ids outside it are an error, and the row of `padding_idx` starts at zero and gets no gradient from here."""
+
+    def __init__(self, config: MobileBertConfig, rows: int, size: int, ids_name: str, padding_idx: int | None = None) -> None:
+        self.initializer_range = config.initializer_range
+        self.ids_name = ids_name
+        super().__init__(rows, size, padding_idx=padding_idx)
+
+    def reset_parameters(self) -> None:
+        truncated_normal_(self.weight, self.initializer_range)
+        self._fill_padding_idx_with_zero()
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return super().forward(check_ids(ids, self.num_embeddings, self.ids_name))
+
+    def resize(self, rows: int) -> None:
+        """Give the table another number of rows: old ones stay, new ones are drawn as at the start."""
+        kept = min(rows, self.num_embeddings)
+        fresh = self.weight.new_empty(rows - kept, self.embedding_dim)
+        truncated_normal_(fresh, self.initializer_range)
+        values = torch.cat([self.weight.detach()[:kept], fresh])
+        self.weight = nn.Parameter(values, requires_grad=self.weight.requires_grad)
+        self.num_embeddings = rows
+
+
+class NoNorm(nn.Module):
+    """`x * weight + bias`: what MobileBERT has in place of layer normalisation, for latency (section 3.3)."""
+
+    def __init__(self, config: MobileBertConfig, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.bias = nn.Parameter(torch.zeros(size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.addcmul(self.bias, x, self.weight)
+
+
+class LayerNorm(nn.LayerNorm):
+    """Layer normalisation over the last axis, with the configuration's epsilon everywhere."""
+
+    def __init__(self, config: MobileBertConfig, size: int) -> None:
+        super().__init__(size, eps=config.layer_norm_eps)
+
+
+NORMS: dict[str, type[NoNorm] | type[LayerNorm]] = {"no_norm": NoNorm, "layer_norm": LayerNorm}
+
+
+def truncated_normal_(weight: Tensor, deviation: float) -> None:
+    """Fill with a normal distribution cut at two standard deviations, as Google's code does."""
+    nn.init.trunc_normal_(weight, std=deviation, a=-2 * deviation, b=2 * deviation)
+
+
+class Projection(nn.Module):
+    """`norm(dropout(dense(x)) + residual)`: the step every block of the model ends with; a bottleneck has no residual."""
+
+    def __init__(self, config: MobileBertConfig, size_in: int, size_out: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dense = Linear(config, size_in, size_out)
+        self.LayerNorm = NORMS[config.normalization_type](config, size_out)
+        self.dropout = dropout
+
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        x = F.dropout(self.dense(x), self.dropout, self.training) if self.dropout else self.dense(x)
+        return self.LayerNorm(x if residual is None else x + residual)
+
+
+class Embeddings(nn.Module):
+    """Token ids or embeddings to the first hidden states; the trigram lets each position see its neighbours (section 3.1)."""
+
+    def __init__(self, config: MobileBertConfig) -> None:
+        super().__init__()
+        size = letters(config)
+        self.trigram_input = config.trigram_input
+        self.transform = config.trigram_input or config.embedding_size != config.hidden_size
+        self.word_embeddings = Embedding(config, size["v"], size["e"], "input_ids", config.pad_token_id)
+        self.position_embeddings = Embedding(config, size["p"], size["h"], "position_ids")
+        self.token_type_embeddings = Embedding(config, size["s"], size["h"], "token_type_ids")
+        self.embedding_transformation = Linear(config, size["x"], size["h"])
+        self.LayerNorm = NORMS[config.normalization_type](config, size["h"])
+        self.dropout = config.hidden_dropout_prob
+
+    def forward(
+        self,
+        input_ids: Tensor | None,  # [b t]
+        token_type_ids: Tensor | None,  # [b t]
+        position_ids: Tensor | None,  # [1 t] or [b t]
+        inputs_embeds: Tensor | None,  # [b t e]
+    ) -> Tensor:
+        if inputs_embeds is None:
+            inputs_embeds = self.word_embeddings(input_ids)  # [b t e]
+        x = inputs_embeds
+        length = x.shape[1]
+        if self.trigram_input:
+            x = torch.cat([F.pad(x[:, 1:], [0, 0, 0, 1]), x, F.pad(x[:, :-1], [0, 0, 1, 0])], dim=2)  # next, current, previous: [b t 3e]
+        if self.transform:
+            x = self.embedding_transformation(x)  # [b t h]
+        if position_ids is None:
+            positions = self.position_embeddings.weight[:length]  # [t h]
+        else:
+            positions = self.position_embeddings(position_ids)
+        if token_type_ids is None:
+            types = self.token_type_embeddings.weight[0]  # [h]
+        else:
+            types = self.token_type_embeddings(token_type_ids)
+        x = self.LayerNorm(x + (positions + types))
+        return F.dropout(x, self.dropout, self.training)
+
+
+class SelfAttention(nn.Module):
+    """Scaled dot-product attention over n heads; the inputs' widths follow from the bottleneck flags."""
+
+    def __init__(self, config: MobileBertConfig) -> None:
+        super().__init__()
+        size = letters(config)
+        self.heads = config.num_attention_heads
+        self.query = Linear(config, size["q"], size["k"])
+        self.key = Linear(config, size["q"], size["k"])
+        self.value = Linear(config, size["w"], size["k"])
+        self.dropout = config.attention_probs_dropout_prob
+
+    def forward(
+        self,
+        query: Tensor,  # [b t q]
+        key: Tensor,  # [b t q]
+        value: Tensor,  # [b t w]
+        attention_bias: Tensor | None,  # [b 1 1 t] or [b 1 t t], 0 where visible and finfo.min elsewhere
+        head_mask: Tensor | None,  # [n 1 1]
+        output_attentions: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Returns the context [b t k] and, if asked for, the attention probabilities [b n t t], dropout and head mask included."""
+        q, k, v = self.split(self.query(query)), self.split(self.key(key)), self.split(self.value(value))  # [b n t d]
+        # the smallest float16 does not swallow a score: adding it would not make a wholly masked row uniform
+        if output_attentions or (attention_bias is not None and q.dtype == torch.float16):
+            scores = (q @ k.transpose(2, 3)) * (q.shape[-1] ** -0.5)  # [b n t t]
+            if attention_bias is not None:
+                scores = torch.where(attention_bias < 0, torch.finfo(scores.dtype).min, scores)
+            probabilities = F.dropout(scores.softmax(dim=-1), self.dropout, self.training)
+            if head_mask is not None:
+                probabilities = probabilities * head_mask
+            return self.merge(probabilities @ v), probabilities
+        rate = self.dropout if self.training else 0.0
+        context = F.scaled_dot_product_attention(q, k, v, attn_mask=attention_bias, dropout_p=rate)  # [b n t d]
+        return self.merge(context if head_mask is None else context * head_mask), None
+
+    def split(self, x: Tensor) -> Tensor:
+        """[b t k] -> [b n t d]."""
+        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+    def merge(self, x: Tensor) -> Tensor:
+        """[b n t d] -> [b t k]."""
+        return x.transpose(1, 2).flatten(2)
+
+
+class Attention(nn.Module):
+    """Self-attention, then projection onto the layer's residual."""
+
+    def __init__(self, config: MobileBertConfig) -> None:
+        super().__init__()
+        width = config.true_hidden_size
+        self.self = SelfAttention(config)
+        self.output = Projection(config, width, width, dropout=0.0 if config.use_bottleneck else config.hidden_dropout_prob)
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        residual: Tensor,  # [b t k]
+        attention_bias: Tensor | None,
+        head_mask: Tensor | None,
+        output_attentions: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        context, probabilities = self.self(query, key, value, attention_bias, head_mask, output_attentions)
+        return self.output(context, residual), probabilities
+
+
+class Intermediate(nn.Module):
+    """The first half of an FFN: `act(dense(x))`, [b t k] -> [b t i]."""
+
+    def __init__(self, config: MobileBertConfig) -> None:
+        super().__init__()
+        self.dense = Linear(config, config.true_hidden_size, config.intermediate_size)
+        self.activation = ACTIVATIONS[config.hidden_act]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.dense(x))
+
+
+class FFN(nn.Module):
+    """One of the stacked FFNs before the last (section 3.2)."""
+
+    def __init__(self, config: MobileBertConfig) -> None:
+        super().__init__()
+        self.intermediate = Intermediate(config)
+        self.output = Projection(config, config.intermediate_size, config.true_hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.output(self.intermediate(x), x)
+
+
+class Output(Projection):
+    """The second half of the last FFN, and the way back from the layer's width to the hidden size."""
+
+    def __init__(self, config: MobileBertConfig) -> None:
+        width, dropout = config.true_hidden_size, config.hidden_dropout_prob
+        super().__init__(config, config.intermediate_size, width, dropout=0.0 if config.use_bottleneck else dropout)
+        self.bottleneck = Projection(config, width, config.hidden_size, dropout) if config.use_bottleneck else None
+
+    def forward(self, x: Tensor, residual: Tensor, hidden_states: Tensor) -> Tensor:
+        x = super().forward(x, residual)  # [b t k]
+        return x if self.bottleneck is None else self.bottleneck(x, hidden_states)  # [b t h]
+
+
+class Bottleneck(nn.Module):
+    """Project the wide stream to the narrow width the layer works in.
+
+    Returns the query, key and value inputs and the residual: [b t k] each, but the value is [b t h] when keys and queries share
+    their bottleneck, and all three are [b t h] in the teacher (figure 1 of arXiv:2004.02984).
+    """
+
+    def __init__(self, config: MobileBertConfig) -> None:
+        super().__init__()
+        size = letters(config)
+        self.use_bottleneck_attention = config.use_bottleneck_attention
+        self.input = Projection(config, size["h"], size["k"])
+        self.attention = Projection(config, size["h"], size["k"]) if config.key_query_shared_bottleneck else None
+
+    def forward(self, hidden_states: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        residual = self.input(hidden_states)
+        if self.use_bottleneck_attention:
+            return residual, residual, residual, residual
+        if self.attention is not None:
+            shared = self.attention(hidden_states)
+            return shared, shared, hidden_states, residual
+        return hidden_states, hidden_states, hidden_states, residual
+
+
+class TransformerLayer(nn.Module):
+    """One MobileBERT layer, [b t h] -> [b t h]."""
+
+    def __init__(self, config: MobileBertConfig) -> None:
+        super().__init__()
+        self.bottleneck = Bottleneck(config) if config.use_bottleneck else None
+        self.attention = Attention(config)
+        self.ffn = nn.ModuleList([FFN(config) for _ in range(config.num_feedforward_networks - 1)])
+        self.intermediate = Intermediate(config)
+        self.output = Output(config)
+
+    def forward(
+        self, hidden_states: Tensor, attention_bias: Tensor | None, head_mask: Tensor | None, output_attentions: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        if self.bottleneck is None:
+            query = key = value = residual = hidden_states
+        else:
+            query, key, value, residual = self.bottleneck(hidden_states)
+        x, probabilities = self.attention(query, key, value, residual, attention_bias, head_mask, output_attentions)  # [b t k]
+        for ffn in self.ffn:
+            x = ffn(x)
+        return self.output(self.intermediate(x), x, hidden_states), probabilities
+
+
+class Encoder(nn.Module):
+    """The stack of layers."""
+
+    def __init__(self, config: MobileBertConfig) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList([TransformerLayer(config) for _ in range(config.num_hidden_layers)])
+        self.gradient_checkpointing = False
+
+    def forward(
+        self,
+        hidden_states: Tensor,  # [b t h]
+        attention_bias: Tensor | None,
+        head_mask: Tensor | None,  # [L n 1 1]
+        output_attentions: bool,
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor | None, ...]]:
+        """Returns L + 1 hidden states, the embeddings first, and L attention probabilities."""
+        states, attentions = [hidden_states], []
+        for number, layer in enumerate(self.layer):
+            call = partial(checkpoint, layer, use_reentrant=False) if self.gradient_checkpointing and self.training else layer
+            hidden_states, probabilities = call(
+                states[-1],
+                attention_bias,
+                None if head_mask is None else head_mask[number],
+                output_attentions=output_attentions,
+            )
+            states.append(hidden_states)
+            attentions.append(probabilities)
+        return tuple(states), tuple(attentions)
+
+
+class Pooler(nn.Module):
+    """The first token, [b t h] -> [b h], through a dense layer and tanh where classifier_activation says so."""
+
+    def __init__(self, config: MobileBertConfig) -> None:
+        super().__init__()
+        self.dense = Linear(config, config.hidden_size, config.hidden_size) if config.classifier_activation else None
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        first = hidden_states[:, 0]
+        return first if self.dense is None else torch.tanh(self.dense(first))

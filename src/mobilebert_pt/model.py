@@ -1,0 +1,184 @@
+"""The base model in PyTorch and what every model shares. mobilebert_tf/model.py is its translation."""
+
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from mobilebert_common import checkpoint
+from mobilebert_common.config import MobileBertConfig
+from mobilebert_common.outputs import BaseModelOutputWithPooling, ModelOutput
+
+from . import arrays
+from .checks import check_model_inputs
+from .layers import Embedding, Embeddings, Encoder, Pooler
+
+
+class PreTrainedModel(nn.Module):
+    """A model with a configuration that opens from and saves to a checkpoint directory."""
+
+    def __init__(self, config: MobileBertConfig) -> None:
+        super().__init__()
+        self.config = config.replace()
+
+    @classmethod
+    def from_pretrained(
+        cls, directory: str | Path, *, dtype: str | torch.dtype = "float32", device: str | torch.device | None = None, **overrides: Any
+    ) -> Self:
+        """Open a checkpoint directory, in evaluation mode.
+
+        Args:
+            directory: holds config.json and model.safetensors, from either twin or from transformers.
+            dtype: "float32", "float64", "bfloat16" or "float16", whatever the file holds.
+            device: where the parameters go; the CPU by default.
+            overrides: keys of the configuration that take precedence, for example num_labels=3.
+        Raises:
+            CheckpointError: a file is missing or damaged, or the tensors do not fit; one error names all of them.
+            ConfigError: an unknown or impossible override.
+        """
+        weights = checkpoint.load(directory, cls.__name__, arrays.dtype_name(dtype), **overrides)
+        with torch.device("meta"):
+            model = cls(weights.config)
+        tensors = {name: arrays.to_tensor(array) for name, array in weights.tensors.items()}
+        model.load_state_dict(tensors, strict=False, assign=True)
+        for module in {name.rpartition(".")[0] for name in weights.fresh}:
+            fresh = model.get_submodule(module).to_empty(device="cpu")
+            fresh.reset_parameters()
+            fresh.to(arrays.torch_dtype(dtype))
+        return model.to(device).eval()
+
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Write config.json, model.safetensors and manifest.json in one step; other files of the directory stay.
+
+        Raises:
+            OSError: nothing was written, and what was there is intact.
+        """
+        tensors = {name: arrays.to_numpy(tensor) for name, tensor in self.state_dict().items()}
+        checkpoint.save(directory, self.config, type(self).__name__, tensors)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the parameters are kept in."""
+        return self.get_input_embeddings().weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.get_input_embeddings().weight.device
+
+    def num_parameters(self) -> int:
+        """How many parameters the model has."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def get_input_embeddings(self) -> Embedding:
+        """The word embeddings."""
+        return base_model(self).embeddings.word_embeddings
+
+    def resize_token_embeddings(self, new_num_tokens: int, pad_to_multiple_of: int | None = None) -> Embedding:
+        """Give the vocabulary another size: old rows stay, new ones are drawn as at the start. Optimizers made before are void.
+
+        Args:
+            new_num_tokens: rows of the table.
+            pad_to_multiple_of: round that up, for the hardware's sake.
+        """
+        size = new_num_tokens if pad_to_multiple_of is None else -(-new_num_tokens // pad_to_multiple_of) * pad_to_multiple_of
+        resized = self.config.replace(vocab_size=size)
+        table = self.get_input_embeddings()
+        table.resize(size)
+        self.config = base_model(self).config = resized
+        return table
+
+    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
+        """Keep only the layers' inputs for the backward pass and compute the rest again. The keywords exist for Hugging Face's Trainer."""
+        base_model(self).encoder.gradient_checkpointing = True
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Keep all activations again."""
+        base_model(self).encoder.gradient_checkpointing = False
+
+    def finish(self, output: ModelOutput, return_dict: bool | None) -> ModelOutput | tuple[Any, ...]:
+        """The output, or its tuple where return_dict is false."""
+        wanted = self.config.return_dict if return_dict is None else return_dict
+        return output if wanted else output.to_tuple()
+
+
+class MobileBertModel(PreTrainedModel):
+    """Embeddings, encoder and pooler.
+
+    Args:
+        config: a copy is kept as `config`.
+        add_pooling_layer: heads that score every token have none.
+    """
+
+    def __init__(self, config: MobileBertConfig, add_pooling_layer: bool = True) -> None:
+        super().__init__(config)
+        self.embeddings = Embeddings(config)
+        self.encoder = Encoder(config)
+        self.pooler = Pooler(config) if add_pooling_layer else None
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> BaseModelOutputWithPooling | tuple[Any, ...]:
+        """
+        Args:
+            input_ids: [b t] integers, or
+            inputs_embeds: [b t e], in place of the word embeddings, before the trigram.
+            attention_mask: [b t] or, per query, [b t t]; 0 hides a position. Default: all visible.
+            token_type_ids: [b t]. Default: 0.
+            position_ids: [b t] or [1 t]. Default: 0 to t - 1.
+            head_mask: [n] or [L n]; multiplies the heads' attention.
+            output_hidden_states, output_attentions, return_dict: as in the configuration, if not given.
+        Raises:
+            ValueError: ids outside their table, a wrong dtype or shape, an empty batch, a sequence too long.
+        """
+        config = self.config
+        check_model_inputs(input_ids, inputs_embeds, attention_mask, head_mask, config)
+        output_attentions = config.output_attentions if output_attentions is None else output_attentions
+        output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        x = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)  # [b t h]
+        states, attentions = self.encoder(
+            x, self.attention_bias(attention_mask), self.layer_masks(head_mask), output_attentions=output_attentions
+        )
+        output = BaseModelOutputWithPooling(
+            last_hidden_state=states[-1],
+            pooler_output=None if self.pooler is None else self.pooler(states[-1]),
+            hidden_states=states if output_hidden_states else None,
+            attentions=attentions if output_attentions else None,
+        )
+        return self.finish(output, return_dict)
+
+    def attention_bias(self, attention_mask: Tensor | None) -> Tensor | None:
+        """[b t] or [b t t] of zeros and ones -> [b 1 1 t] or [b 1 t t]: 0 where visible, elsewhere the smallest number of the compute dtype."""
+        if attention_mask is None or all_visible(attention_mask):
+            return None
+        device = self.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self.dtype
+        visible = (attention_mask[:, None, None] if attention_mask.dim() == 2 else attention_mask[:, None]) != 0
+        return torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill(~visible, torch.finfo(dtype).min)
+
+    def layer_masks(self, head_mask: Tensor | None) -> Tensor | None:
+        """[n] or [L n] -> [L n 1 1]."""
+        if head_mask is None:
+            return None
+        layers, heads = self.config.num_hidden_layers, self.config.num_attention_heads
+        return head_mask.to(self.dtype).expand(layers, heads)[:, :, None, None]
+
+
+def base_model(model: PreTrainedModel) -> "MobileBertModel":
+    """A model without its head."""
+    return model if isinstance(model, MobileBertModel) else model.mobilebert
+
+
+def all_visible(attention_mask: Tensor) -> bool:
+    """Whether a mask hides nothing, where looking is free: on the CPU, outside traced code."""
+    return attention_mask.device.type == "cpu" and not torch.compiler.is_compiling() and bool(attention_mask.all())

@@ -1,0 +1,32 @@
+"""Let torch look into the outputs: torch.export, DDP and functional transforms flatten them as trees."""
+
+from typing import Any
+
+from torch.utils import _pytree as pytree
+
+from mobilebert_common.outputs import OUTPUTS, ModelOutput
+
+
+def register(cls: type[ModelOutput]) -> None:
+    """Teach torch's pytree one output class."""
+
+    def flatten(output: ModelOutput) -> tuple[list[Any], list[str]]:
+        return list(output.values()), list(output)
+
+    def unflatten(values: Any, names: Any) -> ModelOutput:
+        return cls(zip(names, values, strict=True))
+
+    def flatten_with_keys(output: ModelOutput) -> tuple[list[Any], list[str]]:
+        return [(pytree.MappingKey(name), value) for name, value in output.items()], list(output)
+
+    pytree.register_pytree_node(
+        cls,
+        flatten,
+        unflatten,
+        serialized_type_name=f"mobilebert.{cls.__name__}",
+        flatten_with_keys_fn=flatten_with_keys,  # type: ignore[arg-type]
+    )
+
+
+for _cls in OUTPUTS:
+    register(_cls)

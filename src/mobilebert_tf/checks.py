@@ -1,0 +1,67 @@
+"""The rules of mobilebert_common.inputs on Keras tensors. mobilebert_pt/checks.py is its translation."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from mobilebert_common import inputs
+from mobilebert_common.config import MobileBertConfig
+
+
+def check_ids(ids: Any, limit: int, name: str) -> tuple[Any, Any]:
+    """Refuse ids outside 0 to limit - 1; returns ids that a table can be asked for, and where they are the given ones.
+
+    In eager code this is a ValueError, and the second result is None. In a TensorFlow graph it is an assertion with the same text;
+    XLA drops assertions, so the caller makes the row of an impossible id NaN instead of another id's.
+    """
+    inputs.check_integer(name, keras.backend.standardize_dtype(ids.dtype))
+    values = concrete(ids)
+    if values is not None:
+        inputs.check_ids(name, int(values.min()), int(values.max()), limit)
+        return ids, None
+    valid = ops.logical_and(ids >= 0, ids < limit)
+    assert_traced(ops.all(valid), inputs.range_error(name, limit))
+    return ops.clip(ids, 0, limit - 1), valid
+
+
+def check_model_inputs(input_ids: Any, inputs_embeds: Any, attention_mask: Any, head_mask: Any, config: MobileBertConfig) -> None:
+    """Refuse shapes and dtypes the model has no meaning for."""
+    inputs.check_one_source(input_ids, inputs_embeds)
+    source = inputs_embeds if input_ids is None else input_ids
+    inputs.check_shape(source.shape, config)
+    if input_ids is None:
+        inputs.check_floating("inputs_embeds", keras.backend.standardize_dtype(inputs_embeds.dtype))
+    if attention_mask is not None:
+        inputs.check_mask(attention_mask.shape, source.shape)
+    if head_mask is not None:
+        inputs.check_head_mask(head_mask.shape, config)
+
+
+def check_classes(labels: Any, num_labels: int) -> None:
+    """Refuse class labels that no row of the logits stands for."""
+    values = concrete(labels)
+    if values is not None:
+        inputs.check_labels(int(values.min()), int(values.max()), num_labels)
+        return
+    valid = ops.logical_or(ops.logical_and(labels >= 0, labels < num_labels), labels == inputs.IGNORE_INDEX)
+    assert_traced(ops.all(valid), f"labels must be from 0 to {num_labels - 1} (or {inputs.IGNORE_INDEX} to be ignored)")
+
+
+def concrete(tensor: Any) -> np.ndarray | None:
+    """The values of a tensor that has any now; None while a graph is traced."""
+    if isinstance(tensor, keras.KerasTensor):
+        return None
+    try:
+        return np.asarray(tensor)
+    except Exception:  # each backend has its own way to say that a traced tensor has no value yet
+        return None
+
+
+def assert_traced(condition: Any, text: str) -> None:
+    """An assertion inside a TensorFlow graph; other backends have none and rely on the NaN."""
+    if keras.backend.backend() == "tensorflow" and not isinstance(condition, keras.KerasTensor):
+        import tensorflow as tf
+
+        tf.debugging.assert_equal(condition, True, message=text)

@@ -1,0 +1,378 @@
+"""The layers of MobileBERT in Keras, from the smallest to the encoder. mobilebert_pt/layers.py is its translation.
+
+Letters: b batch, t sequence, e embedding, h hidden, k width inside a layer, i FFN, n heads, d = k / n. Layer names make the
+canonical tensor names. Source: sections 3.1 to 3.3 of arXiv:2004.02984.
+
+Where torch keeps a training flag and a global generator, a layer here takes `seed`: None means no dropout. Dropout is then a pure
+function of its arguments, so that gradient checkpointing computes the same mask twice.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+from mobilebert_common.config import MobileBertConfig
+from mobilebert_common.schema import letters
+
+from .base import Layer, checkpoint, dropout, fold
+from .checks import check_ids
+
+ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
+    "relu": ops.relu,
+    "relu6": ops.relu6,
+    "gelu": lambda x: 0.5 * x * (1.0 + ops.erf(x * math.sqrt(0.5))),  # keras.activations.gelu loses float64
+    "gelu_new": lambda x: 0.5 * x * (1.0 + ops.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x))),
+    "gelu_pytorch_tanh": lambda x: ACTIVATIONS["gelu_new"](x),
+    "silu": lambda x: x * ops.sigmoid(x),
+    "tanh": ops.tanh,
+}
+
+
+class Linear(keras.layers.Dense):
+    """A dense layer with BERT's initial values: a truncated normal, cut at two standard deviations."""
+
+    def __init__(self, config: MobileBertConfig, size_in: int, size_out: int, **kwargs: Any) -> None:
+        super().__init__(size_out, kernel_initializer=truncated_normal(config.initializer_range), **kwargs)
+        self.size_in = size_in
+
+    def build(self, input_shape: Any = None) -> None:
+        super().build((None, self.size_in))
+
+    def call(self, x: Any) -> Any:
+        shape = ops.shape(x)
+        flat = ops.matmul(ops.reshape(x, (-1, self.size_in)), self.kernel)  # one product of matrices, whatever the rank
+        return ops.reshape(ops.add(flat, self.bias), (*shape[:-1], self.units))
+
+
+class Embedding(keras.layers.Embedding):
+    """A table of vectors; ids outside it are an error, and the row of `padding_idx` starts at zero and gets no gradient from here."""
+
+    def __init__(
+        self, config: MobileBertConfig, rows: int, size: int, ids_name: str, padding_idx: int | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(rows, size, embeddings_initializer=truncated_normal(config.initializer_range), **kwargs)
+        self.ids_name = ids_name
+        self.padding_idx = padding_idx
+
+    def build(self, input_shape: Any = None) -> None:
+        super().build((None,))
+        if self.padding_idx is not None:
+            rows = ops.arange(self.input_dim)[:, None]
+            self.embeddings.assign(ops.where(rows == self.padding_idx, ops.zeros_like(self.embeddings), self.embeddings))
+
+    def call(self, ids: Any) -> Any:
+        ids, valid = check_ids(ids, self.input_dim, self.ids_name)
+        rows = ops.cast(ops.take(self.embeddings, ids, axis=0), self.compute_dtype)
+        if self.padding_idx is not None:
+            rows = ops.where((ids == self.padding_idx)[..., None], ops.stop_gradient(rows), rows)
+        return rows if valid is None else ops.where(valid[..., None], rows, math.nan)  # an id that nothing could refuse shows
+
+    def resize(self, rows: int) -> None:
+        """Give the table another number of rows: old ones stay, new ones are drawn as at the start."""
+        kept = min(rows, self.input_dim)
+        fresh = self.embeddings_initializer((rows - kept, self.output_dim), dtype=self.variable_dtype)
+        values = ops.concatenate([ops.convert_to_tensor(self.embeddings)[:kept], fresh], axis=0)
+        self._tracker.unlock()
+        self._untrack_variable(self._embeddings)
+        self._embeddings = self.add_weight((rows, self.output_dim), initializer="zeros", name="embeddings", trainable=self.trainable)
+        self._tracker.lock()
+        self._embeddings.assign(values)
+        self.input_dim = rows
+
+
+class NoNorm(keras.layers.Layer):
+    """`x * weight + bias`: what MobileBERT has in place of layer normalisation, for latency (section 3.3)."""
+
+    def __init__(self, config: MobileBertConfig, size: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.size = size
+
+    def build(self, input_shape: Any = None) -> None:
+        self.weight = self.add_weight((self.size,), initializer="ones", name="weight")
+        self.bias = self.add_weight((self.size,), initializer="zeros", name="bias")
+
+    def call(self, x: Any) -> Any:
+        return x * self.weight + self.bias
+
+
+class LayerNorm(keras.layers.LayerNormalization):
+    """Layer normalisation over the last axis, with the configuration's epsilon everywhere."""
+
+    def __init__(self, config: MobileBertConfig, size: int, **kwargs: Any) -> None:
+        super().__init__(epsilon=config.layer_norm_eps, **kwargs)
+        self.size = size
+
+    def build(self, input_shape: Any = None) -> None:
+        super().build((None, self.size))
+
+
+NORMS: dict[str, type[NoNorm] | type[LayerNorm]] = {"no_norm": NoNorm, "layer_norm": LayerNorm}
+
+
+def truncated_normal(deviation: float) -> keras.initializers.Initializer:
+    """A normal distribution cut at two standard deviations, as Google's code draws it."""
+    return keras.initializers.TruncatedNormal(stddev=deviation)
+
+
+class Projection(Layer):
+    """`norm(dropout(dense(x)) + residual)`: the step every block of the model ends with; a bottleneck has no residual."""
+
+    def __init__(self, config: MobileBertConfig, size_in: int, size_out: int, dropout: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dense = Linear(config, size_in, size_out, name="dense", dtype=self.dtype_policy)
+        self.LayerNorm = NORMS[config.normalization_type](config, size_out, name="LayerNorm", dtype=self.dtype_policy)
+        self.dropout = dropout
+
+    def call(self, x: Any, residual: Any = None, seed: Any = None) -> Any:
+        x = dropout(self.dense(x), self.dropout, seed)
+        return self.LayerNorm(x if residual is None else x + residual)
+
+
+class Embeddings(Layer):
+    """Token ids or embeddings to the first hidden states; the trigram lets each position see its neighbours (section 3.1)."""
+
+    def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        size, dtype = letters(config), self.dtype_policy
+        self.trigram_input = config.trigram_input
+        self.transform = config.trigram_input or config.embedding_size != config.hidden_size
+        self.word_embeddings = Embedding(config, size["v"], size["e"], "input_ids", config.pad_token_id, name="word_embeddings", dtype=dtype)
+        self.position_embeddings = Embedding(config, size["p"], size["h"], "position_ids", name="position_embeddings", dtype=dtype)
+        self.token_type_embeddings = Embedding(config, size["s"], size["h"], "token_type_ids", name="token_type_embeddings", dtype=dtype)
+        self.embedding_transformation = Linear(config, size["x"], size["h"], name="embedding_transformation", dtype=dtype)
+        self.LayerNorm = NORMS[config.normalization_type](config, size["h"], name="LayerNorm", dtype=dtype)
+        self.dropout = config.hidden_dropout_prob
+
+    def call(
+        self,
+        input_ids: Any,  # [b t]
+        token_type_ids: Any,  # [b t]
+        position_ids: Any,  # [1 t] or [b t]
+        inputs_embeds: Any,  # [b t e]
+        seed: Any = None,
+    ) -> Any:
+        if inputs_embeds is None:
+            inputs_embeds = self.word_embeddings(input_ids)  # [b t e]
+        x = inputs_embeds
+        length = ops.shape(x)[1]
+        if self.trigram_input:
+            edge = ops.zeros_like(x[:, :1])
+            x = ops.concatenate([ops.concatenate([x[:, 1:], edge], axis=1), x, ops.concatenate([edge, x[:, :-1]], axis=1)], axis=2)  # next, current, previous: [b t 3e]
+        if self.transform:
+            x = self.embedding_transformation(x)  # [b t h]
+        if position_ids is None:
+            positions = ops.cast(self.position_embeddings.embeddings[:length], x.dtype)  # [t h]
+        else:
+            positions = self.position_embeddings(position_ids)
+        if token_type_ids is None:
+            types = ops.cast(self.token_type_embeddings.embeddings[0], x.dtype)  # [h]
+        else:
+            types = self.token_type_embeddings(token_type_ids)
+        x = self.LayerNorm(x + (positions + types))
+        return dropout(x, self.dropout, seed)
+
+
+class SelfAttention(Layer):
+    """Scaled dot-product attention over n heads; the inputs' widths follow from the bottleneck flags."""
+
+    def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        size = letters(config)
+        self.heads = config.num_attention_heads
+        self.query = Linear(config, size["q"], size["k"], name="query", dtype=self.dtype_policy)
+        self.key = Linear(config, size["q"], size["k"], name="key", dtype=self.dtype_policy)
+        self.value = Linear(config, size["w"], size["k"], name="value", dtype=self.dtype_policy)
+        self.dropout = config.attention_probs_dropout_prob
+
+    def call(
+        self,
+        query: Any,  # [b t q]
+        key: Any,  # [b t q]
+        value: Any,  # [b t w]
+        attention_bias: Any = None,  # [b 1 1 t] or [b 1 t t], 0 where visible and finfo.min elsewhere
+        head_mask: Any = None,  # [n 1 1]
+        output_attentions: bool = False,
+        seed: Any = None,
+    ) -> tuple[Any, Any]:
+        """Returns the context [b t k] and, if asked for, the attention probabilities [b n t t], dropout and head mask included."""
+        q, k, v = self.split(self.query(query)), self.split(self.key(key)), self.split(self.value(value))  # [b n t d]
+        scores = ops.matmul(q, ops.transpose(k, (0, 1, 3, 2))) * (q.shape[-1] ** -0.5)  # [b n t t]
+        if attention_bias is not None:
+            scores = ops.where(attention_bias < 0, attention_bias, scores)
+        probabilities = dropout(ops.softmax(scores, axis=-1), self.dropout, seed)
+        if head_mask is not None:
+            probabilities = probabilities * head_mask
+        return self.merge(ops.matmul(probabilities, v)), probabilities if output_attentions else None
+
+    def split(self, x: Any) -> Any:
+        """[b t k] -> [b n t d]."""
+        batch, length = ops.shape(x)[:2]
+        return ops.transpose(ops.reshape(x, (batch, length, self.heads, x.shape[-1] // self.heads)), (0, 2, 1, 3))
+
+    def merge(self, x: Any) -> Any:
+        """[b n t d] -> [b t k]."""
+        batch, _, length, _ = ops.shape(x)
+        return ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (batch, length, self.heads * x.shape[-1]))
+
+
+class Attention(Layer):
+    """Self-attention, then projection onto the layer's residual."""
+
+    def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        width, rate = config.true_hidden_size, 0.0 if config.use_bottleneck else config.hidden_dropout_prob
+        self.self = SelfAttention(config, name="self", dtype=self.dtype_policy)
+        self.output_ = Projection(config, width, width, dropout=rate, name="output", dtype=self.dtype_policy)
+
+    def call(
+        self,
+        query: Any,
+        key: Any,
+        value: Any,
+        residual: Any,  # [b t k]
+        attention_bias: Any = None,
+        head_mask: Any = None,
+        output_attentions: bool = False,
+        seed: Any = None,
+    ) -> tuple[Any, Any]:
+        context, probabilities = self.self(query, key, value, attention_bias, head_mask, output_attentions=output_attentions, seed=fold(seed, 1))
+        return self.output_(context, residual, seed=fold(seed, 2)), probabilities
+
+
+class Intermediate(Layer):
+    """The first half of an FFN: `act(dense(x))`, [b t k] -> [b t i]."""
+
+    def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dense = Linear(config, config.true_hidden_size, config.intermediate_size, name="dense", dtype=self.dtype_policy)
+        self.activation = ACTIVATIONS[config.hidden_act]
+
+    def call(self, x: Any) -> Any:
+        return self.activation(self.dense(x))
+
+
+class FFN(Layer):
+    """One of the stacked FFNs before the last (section 3.2)."""
+
+    def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.intermediate = Intermediate(config, name="intermediate", dtype=self.dtype_policy)
+        self.output_ = Projection(config, config.intermediate_size, config.true_hidden_size, name="output", dtype=self.dtype_policy)
+
+    def call(self, x: Any) -> Any:
+        return self.output_(self.intermediate(x), x)
+
+
+class Output(Projection):
+    """The second half of the last FFN, and the way back from the layer's width to the hidden size."""
+
+    def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
+        width, dropout = config.true_hidden_size, config.hidden_dropout_prob
+        super().__init__(config, config.intermediate_size, width, dropout=0.0 if config.use_bottleneck else dropout, **kwargs)
+        self.bottleneck = (
+            Projection(config, width, config.hidden_size, dropout, name="bottleneck", dtype=self.dtype_policy) if config.use_bottleneck else None
+        )
+
+    def call(self, x: Any, residual: Any, hidden_states: Any, seed: Any = None) -> Any:
+        x = super().call(x, residual, seed)  # [b t k]
+        return x if self.bottleneck is None else self.bottleneck(x, hidden_states, seed=seed)  # [b t h]
+
+
+class Bottleneck(Layer):
+    """Project the wide stream to the narrow width the layer works in.
+
+    Returns the query, key and value inputs and the residual: [b t k] each, but the value is [b t h] when keys and queries share
+    their bottleneck, and all three are [b t h] in the teacher (figure 1 of arXiv:2004.02984).
+    """
+
+    def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        size = letters(config)
+        self.use_bottleneck_attention = config.use_bottleneck_attention
+        self.input_ = Projection(config, size["h"], size["k"], name="input", dtype=self.dtype_policy)
+        self.attention = (
+            Projection(config, size["h"], size["k"], name="attention", dtype=self.dtype_policy) if config.key_query_shared_bottleneck else None
+        )
+
+    def call(self, hidden_states: Any) -> tuple[Any, Any, Any, Any]:
+        residual = self.input_(hidden_states)
+        if self.use_bottleneck_attention:
+            return residual, residual, residual, residual
+        if self.attention is not None:
+            shared = self.attention(hidden_states)
+            return shared, shared, hidden_states, residual
+        return hidden_states, hidden_states, hidden_states, residual
+
+
+class TransformerLayer(Layer):
+    """One MobileBERT layer, [b t h] -> [b t h]."""
+
+    def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        dtype = self.dtype_policy
+        self.bottleneck = Bottleneck(config, name="bottleneck", dtype=dtype) if config.use_bottleneck else None
+        self.attention = Attention(config, name="attention", dtype=dtype)
+        self.ffn = [FFN(config, name=f"ffn.{number}", dtype=dtype) for number in range(config.num_feedforward_networks - 1)]
+        self.intermediate = Intermediate(config, name="intermediate", dtype=dtype)
+        self.output_ = Output(config, name="output", dtype=dtype)
+
+    def call(
+        self, hidden_states: Any, attention_bias: Any = None, head_mask: Any = None, output_attentions: bool = False, seed: Any = None
+    ) -> tuple[Any, Any]:
+        if self.bottleneck is None:
+            query = key = value = residual = hidden_states
+        else:
+            query, key, value, residual = self.bottleneck(hidden_states)
+        x, probabilities = self.attention(query, key, value, residual, attention_bias, head_mask, output_attentions=output_attentions, seed=seed)  # [b t k]
+        for ffn in self.ffn:
+            x = ffn(x)
+        return self.output_(self.intermediate(x), x, hidden_states, seed=fold(seed, 3)), probabilities
+
+
+class Encoder(Layer):
+    """The stack of layers."""
+
+    def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.layer = [TransformerLayer(config, name=f"layer.{number}", dtype=self.dtype_policy) for number in range(config.num_hidden_layers)]
+        self.gradient_checkpointing = False
+
+    def call(
+        self,
+        hidden_states: Any,  # [b t h]
+        attention_bias: Any = None,
+        head_mask: Any = None,  # [L n 1 1]
+        output_attentions: bool = False,
+        seed: Any = None,
+    ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Returns L + 1 hidden states, the embeddings first, and L attention probabilities."""
+        states, attentions = [hidden_states], []
+        for number, layer in enumerate(self.layer):
+            call = checkpoint(layer) if self.gradient_checkpointing and seed is not None else layer
+            hidden_states, probabilities = call(
+                states[-1],
+                attention_bias,
+                None if head_mask is None else head_mask[number],
+                output_attentions=output_attentions,
+                seed=fold(seed, 4 * number),
+            )
+            states.append(hidden_states)
+            attentions.append(probabilities)
+        return tuple(states), tuple(attentions)
+
+
+class Pooler(Layer):
+    """The first token, [b t h] -> [b h], through a dense layer and tanh where classifier_activation says so."""
+
+    def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dense = (
+            Linear(config, config.hidden_size, config.hidden_size, name="dense", dtype=self.dtype_policy) if config.classifier_activation else None
+        )
+
+    def call(self, hidden_states: Any) -> Any:
+        first = hidden_states[:, 0]
+        return first if self.dense is None else ops.tanh(self.dense(first))

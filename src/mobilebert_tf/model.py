@@ -1,0 +1,204 @@
+"""The base model in Keras and what every model shares. mobilebert_pt/model.py is its translation."""
+
+from pathlib import Path
+from typing import Any, Self
+
+import keras
+import ml_dtypes
+from keras import ops
+
+from mobilebert_common import checkpoint
+from mobilebert_common.config import MobileBertConfig
+from mobilebert_common.outputs import BaseModelOutputWithPooling, ModelOutput
+from mobilebert_common.schema import expand
+
+from . import arrays
+from .base import build_children
+from .checks import check_model_inputs
+from .layers import Embedding, Embeddings, Encoder, Pooler
+from .training import TrainableModel
+
+
+class PreTrainedModel(TrainableModel):
+    """A model with a configuration that opens from and saves to a checkpoint directory.
+
+    Args:
+        config: a copy is kept as `config`.
+        kwargs: name and dtype (a Keras dtype policy) of the Keras model.
+    """
+
+    def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.config = config.replace()
+
+    def build(self, input_shape: Any = None) -> None:
+        build_children(self)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"config": self.config.to_dict(), "name": self.name, "dtype": keras.saving.serialize_keras_object(self.dtype_policy)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        keywords = {**config, "dtype": keras.saving.deserialize_keras_object(config["dtype"])}
+        return cls(MobileBertConfig.from_dict(keywords.pop("config")), **keywords)
+
+    @classmethod
+    def from_pretrained(cls, directory: str | Path, *, dtype: Any = "float32", **overrides: Any) -> Self:
+        """Open a checkpoint directory.
+
+        Args:
+            directory: holds config.json and model.safetensors, from either twin or from transformers.
+            dtype: "float32", "float64", "bfloat16" or "float16", whatever the file holds, or a policy such as "mixed_bfloat16".
+            overrides: keys of the configuration that take precedence, for example num_labels=3.
+        Raises:
+            CheckpointError: a file is missing or damaged, or the tensors do not fit; one error names all of them.
+            ConfigError: an unknown or impossible override.
+        """
+        policy = arrays.dtype_policy(dtype)
+        weights = checkpoint.load(directory, canonical_class(cls), policy.variable_dtype, **overrides)
+        model = cls(weights.config, dtype=policy)
+        variables = model.canonical_variables()
+        for name, array in weights.tensors.items():
+            variable, layout = variables[name]
+            arrays.assign(variable, array, layout)
+        return model
+
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Write config.json, model.safetensors and manifest.json in one step; other files of the directory stay.
+
+        Raises:
+            OSError: nothing was written, and what was there is intact.
+        """
+        tensors = {name: arrays.to_numpy(variable, layout) for name, (variable, layout) in self.canonical_variables().items()}
+        checkpoint.save(directory, self.config, canonical_class(type(self)), tensors)
+
+    def canonical_variables(self) -> dict[str, tuple[keras.Variable, Any]]:
+        """{canonical name: (the variable, its layout here)}, found by the names of the layers below this model."""
+        layers = arrays.layers_by_name(self)
+        tensors = expand(self.config, canonical_class(type(self))).values()
+        return {tensor.name: (getattr(layers[tensor.module], tensor.keras.name), tensor.keras.layout) for tensor in tensors}
+
+    def num_parameters(self) -> int:
+        """How many parameters the model has."""
+        return self.count_params()
+
+    def get_input_embeddings(self) -> Embedding:
+        """The word embeddings."""
+        return base_model(self).embeddings.word_embeddings
+
+    def resize_token_embeddings(self, new_num_tokens: int, pad_to_multiple_of: int | None = None) -> Embedding:
+        """Give the vocabulary another size: old rows stay, new ones are drawn as at the start. Call `compile` again before `fit`.
+
+        Args:
+            new_num_tokens: rows of the table.
+            pad_to_multiple_of: round that up, for the hardware's sake.
+        """
+        size = new_num_tokens if pad_to_multiple_of is None else -(-new_num_tokens // pad_to_multiple_of) * pad_to_multiple_of
+        resized = self.config.replace(vocab_size=size)
+        table = self.get_input_embeddings()
+        table.resize(size)
+        self.config = base_model(self).config = resized
+        self.forget_compiled()
+        return table
+
+    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
+        """Keep only the layers' inputs for the backward pass and compute the rest again. The keywords exist for symmetry with PyTorch."""
+        base_model(self).encoder.gradient_checkpointing = True
+        self.forget_functions()
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Keep all activations again."""
+        base_model(self).encoder.gradient_checkpointing = False
+        self.forget_functions()
+
+    def finish(self, output: ModelOutput, return_dict: bool | None) -> ModelOutput | tuple[Any, ...]:
+        """The output, or its tuple where return_dict is false."""
+        wanted = self.config.return_dict if return_dict is None else return_dict
+        return output if wanted else output.to_tuple()
+
+
+@keras.saving.register_keras_serializable(package="mobilebert")
+class TFMobileBertModel(PreTrainedModel):
+    """Embeddings, encoder and pooler.
+
+    Args:
+        config: a copy is kept as `config`.
+        add_pooling_layer: heads that score every token have none.
+        kwargs: name and dtype (a Keras dtype policy) of the Keras model.
+    """
+
+    def __init__(self, config: MobileBertConfig, add_pooling_layer: bool = True, **kwargs: Any) -> None:
+        super().__init__(config, **kwargs)
+        self.embeddings = Embeddings(config, name="embeddings", dtype=self.dtype_policy)
+        self.encoder = Encoder(config, name="encoder", dtype=self.dtype_policy)
+        self.pooler = Pooler(config, name="pooler", dtype=self.dtype_policy) if add_pooling_layer else None
+        self.build()
+
+    def call(
+        self,
+        input_ids: Any = None,
+        attention_mask: Any = None,
+        token_type_ids: Any = None,
+        position_ids: Any = None,
+        head_mask: Any = None,
+        inputs_embeds: Any = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+        training: bool | None = None,
+        seed: Any = None,
+    ) -> BaseModelOutputWithPooling | tuple[Any, ...]:
+        """
+        Args:
+            input_ids: [b t] integers (or a mapping of all tensors by name), or
+            inputs_embeds: [b t e], in place of the word embeddings, before the trigram.
+            attention_mask: [b t] or, per query, [b t t]; 0 hides a position. Default: all visible.
+            token_type_ids: [b t]. Default: 0.
+            position_ids: [b t] or [1 t]. Default: 0 to t - 1.
+            head_mask: [n] or [L n]; multiplies the heads' attention.
+            output_hidden_states, output_attentions, return_dict: as in the configuration, if not given.
+            training: whether to drop out; a head passes the seed it has drawn instead.
+        Raises:
+            ValueError: ids outside their table, a wrong dtype or shape, an empty batch, a sequence too long.
+        """
+        config = self.config
+        check_model_inputs(input_ids, inputs_embeds, attention_mask, head_mask, config)
+        output_attentions = config.output_attentions if output_attentions is None else output_attentions
+        output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        seed = self.draw_seed(training) if seed is None else seed
+        x = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds, seed=seed)  # [b t h]
+        states, attentions = self.encoder(
+            x, self.attention_bias(attention_mask), self.layer_masks(head_mask), output_attentions=output_attentions, seed=seed
+        )
+        output = BaseModelOutputWithPooling(
+            last_hidden_state=states[-1],
+            pooler_output=None if self.pooler is None else self.pooler(states[-1]),
+            hidden_states=states if output_hidden_states else None,
+            attentions=attentions if output_attentions else None,
+        )
+        return self.finish(output, return_dict)
+
+    def attention_bias(self, attention_mask: Any) -> Any:
+        """[b t] or [b t t] of zeros and ones -> [b 1 1 t] or [b 1 t t]: 0 where visible, elsewhere the smallest number of the compute dtype."""
+        if attention_mask is None:
+            return None
+        visible = ops.not_equal(attention_mask[:, None, None] if len(attention_mask.shape) == 2 else attention_mask[:, None], 0)
+        smallest = float(ml_dtypes.finfo(self.compute_dtype).min)
+        return ops.where(visible, ops.zeros((), self.compute_dtype), ops.full((), smallest, self.compute_dtype))
+
+    def layer_masks(self, head_mask: Any) -> Any:
+        """[n] or [L n] -> [L n 1 1]."""
+        if head_mask is None:
+            return None
+        layers, heads = self.config.num_hidden_layers, self.config.num_attention_heads
+        return ops.broadcast_to(ops.cast(head_mask, self.compute_dtype), (layers, heads))[:, :, None, None]
+
+
+def base_model(model: PreTrainedModel) -> "TFMobileBertModel":
+    """A model without its head."""
+    return model if isinstance(model, TFMobileBertModel) else model.mobilebert
+
+
+def canonical_class(cls: type) -> str:
+    """The name the schema knows a class by, which is the PyTorch twin's."""
+    return cls.__name__.removeprefix("TF")
