@@ -84,4 +84,12 @@ class SequenceClassifierOutput(ModelOutput):
     attentions: Any
 
 
+def flat(output: ModelOutput) -> dict[str, Any]:
+    """The tensors of an output by name, those of a tuple numbered: {"logits": …, "hidden_states.0": …}."""
+    named: dict[str, Any] = {}
+    for name, value in output.items():
+        named |= {f"{name}.{number}": item for number, item in enumerate(value)} if isinstance(value, tuple) else {name: value}
+    return named
+
+
 OUTPUTS: tuple[type[ModelOutput], ...] = (BaseModelOutput, BaseModelOutputWithPooling, SequenceClassifierOutput)

@@ -1,18 +1,44 @@
 """The one door from the shared code to a framework."""
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-FRAMEWORKS = {"pt": ("mobilebert_pt", "torch", "PyTorch"), "tf": ("mobilebert_tf", "keras", "Keras")}
+import numpy as np
+
+from .config import MobileBertConfig
+from .tasks.classification import Examples
+from .training import Recipe, Report
+
+# name -> package, and the library whose absence means that the framework is not installed
+FRAMEWORKS = {"pt": ("mobilebert_pt", "PyTorch"), "tf": ("mobilebert_tf", "Keras")}
+LIBRARIES = ("torch", "tensorflow", "keras", "optree")
 
 
 class Twin(Protocol):
-    """What either framework's package offers to the command line, the tasks and the tokenizers."""
+    """What either framework's package offers to the command line, the tasks and the tokenizers, in its module `twin`.
+
+    `head` is a class name of the PyTorch twin, as in schema.HEADS; a model is an instance of the twin's class for it.
+    """
 
     def tensor(self, array: Any) -> Any:
         """A numpy array as the framework's tensor."""
+
+    def create(self, config: MobileBertConfig, head: str, seed: int) -> Any:
+        """A model with fresh weights."""
+
+    def load(self, directory: str | Path, head: str, dtype: str = "float32", **overrides: Any) -> Any:
+        """A model from a checkpoint directory."""
+
+    def train(self, model: Any, examples: Examples, recipe: Recipe, report: Report) -> None:
+        """Fine-tune a model in place."""
+
+    def predict(self, model: Any, batches: Iterable[Mapping[str, np.ndarray]]) -> np.ndarray:
+        """The logits of all batches, one row an example."""
+
+    def outputs(self, model: Any, batch: Mapping[str, np.ndarray], **switches: bool) -> dict[str, np.ndarray]:
+        """Everything a model returns for a batch, hidden states and attentions numbered."""
 
 
 def twin(framework: str) -> Twin:
@@ -26,10 +52,10 @@ def twin(framework: str) -> Twin:
     """
     if framework not in FRAMEWORKS:
         raise ValueError(f"framework must be one of {', '.join(FRAMEWORKS)}, not {framework!r}")
-    package, library, title = FRAMEWORKS[framework]
+    package, title = FRAMEWORKS[framework]
     try:
         return cast(Twin, importlib.import_module(f"{package}.twin"))
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] not in (library, "tensorflow", "torch", "keras", "accelerate"):
+        if (error.name or "").split(".")[0] not in LIBRARIES:
             raise
         raise ImportError(f"{title} is not installed: pip install 'mobilebert-zoo[{framework}]'") from error

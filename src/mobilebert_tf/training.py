@@ -69,7 +69,10 @@ class TrainableModel(keras.Model):
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, validation_data: Any = None, **kwargs: Any) -> Any:
         """`keras.Model.fit` on a dict, an array, tf.data or a generator."""
+        kwargs.setdefault("shuffle", _kind(x) == "arrays")
         x, y = self._checked(x, y)
+        if self.optimizer is not None and not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)  # inside the traced step it would have the step traced twice
         if isinstance(validation_data, tuple):
             val_x, val_y = self._checked(validation_data[0], validation_data[1] if len(validation_data) > 1 else None)
             validation_data = (val_x, val_y, *validation_data[2:])
@@ -91,6 +94,14 @@ class TrainableModel(keras.Model):
     def predict_step(self, data: Any) -> Any:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         return super().predict_step((_without_labels(x), y, sample_weight))
+
+    def inference_function(self) -> Callable[[Mapping[str, Any]], Any]:
+        """A function from named tensors to the output without dropout, compiled once for all lengths where the backend can."""
+        if keras.backend.backend() != "tensorflow":
+            return lambda tensors: self(tensors, training=False)
+        import tensorflow as tf
+
+        return tf.function(lambda tensors: self(tensors, training=False), reduce_retracing=True)
 
     def forget_compiled(self) -> None:
         """Undo compile(): its functions and its optimizer know variables that are gone."""

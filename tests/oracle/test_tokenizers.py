@@ -9,7 +9,7 @@ import random
 import shutil
 import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,9 @@ import pytest
 import transformers
 
 from mobilebert_common.tokenization import MobileBertTokenizer, MobileBertTokenizerFast
-from mobilebert_common.tokenization.differences import SETTINGS, measure
+from mobilebert_common.tokenization.differences import SETTINGS, UNICODE, read_table
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 OURS = (MobileBertTokenizer, MobileBertTokenizerFast)
 HAS_SLOW = transformers.__version__.startswith("4.")
 MATRIX = 4000  # random calls
@@ -66,46 +67,33 @@ def texts(data: Path) -> dict[str, list[str]]:
 @pytest.mark.parametrize("corpus", ["sst2", "squad", "naughty"])
 def test_corpora_equal_fast(ours: Any, fast: Any, texts: dict[str, list[str]], corpus: str) -> None:
     assert len(texts[corpus]) > 500
-    for batch in batches(texts[corpus]):
-        assert_equal(ours, fast, (batch,), {"return_offsets_mapping": True, "verbose": False})
+    compare_texts(ours, fast, texts[corpus])
 
 
-@pytest.mark.parametrize("corpus", ["sst2", "squad", "naughty"] if HAS_SLOW else [])
-def test_corpora_equal_slow(slow: Any, vocabulary: Path, texts: dict[str, list[str]], corpus: str) -> None:
-    ours = MobileBertTokenizer.from_pretrained(vocabulary)
-    for batch in batches(texts[corpus]):
-        assert ours(batch, verbose=False)["input_ids"] == slow(batch, verbose=False)["input_ids"]
+@pytest.fixture(scope="module")
+def differences() -> dict[int, str]:
+    """What docs/tokenizers.md lists for this Python; a test of the common code sees to it that the list is true."""
+    return read_table((REPOSITORY / "docs" / "tokenizers.md").read_text(encoding="utf-8"))[UNICODE]
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_every_character_equals_fast(vocabulary: Path, setting: str) -> None:
+def test_every_character_equals_fast(vocabulary: Path, differences: dict[int, str], setting: str) -> None:
     options = SETTINGS[setting]
     theirs = transformers.MobileBertTokenizerFast.from_pretrained(vocabulary, **options)
     rust = MobileBertTokenizerFast.from_pretrained(vocabulary, **options)
     python = MobileBertTokenizer.from_pretrained(vocabulary, **options)
-    documented = {char for first, last in measure(python, rust) for char in range(first, last + 1)}
-    for batch in batches(assigned_characters()):
-        marked = [f"a{char}b {char}" for char in batch]
-        assert_equal(rust, theirs, (marked,), {"return_offsets_mapping": True})
-        same = [text for text, char in zip(marked, batch, strict=True) if ord(char) not in documented]
-        if same:
-            assert_equal(python, theirs, (same,), {"return_offsets_mapping": True})
-
-
-@pytest.mark.parametrize("setting", SETTINGS if HAS_SLOW else [])
-def test_every_character_equals_slow(vocabulary: Path, setting: str) -> None:
-    options = SETTINGS[setting]
-    theirs = transformers.MobileBertTokenizer.from_pretrained(vocabulary, **options)
-    python = MobileBertTokenizer.from_pretrained(vocabulary, **options)
-    for char in assigned_characters():
-        assert python.tokenize(f"a{char}b {char}") == theirs.tokenize(f"a{char}b {char}"), f"U+{ord(char):04X}"
+    compare_texts(rust, theirs, in_texts(assigned_characters()))
+    alike = [char for char in assigned_characters() if setting not in differences.get(ord(char), "")]
+    if setting != "u":  # where accents are kept, only composed texts are alike
+        alike = [char for char in alike if unicodedata.is_normalized("NFC", f"a{char}b")]
+    compare_texts(python, theirs, in_texts(alike))
 
 
 def test_calls_equal_fast(ours: Any, fast: Any, texts: dict[str, list[str]]) -> None:
     rng = random.Random(0)
     pool = rng.sample(texts["sst2"], 300) + rng.sample(texts["squad"], 200)
     pool += ["", " ", "a", "?!", "the [MASK] of [SEP] it", "x" * 101, "naïve café", "don't stop ."]
-    outcomes = {"equal": 0, "both raise": 0}
+    outcomes = Counter[str]()
     for _ in range(MATRIX):
         sides = {"truncation_side": rng.choice(["right", "left"]), "padding_side": rng.choice(["right", "left"])}
         for tokenizer in (ours, fast):
@@ -116,6 +104,34 @@ def test_calls_equal_fast(ours: Any, fast: Any, texts: dict[str, list[str]]) -> 
         tokenizer.truncation_side = tokenizer.padding_side = "right"
     assert outcomes["equal"] > 0.7 * MATRIX
     assert outcomes["both raise"] > 0.01 * MATRIX
+
+
+if HAS_SLOW:
+
+    @pytest.mark.parametrize("corpus", ["sst2", "squad", "naughty"])
+    def test_corpora_equal_slow(slow: Any, vocabulary: Path, texts: dict[str, list[str]], corpus: str) -> None:
+        ours = MobileBertTokenizer.from_pretrained(vocabulary)
+        known = [text for text in texts[corpus] if all(unicodedata.category(char) != "Cn" for char in text)]
+        assert len(texts[corpus]) - len(known) == {"naughty": 1}.get(corpus, 0)  # U+FFFE, which the slow one drops
+        assert ours(known, verbose=False)["input_ids"] == slow(known, verbose=False)["input_ids"]
+
+    @pytest.mark.parametrize("setting", SETTINGS)
+    def test_every_character_equals_slow(vocabulary: Path, setting: str) -> None:
+        options = SETTINGS[setting]
+        theirs = transformers.MobileBertTokenizer.from_pretrained(vocabulary, **options)
+        python = MobileBertTokenizer.from_pretrained(vocabulary, **options)
+        for text in in_texts(assigned_characters()):
+            assert python.tokenize(text) == theirs.tokenize(text), ascii(text)
+
+
+def compare_texts(ours: Any, theirs: Any, texts: list[str]) -> None:
+    """Compare ids and offsets of many texts."""
+    result, expected = (tokenizer(texts, return_offsets_mapping=True, verbose=False) for tokenizer in (ours, theirs))
+    if dict(result) != dict(expected):
+        rows = zip(texts, result["offset_mapping"], expected["offset_mapping"], strict=True)
+        raise AssertionError(
+            [(ascii(text), mine, other) for text, mine, other in rows if mine != other][:5] or "other ids"
+        )
 
 
 def random_call(rng: random.Random, pool: list[str]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -150,7 +166,11 @@ def random_call(rng: random.Random, pool: list[str]) -> tuple[tuple[Any, ...], d
         "return_length": [False, True],
     }
     arguments |= {name: rng.choice(values) for name, values in choices.items() if rng.random() < 0.6}
-    return ((argument(), argument()) if rng.random() < 0.5 else (argument(),)), arguments
+    if rng.random() < 0.5:
+        return (argument(),), arguments
+    if arguments.get("max_length") == 2:  # theirs computes 2 - 3 without a sign, and does not truncate
+        arguments["max_length"] = 3
+    return (argument(), argument()), arguments
 
 
 def assert_equal(ours: Any, theirs: Any, texts: tuple[Any, ...], arguments: dict[str, Any]) -> str:
@@ -163,9 +183,18 @@ def assert_equal(ours: Any, theirs: Any, texts: tuple[Any, ...], arguments: dict
         except BaseException as error:  # the library's panic is no Exception
             if isinstance(error, KeyboardInterrupt):
                 raise
-            with pytest.raises((TypeError, ValueError)):
+            try:
                 ours(*texts, **arguments)
-            return "both raise"
+            except ValueError:
+                return "both raise"
+            assert "stride" in str(error) and arguments["add_special_tokens"] is False, (
+                label
+            )  # counts tokens it does not add
+            return "only theirs raises"
+        if any(getattr(value, "dtype", None) == object for value in expected.values()):
+            with pytest.raises(ValueError, match="differ in length"):  # theirs makes an array of lists
+                ours(*texts, **arguments)
+            return "ragged"
         result = ours(*texts, **arguments)
     assert set(result) == set(expected), label
     for name, value in expected.items():
@@ -176,7 +205,16 @@ def assert_equal(ours: Any, theirs: Any, texts: tuple[Any, ...], arguments: dict
             assert result[name] == value, f"{name} of {label}"
     assert len(result.encodings) == len(expected.encodings), label
     for row, (mine, other) in enumerate(zip(result.encodings, expected.encodings, strict=True)):
-        for name in ("ids", "tokens", "offsets", "word_ids", "sequence_ids", "type_ids", "attention_mask", "special_tokens_mask"):
+        for name in (
+            "ids",
+            "tokens",
+            "offsets",
+            "word_ids",
+            "sequence_ids",
+            "type_ids",
+            "attention_mask",
+            "special_tokens_mask",
+        ):
             assert getattr(mine, name) == getattr(other, name), f"{name} of row {row} of {label}"
     compare_ways_back(result, expected, label)
     return "equal"
@@ -202,9 +240,10 @@ def compare_ways_back(result: Any, expected: Any, label: str) -> None:
 
 
 def assigned_characters() -> list[str]:
-    characters = (chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000)
-    return [char for char in characters if unicodedata.category(char) != "Cn"]
+    return [chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) not in ("Cn", "Cs")]
 
 
-def batches(items: list[str], size: int = 5000) -> Iterator[list[str]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
+def in_texts(characters: list[str], size: int = 50) -> list[str]:
+    """Texts that have each character between letters and as a word of its own."""
+    chunks = (characters[start : start + size] for start in range(0, len(characters), size))
+    return [" ".join(f"a{char}b {char} ." for char in chunk) for chunk in chunks]

@@ -25,10 +25,11 @@ UNLIMITED = 10**20  # a model_max_length above this means that there is none
 Text = str | Sequence[str]  # one text, or the words of one text
 Texts = Text | Sequence[Text]
 
-# " ' " and " do not" of the usual list cannot occur: decoding joins token by token
-CLEANED_IN_TOKENS = ((" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" n't", "n't"), (" 'm", "'m"), (" 's", "'s"))
-CLEANED_IN_TOKENS += ((" 've", "'ve"), (" 're", "'re"))
-CLEANED_IN_TEXT = (*CLEANED_IN_TOKENS[:4], (" ' ", "'"), *CLEANED_IN_TOKENS[4:])
+# (what to replace, by what) in decoded text; the first list is for single tokens, which never hold " ' " whole
+_MARKS = ((" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","))
+_CONTRACTIONS = ((" n't", "n't"), (" 'm", "'m"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"))
+CLEANED_IN_TOKENS = (*_MARKS, *_CONTRACTIONS)
+CLEANED_IN_TEXT = (*_MARKS, (" ' ", "'"), *_CONTRACTIONS)
 
 
 class SpecialToken:
@@ -134,14 +135,18 @@ class MobileBertTokenizerBase(ABC):
         self.name_or_path = ""
         self._warned = False
 
-        special = dict(unk_token=unk_token, sep_token=sep_token, pad_token=pad_token, cls_token=cls_token, mask_token=mask_token)
+        special = dict(
+            unk_token=unk_token, sep_token=sep_token, pad_token=pad_token, cls_token=cls_token, mask_token=mask_token
+        )
         self._special = {role: str(token) for role, token in special.items()}
         self._additional = [str(token) for token in additional_special_tokens]
         self._added: dict[int, AddedToken] = {}
         self._add(added[index] for index in sorted(added))
         wrong = [f"{token.content!r} {index}" for index, token in added.items() if self._ids[token.content] != index]
         if wrong:
-            raise ValueError(f"added_tokens: {', '.join(wrong)}: the ids do not continue the vocabulary's {self._base_size:,}")
+            raise ValueError(
+                f"added_tokens: {', '.join(wrong)}: the ids do not continue the vocabulary's {self._base_size:,}"
+            )
         missing = sorted(set(self._special.values()) - self._ids.keys())
         if missing:
             source = vocab_file or tokenizer_file
@@ -236,7 +241,9 @@ class MobileBertTokenizerBase(ABC):
         """The input_ids of one text or pair; the arguments are those of a call."""
         return self(text, text_pair, **arguments)["input_ids"]
 
-    def tokenize(self, text: Text, pair: Text | None = None, add_special_tokens: bool = False, **arguments: Any) -> list[str]:
+    def tokenize(
+        self, text: Text, pair: Text | None = None, add_special_tokens: bool = False, **arguments: Any
+    ) -> list[str]:
         """The tokens of one text or pair."""
         return self(text, pair, add_special_tokens=add_special_tokens, verbose=False, **arguments).tokens()
 
@@ -348,7 +355,12 @@ class MobileBertTokenizerBase(ABC):
             inputs.setdefault("attention_mask", [[1] * len(row) for row in ids])
         if fill.strategy != "do_not_pad":
             length = fill.length([len(row) for row in ids])
-            filler = {"input_ids": self.pad_token_id, "token_type_ids": 0, "attention_mask": 0, "special_tokens_mask": 1}
+            filler = {
+                "input_ids": self.pad_token_id,
+                "token_type_ids": 0,
+                "attention_mask": 0,
+                "special_tokens_mask": 1,
+            }
             for name in filler.keys() & inputs.keys():
                 inputs[name] = [_fill(row, filler[name], length, fill.side) for row in inputs[name]]
         if single and return_tensors is None:
@@ -369,8 +381,12 @@ class MobileBertTokenizerBase(ABC):
         attribute says) does so again over the whole text, which also joins what a token's end hides.
         """
         ids = _listed(token_ids)
-        text = self.convert_tokens_to_string(self._tokens_of(ids if isinstance(ids, list) else [ids], skip_special_tokens))
-        clean = self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
+        text = self.convert_tokens_to_string(
+            self._tokens_of(ids if isinstance(ids, list) else [ids], skip_special_tokens)
+        )
+        clean = (
+            self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
+        )
         return _clean(text, CLEANED_IN_TEXT) if clean else text
 
     def batch_decode(
@@ -391,6 +407,7 @@ class MobileBertTokenizerBase(ABC):
 
     @overload
     def convert_ids_to_tokens(self, ids: int, skip_special_tokens: bool = False) -> str: ...
+
     @overload
     def convert_ids_to_tokens(self, ids: Iterable[int], skip_special_tokens: bool = False) -> list[str]: ...
     def convert_ids_to_tokens(self, ids: int | Iterable[int], skip_special_tokens: bool = False) -> str | list[str]:
@@ -400,7 +417,8 @@ class MobileBertTokenizerBase(ABC):
         return self._tokens_of(_listed(ids), skip_special_tokens)
 
     @overload
-    def convert_tokens_to_ids(self, tokens: str) -> int: ...
+    def convert_tokens_to_ids(self, tokens: str) -> int: ...  # type: ignore[overload-overlap]  # a str counts as one
+
     @overload
     def convert_tokens_to_ids(self, tokens: Iterable[str]) -> list[int]: ...
     def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> int | list[int]:
@@ -423,7 +441,9 @@ class MobileBertTokenizerBase(ABC):
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
         return 3 if pair else 2
 
-    def build_inputs_with_special_tokens(self, token_ids_0: list[int], token_ids_1: list[int] | None = None) -> list[int]:
+    def build_inputs_with_special_tokens(
+        self, token_ids_0: list[int], token_ids_1: list[int] | None = None
+    ) -> list[int]:
         """[CLS] 0 [SEP], or [CLS] 0 [SEP] 1 [SEP]."""
         row = [self.cls_token_id, *token_ids_0, self.sep_token_id]
         return row if token_ids_1 is None else [*row, *token_ids_1, self.sep_token_id]
@@ -453,7 +473,10 @@ class MobileBertTokenizerBase(ABC):
     @property
     def special_tokens_map(self) -> dict[str, str | list[str]]:
         """{role: token}, and the additional ones where there are any."""
-        return {**self._special, **({"additional_special_tokens": self.additional_special_tokens} if self._additional else {})}
+        return {
+            **self._special,
+            **({"additional_special_tokens": self.additional_special_tokens} if self._additional else {}),
+        }
 
     @property
     def additional_special_tokens(self) -> list[str]:
@@ -514,7 +537,9 @@ class MobileBertTokenizerBase(ABC):
         self._prepare()
         return len(self) - before
 
-    def add_special_tokens(self, special_tokens_dict: Mapping[str, Any], replace_additional_special_tokens: bool = True) -> int:
+    def add_special_tokens(
+        self, special_tokens_dict: Mapping[str, Any], replace_additional_special_tokens: bool = True
+    ) -> int:
         """Give roles to tokens and add those that are new.
 
         Args:
@@ -614,7 +639,12 @@ class MobileBertTokenizerBase(ABC):
     def _arguments(self) -> dict[str, Any]:
         """The constructor's arguments that make this tokenizer anew."""
         options = {name: getattr(self, name) for name in storage.OPTIONS}
-        return {"vocab": self._tokens[: self._base_size], "added_tokens": self.added_tokens_decoder, **self._special, **options}
+        return {
+            "vocab": self._tokens[: self._base_size],
+            "added_tokens": self.added_tokens_decoder,
+            **self._special,
+            **options,
+        }
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), self._arguments(), self.name_or_path)
@@ -623,7 +653,9 @@ class MobileBertTokenizerBase(ABC):
         return f"{type(self).__name__}(vocab_size={self.vocab_size}, model_max_length={self.model_max_length})"
 
 
-def _restore(cls: type[MobileBertTokenizerBase], arguments: dict[str, Any], name_or_path: str) -> MobileBertTokenizerBase:
+def _restore(
+    cls: type[MobileBertTokenizerBase], arguments: dict[str, Any], name_or_path: str
+) -> MobileBertTokenizerBase:
     tokenizer = cls(**arguments)
     tokenizer.name_or_path = name_or_path
     return tokenizer
@@ -660,11 +692,15 @@ def check_texts(texts: Sequence[Text], is_split_into_words: bool) -> None:
             raise TypeError(f"with is_split_into_words a text is a list of words, not {type(text).__name__}")
         for word in text if is_split_into_words else [text]:
             if not isinstance(word, str):
-                raise TypeError(f"a text must be a str, or a list of them if there are several, not {type(word).__name__}")
+                raise TypeError(
+                    f"a text must be a str, or a list of them if there are several, not {type(word).__name__}"
+                )
             try:
                 word.encode()
             except UnicodeEncodeError as error:
-                raise ValueError(f"a text has a lone surrogate, U+{ord(word[error.start]):04X}, at {error.start}") from None
+                raise ValueError(
+                    f"a text has a lone surrogate, U+{ord(word[error.start]):04X}, at {error.start}"
+                ) from None
 
 
 def _added_token(token: str | AddedToken, special: bool) -> AddedToken:

@@ -65,7 +65,9 @@ class Normalizer:
     def _strip_in_order(self, text: str) -> Normalized:
         """The same with marks put in canonical order, which is seen only where one that is no accent (not Mn) moves."""
         cleaned = _replace(text, self._cleaned)
-        marks: list[tuple[int, str, bool]] = []  # combining class, character, whether it follows another from the same source
+        marks: list[
+            tuple[int, str, bool]
+        ] = []  # combining class, character, whether it follows another from the same source
         ordered: list[tuple[int, str, bool]] = []
         for char in cleaned.text:
             for index, part in enumerate(unicodedata.normalize("NFD", char.lower() if self.lower_case else char)):

@@ -104,7 +104,7 @@ class Encoding:
     @property
     def sequence_ids(self) -> list[int | None]:
         """0 for a token of the first text, 1 for one of the second, None for special tokens."""
-        second = None if self.second is None else [1] * len(self.second.ids)
+        second: list[int | None] | None = None if self.second is None else [1] * len(self.second.ids)
         return self._row([0] * len(self.first.ids), second, None, None, None)
 
     @property
@@ -152,7 +152,8 @@ class Encoding:
 
     def char_to_token(self, char: int, sequence: int = 0) -> int | None:
         offsets = self.offsets
-        return next((token for token in self.tokens_of(sequence) if offsets[token][0] <= char < offsets[token][1]), None)
+        tokens = (token for token in self.tokens_of(sequence) if offsets[token][0] <= char < offsets[token][1])
+        return next(tokens, None)
 
     def char_to_word(self, char: int, sequence: int = 0) -> int | None:
         token = self.char_to_token(char, sequence)
@@ -314,5 +315,5 @@ def _array(name: str, value: Any) -> Any:
     except ValueError:
         array = np.array(None)
     if array.dtype == object:
-        raise ValueError(f"the rows of {name!r} differ in length: use padding=True, and truncation=True if they are too long")
+        raise ValueError(f"the rows of {name!r} differ in length: use padding=True, and truncation=True if too long")
     return array.astype(np.int64) if array.dtype.kind in "iub" or not array.size else array

@@ -32,7 +32,10 @@ def learn_vocabulary(
         ValueError: vocab_size has no room for the special tokens and the characters.
     """
     normalizer = normalizers.BertNormalizer(
-        clean_text=True, handle_chinese_chars=tokenize_chinese_chars, strip_accents=strip_accents, lowercase=do_lower_case
+        clean_text=True,
+        handle_chinese_chars=tokenize_chinese_chars,
+        strip_accents=strip_accents,
+        lowercase=do_lower_case,
     )
     pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     words = [[word for word, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(text))] for text in texts]
@@ -41,7 +44,9 @@ def learn_vocabulary(
     # named in order, because the library numbers characters as it meets them in a hash table, and ties depend on the numbers
     given = [*SPECIAL_TOKENS, *sorted(characters), *sorted(following)]
     if vocab_size < len(given):
-        raise ValueError(f"vocab_size={vocab_size} is too small for the special tokens and the characters, which are {len(given)}")
+        raise ValueError(
+            f"vocab_size={vocab_size} is too small for the special tokens and the characters, which are {len(given)}"
+        )
     tokenizer = Tokenizer(WordPiece(unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     trainer = WordPieceTrainer(

@@ -1,7 +1,7 @@
 """MobileBertTokenizer: tokenization in plain Python."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
@@ -85,8 +85,12 @@ class MobileBertTokenizer(MobileBertTokenizerBase):
         self._normalizer = Normalizer(
             lower_case=self.do_lower_case, strip_accents=strip, split_ideographs=self.tokenize_chinese_chars
         )
-        self._split_word = WordPiece({token: self._ids[token] for token in self._tokens[: self._base_size]}, self.unk_token)
-        as_written = {word: Sought(word if word in self._ids else self.unk_token, NOT_SPACE) for word in self.never_split}
+        self._split_word = WordPiece(
+            {token: self._ids[token] for token in self._tokens[: self._base_size]}, self.unk_token
+        )
+        as_written = {
+            word: Sought(word if word in self._ids else self.unk_token, NOT_SPACE) for word in self.never_split
+        }
         normalized: dict[str, Sought] = {}
         for token in self._added.values():
             entry = Sought(token.content, WORD_CHARACTER if token.single_word else None, token.lstrip, token.rstrip)
@@ -123,7 +127,7 @@ class MobileBertTokenizer(MobileBertTokenizerBase):
             segment.word_ids += [count if number is None else number] * len(ids)
             count += 1
 
-    def _pieces(self, text: str) -> Iterator[tuple[Iterable[int], Iterable[str], list[tuple[int, int]]]]:
+    def _pieces(self, text: str) -> Iterator[tuple[Sequence[int], Sequence[str], list[tuple[int, int]]]]:
         """ids, tokens and offsets of each word of a text."""
         for token, begin, end in self._as_written(text):
             if token is not None:

@@ -25,7 +25,9 @@ class MobileBertTokenizerFast(MobileBertTokenizerBase):
 
     def _prepare(self) -> None:
         if not self.do_basic_tokenize or self.never_split:
-            raise ValueError("the Rust tokenizer knows no do_basic_tokenize=False and no never_split: use MobileBertTokenizer")
+            raise ValueError(
+                "the Rust tokenizer knows no do_basic_tokenize=False and no never_split: use MobileBertTokenizer"
+            )
         vocab = {token: index for index, token in enumerate(self._tokens[: self._base_size])}
         self._normalizer = normalizers.BertNormalizer(
             clean_text=True,

@@ -22,8 +22,11 @@ class Truncation:
     stride: int
     side: str
 
-    def __call__(self, first: Part, second: Part | None, special: int, overflow: bool) -> list[tuple[Part, Part | None]]:
-        """The row's texts, then those of its overflow: every other part of the first text with all of the second, and so on.
+    def __call__(
+        self, first: Part, second: Part | None, special: int, overflow: bool
+    ) -> list[tuple[Part, Part | None]]:
+        """The texts of the row, then of its overflow: each later part of the first text with all of the second's, and the
+        first part of the first with the second's later ones.
 
         Args:
             special: how many tokens of the row are special ones.
@@ -34,6 +37,10 @@ class Truncation:
         limit = self.max_length - special
         if limit < 0:
             raise ValueError(f"max_length={self.max_length} leaves no room for the {special} special tokens of a row")
+        if special and self.stride > self.max_length - 2:
+            raise ValueError(
+                f"stride={self.stride} must be smaller than what max_length={self.max_length} leaves to a text"
+            )
         if len(first.ids) + (len(second.ids) if second else 0) <= limit:
             return [(first, second)]
         room, second_room = self._share(len(first.ids), None if second is None else len(second.ids), limit)
@@ -41,7 +48,9 @@ class Truncation:
         if second is None:
             return [(part, None) for part in firsts]
         assert second_room is not None
-        return [(part, other) for part in firsts for other in self._cut(second, second_room, overflow)]
+        seconds = self._cut(second, second_room, overflow)
+        later = [(part, other) for part in firsts[1:] for other in seconds]
+        return [(firsts[0], seconds[0]), *later, *((firsts[0], other) for other in seconds[1:])]
 
     def _share(self, first: int, second: int | None, limit: int) -> tuple[int, int | None]:
         """How many tokens each text keeps, when both together are too long."""

@@ -41,7 +41,11 @@ OPTIONS: dict[str, tuple[type, ...]] = {
 }
 ROLES = ("cls_token", "mask_token", "pad_token", "sep_token", "unk_token")
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
-NORMALIZER_OPTIONS = {"lowercase": "do_lower_case", "strip_accents": "strip_accents", "handle_chinese_chars": "tokenize_chinese_chars"}
+NORMALIZER_OPTIONS = {
+    "lowercase": "do_lower_case",
+    "strip_accents": "strip_accents",
+    "handle_chinese_chars": "tokenize_chinese_chars",
+}
 
 
 @dataclass
@@ -57,8 +61,9 @@ def read_directory(directory: Path, default_length: int, unlimited: int) -> Stor
     """Put together what the files of a directory say; see MobileBertTokenizerBase.from_pretrained."""
     if not directory.is_dir():
         raise CheckpointError(directory, "is not a directory")
+    names = VOCAB_FILE, TOKENIZER_FILE, CONFIG_FILE, MAP_FILE, ADDED_FILE, MODEL_CONFIG_FILE
     vocab_path, tokenizer_path, config_path, map_path, added_path, model_path = (
-        verify(directory, name) for name in (VOCAB_FILE, TOKENIZER_FILE, CONFIG_FILE, MAP_FILE, ADDED_FILE, MODEL_CONFIG_FILE)
+        verify(directory, name) for name in names
     )
     if tokenizer_path.exists():
         stored = read_tokenizer(tokenizer_path)
@@ -76,7 +81,9 @@ def read_directory(directory: Path, default_length: int, unlimited: int) -> Stor
         stored.added = _added_from_config(config_path, config, stored.tokens)
         if not stored.added and added_path.exists():
             stored.added = _added_from_ids(added_path, read_json(added_path), stored)
-    stored.options["model_max_length"] = _length(model_path, stored.options.get("model_max_length"), default_length, unlimited)
+    stored.options["model_max_length"] = _length(
+        model_path, stored.options.get("model_max_length"), default_length, unlimited
+    )
     return stored
 
 
@@ -148,10 +155,9 @@ def read_tokenizer(path: Path) -> Stored:
     unknown = sorted(content.keys() - _TOKENIZER_KEYS)
     if unknown:
         raise CheckpointError(path, f"has unknown parts: {', '.join(map(repr, unknown))}")
-    model = _part(path, content, "model", {"unk_token", "vocab"}, {"continuing_subword_prefix": "##", "max_input_chars_per_word": 100})
-    normalizer = _part(path, content, "normalizer", set(NORMALIZER_OPTIONS), {"clean_text": True})
-    _part(path, content, "pre_tokenizer", set(), {})
-    _part(path, content, "decoder", set(), {"prefix": "##", "cleanup": True})
+    model, normalizer, _, _ = (
+        _part(path, content, name) for name in ("model", "normalizer", "pre_tokenizer", "decoder")
+    )
     vocab, unk = model.get("vocab"), model.get("unk_token", "[UNK]")
     if not isinstance(vocab, dict) or not all(type(index) is int for index in vocab.values()):
         raise CheckpointError(path, "model.vocab is not a mapping from tokens to ids")
@@ -182,7 +188,9 @@ def tokenizer_text(arguments: Mapping[str, Any]) -> bytes:
         arguments: the constructor's.
     """
     tokens, added = arguments["vocab"], arguments["added_tokens"]
-    ids = {token: index for index, token in enumerate(tokens)} | {token.content: index for index, token in added.items()}
+    ids = {token: index for index, token in enumerate(tokens)} | {
+        token.content: index for index, token in added.items()
+    }
     cls, sep = arguments["cls_token"], arguments["sep_token"]
     content = {
         "version": "1.0",
@@ -215,47 +223,75 @@ def config_text(arguments: Mapping[str, Any]) -> bytes:
         arguments: the constructor's.
     """
     content = {name: arguments[name] for name in (*OPTIONS, *ROLES)}
-    content["added_tokens_decoder"] = {str(index): _as_dict(token) for index, token in arguments["added_tokens"].items()}
+    content["added_tokens_decoder"] = {
+        str(index): _as_dict(token) for index, token in arguments["added_tokens"].items()
+    }
     content["tokenizer_class"] = "MobileBertTokenizer"
     return (json.dumps(content, ensure_ascii=False, indent=2, sort_keys=True) + "\n").encode()
 
 
-_TOKENIZER_KEYS = {
-    "version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder", "model"
-}  # fmt: skip
-_TYPES = {"model": "WordPiece", "normalizer": "BertNormalizer", "pre_tokenizer": "BertPreTokenizer", "decoder": "WordPiece"}
+_TOKENIZER_KEYS = set(
+    "version truncation padding added_tokens normalizer pre_tokenizer post_processor decoder model".split()
+)
 
 
-def _part(path: Path, content: Mapping[str, Any], name: str, free: set[str], fixed: Mapping[str, Any]) -> dict[str, Any]:
-    """A component of tokenizer.json: of its one type, with no other keys than these, the fixed ones with their one value."""
-    part = content.get(name)
+@dataclass(frozen=True)
+class Allowed:
+    """What a component of tokenizer.json may be: one type, keys whose values are checked elsewhere, and fixed values."""
+
+    type: str
+    free: frozenset[str] = frozenset()
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+
+
+_ALLOWED = {
+    "model": Allowed(
+        "WordPiece",
+        frozenset({"unk_token", "vocab"}),
+        {"continuing_subword_prefix": "##", "max_input_chars_per_word": 100},
+    ),
+    "normalizer": Allowed("BertNormalizer", frozenset(NORMALIZER_OPTIONS), {"clean_text": True}),
+    "pre_tokenizer": Allowed("BertPreTokenizer"),
+    "decoder": Allowed("WordPiece", fixed={"prefix": "##", "cleanup": True}),
+}
+
+
+def _part(path: Path, content: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A component of tokenizer.json, which is as it is allowed to be."""
+    part, allowed = content.get(name), _ALLOWED[name]
     if not isinstance(part, dict):
         raise CheckpointError(path, f"{name} is missing, or not an object")
-    kind = part.get("type", _TYPES[name] if name == "model" else None)  # older files do not name the model
-    if kind != _TYPES[name]:
-        raise CheckpointError(path, f"{name} is of type {_short(kind)}; a MobileBERT tokenizer has {_TYPES[name]}")
-    unknown = sorted(part.keys() - free - fixed.keys() - {"type"})
+    kind = part.get("type", allowed.type if name == "model" else None)  # older files do not name the model
+    if kind != allowed.type:
+        raise CheckpointError(path, f"{name} is of type {_short(kind)}; a MobileBERT tokenizer has {allowed.type}")
+    unknown = sorted(part.keys() - allowed.free - allowed.fixed.keys() - {"type"})
     if unknown:
         raise CheckpointError(path, f"{name} has unknown keys: {_short(unknown)}")
-    for key, value in fixed.items():
-        if part.get(key, value) != value or type(part.get(key, value)) is not type(value):
-            raise CheckpointError(path, f"{name}.{key} is {_short(part[key])}; a MobileBERT tokenizer has {value!r}")
+    for key, value in allowed.fixed.items():
+        given = part.get(key, value)
+        if given != value or type(given) is not type(value):
+            raise CheckpointError(path, f"{name}.{key} is {_short(given)}; a MobileBERT tokenizer has {value!r}")
     return part
 
 
 def _frame(path: Path, processor: Any, tokens: Sequence[str], added: Mapping[int, AddedToken]) -> dict[str, str]:
     """The [CLS] and [SEP] of a post-processor, which must be of the one form MobileBERT has."""
+    standard: tuple[dict[str, Any], ...] = ()
     try:
         if processor["type"] == "BertProcessing":
             cls, sep = processor["cls"][0], processor["sep"][0]
         else:
             cls, sep = (processor["single"][place]["SpecialToken"]["id"] for place in (0, 2))
-        ids = {token: index for index, token in enumerate(tokens)} | {token.content: index for index, token in added.items()}
+        ids = {token: index for index, token in enumerate(tokens)} | {
+            token.content: index for index, token in added.items()
+        }
         standard = _template(cls, ids[cls], sep, ids[sep]), _bert_processing(cls, ids[cls], sep, ids[sep])
     except (KeyError, IndexError, TypeError):
-        standard = ()
+        pass  # it lacks a part, which none of the standard ones does
     if not any(json.dumps(processor, sort_keys=True) == json.dumps(form, sort_keys=True) for form in standard):
-        raise CheckpointError(path, "post_processor is not the standard one, [CLS] A [SEP] B [SEP] with tokens of the vocabulary")
+        raise CheckpointError(
+            path, "post_processor is not the standard [CLS] A [SEP] B [SEP] with tokens of the vocabulary"
+        )
     return {"cls_token": cls, "sep_token": sep}
 
 
@@ -271,7 +307,9 @@ def _template(cls: str, cls_id: int, sep: str, sep_id: int) -> dict[str, Any]:
         "type": "TemplateProcessing",
         "single": single,
         "pair": [*single, sequence("B", 1), special(sep, 1)],
-        "special_tokens": {token: {"id": token, "ids": [index], "tokens": [token]} for token, index in ((cls, cls_id), (sep, sep_id))},
+        "special_tokens": {
+            token: {"id": token, "ids": [index], "tokens": [token]} for token, index in ((cls, cls_id), (sep, sep_id))
+        },
     }
 
 
@@ -285,14 +323,18 @@ def _options(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     for name, kinds in OPTIONS.items():
         if name in content and name != "additional_special_tokens":
             if type(content[name]) not in kinds and not (name == "model_max_length" and type(content[name]) is float):
-                raise CheckpointError(path, f"{name} is {_short(content[name])}; it must be of type {kinds[0].__name__}")
+                raise CheckpointError(
+                    path, f"{name} is {_short(content[name])}; it must be of type {kinds[0].__name__}"
+                )
             options[name] = content[name]
     return options
 
 
 def _special_options(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     """The special tokens among the keys of a file."""
-    options: dict[str, Any] = {role: _token(path, role, content[role]) for role in ROLES if content.get(role) is not None}
+    options: dict[str, Any] = {
+        role: _token(path, role, content[role]) for role in ROLES if content.get(role) is not None
+    }
     for name in ("additional_special_tokens", "extra_special_tokens"):  # transformers 4 and 5
         more = content.get(name)
         if isinstance(more, list):
@@ -316,7 +358,7 @@ def _added(path: Path, name: str, entries: Any, tokens: Sequence[str]) -> dict[i
         raise CheckpointError(path, f"{name} is not a list of objects")
     ids = {token: index for index, token in enumerate(tokens)}
     added: dict[int, AddedToken] = {}
-    for entry in sorted(entries, key=lambda entry: (type(entry.get("id")) is int, entry["id"] if type(entry.get("id")) is int else 0)):
+    for entry in sorted(entries, key=lambda entry: entry["id"] if type(entry.get("id")) is int else -1):
         content = _token(path, name, entry.get("content"))
         flags = {flag: entry.get(flag, False) for flag in FLAGS}
         if entry.keys() - {"id", "content", *FLAGS} or not all(isinstance(flag, bool) for flag in flags.values()):
@@ -332,14 +374,18 @@ def _added_from_config(path: Path, config: Mapping[str, Any], tokens: Sequence[s
     decoder = config.get("added_tokens_decoder", {})
     if not isinstance(decoder, dict) or not all(isinstance(entry, dict) for entry in decoder.values()):
         raise CheckpointError(path, "added_tokens_decoder does not map ids to tokens")
-    entries = [{"id": int(index) if index.isdecimal() and len(index) < 10 else index, **entry} for index, entry in decoder.items()]
+    entries = [
+        {"id": int(index) if index.isdecimal() and len(index) < 10 else index, **entry}
+        for index, entry in decoder.items()
+    ]
     return _added(path, "added_tokens_decoder", entries, tokens)
 
 
 def _added_from_ids(path: Path, ids: Mapping[str, Any], stored: Stored) -> dict[int, AddedToken]:
     special = {*stored.options.get("additional_special_tokens", ()), *(stored.options.get(role) for role in ROLES)}
     entries = [
-        {"id": index, "content": token, "normalized": token not in special, "special": token in special} for token, index in ids.items()
+        {"id": index, "content": token, "normalized": token not in special, "special": token in special}
+        for token, index in ids.items()
     ]
     return _added(path, "its tokens", entries, stored.tokens)
 
@@ -352,13 +398,15 @@ def _compare(tokens: Sequence[str], others: Sequence[str], path: Path) -> None:
 
 
 def _length(path: Path, given: Any, default: int, unlimited: int) -> int:
-    """model_max_length: what is given, the default if that is nothing or boundless, and no more than the model's positions."""
+    """model_max_length: what is given, else the default, but no more than the model has positions."""
     length = int(given) if given is not None and 0 < given < unlimited else None
     positions = read_json(path).get("max_position_embeddings") if path.exists() else None
     if positions is None:
         return length or default
     if type(positions) is not int or positions < 1:
-        raise CheckpointError(path, f"max_position_embeddings is {_short(positions)}; it must be a positive whole number")
+        raise CheckpointError(
+            path, f"max_position_embeddings is {_short(positions)}; it must be a positive whole number"
+        )
     return min(length or positions, positions)
 
 

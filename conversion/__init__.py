@@ -1,0 +1,1 @@
+"""Between dialects and between live twins. The one package that knows both frameworks."""

@@ -1,0 +1,81 @@
+"""Load one checkpoint in both twins and measure how far their outputs are apart."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mobilebert_common.config import MobileBertConfig
+from mobilebert_common.schema import HEADS
+from mobilebert_common.twins import twin
+
+TOLERANCE = {"float64": 1e-12, "float32": 1e-4}  # relative L2 distance of each output
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far one output of the twins is apart.
+
+    Attributes:
+        absolute: the largest difference of two numbers.
+        relative: the L2 norm of the difference over the norm of the PyTorch output.
+    """
+
+    output: str
+    shape: tuple[int, ...]
+    absolute: float
+    relative: float
+
+
+def head_of(config: MobileBertConfig) -> str:
+    """The model class a checkpoint was saved from; the base model where it does not say."""
+    named = [name.removeprefix("TF") for name in config.architectures or []]
+    return next((name for name in named if name in HEADS), "MobileBertModel")
+
+
+def sample_inputs(config: MobileBertConfig, head: str, seed: int = 0) -> dict[str, np.ndarray]:
+    """A small batch that exercises everything: ragged rows, two segments, labels where the head takes some."""
+    generator = np.random.default_rng(seed)
+    batch, length = 3, min(24, config.max_position_embeddings)
+    mask = np.ones((batch, length), np.int64)
+    mask[1, length // 2 :] = 0
+    mask[2, max(1, length - 3) :] = 0
+    inputs = {
+        "input_ids": generator.integers(0, config.vocab_size, (batch, length)),
+        "attention_mask": mask,
+        "token_type_ids": generator.integers(0, config.type_vocab_size, (batch, length)),
+    }
+    if head == "MobileBertForSequenceClassification" and config.problem_type in (None, "single_label_classification"):
+        labels = generator.integers(0, config.num_labels, batch)
+        inputs["labels"] = labels if config.num_labels > 1 else labels.astype(np.float64)
+    return inputs
+
+
+def verify(directory: str | Path, dtype: str = "float64", seed: int = 0) -> list[Difference]:
+    """Every output of the two twins on the same inputs: loss, logits, hidden states, attentions.
+
+    Args:
+        dtype: what both compute in, "float64" or "float32".
+    Raises:
+        CheckpointError: the checkpoint is unusable.
+    """
+    config = MobileBertConfig.from_pretrained(directory)
+    head = head_of(config)
+    inputs = sample_inputs(config, head, seed)
+    found = []
+    for framework in ("pt", "tf"):
+        door = twin(framework)
+        model = door.load(directory, head, dtype)
+        found.append(door.outputs(model, inputs, output_hidden_states=True, output_attentions=True))
+    ours, theirs = found
+    if list(ours) != list(theirs):
+        raise AssertionError(f"the twins return different outputs: {list(ours)} and {list(theirs)}")
+    return [difference(name, ours[name], theirs[name]) for name in ours]
+
+
+def difference(name: str, reference: np.ndarray, other: np.ndarray) -> Difference:
+    """Measure one output."""
+    apart = reference.astype(np.float64) - other.astype(np.float64)
+    norm = float(np.linalg.norm(reference.astype(np.float64)))
+    distance = float(np.linalg.norm(apart))
+    return Difference(name, reference.shape, float(np.abs(apart).max()), distance / norm if norm else distance)

@@ -1,0 +1,22 @@
+"""The entry point of `mobilebert`: errors as one line, not as a traceback."""
+
+import os
+import sys
+
+from .errors import CheckpointError, ConfigError, DataError, InputError
+from .optional import needs
+
+
+def main() -> None:
+    """Run the command line. Exit status: 0 done, 1 an error the user can mend, 2 a wrong command, 130 interrupted."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        with needs("cli"):
+            from .commands import app
+        app()
+    except (CheckpointError, ConfigError, DataError, InputError, ImportError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

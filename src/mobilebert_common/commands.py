@@ -1,0 +1,246 @@
+"""The commands of `mobilebert`. What they do is in jobs.py and demo.py; here are their options and what they print."""
+
+import contextlib
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table as Grid
+
+from . import jobs
+from .config import CONFIG_FILE, ZOO, MobileBertConfig
+from .errors import ConfigError
+from .schema import HEADS, count_parameters, expand
+from .tasks.classification import split, write_columns
+from .tasks.tables import LABEL_COLUMN, TEXT_COLUMNS, Columns, read_table
+from .training import Recipe, Report
+from .twins import FRAMEWORKS, Twin, twin
+
+app = typer.Typer(
+    help="MobileBERT in PyTorch and in Keras: one checkpoint directory, two frameworks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+
+Framework = Annotated[Literal["pt", "tf"], typer.Option(help="pt for PyTorch, tf for Keras.")]
+Checkpoint = Annotated[Path, typer.Argument(help="A checkpoint directory.")]
+TextColumn_ = Annotated[str | None, typer.Option("--text", help=f"Column with the text. [default: {' or '.join(TEXT_COLUMNS)}]")]
+PairColumn = Annotated[str | None, typer.Option("--text-pair", help="Column with the second text of a pair.")]
+LabelColumn = Annotated[str, typer.Option("--label", help="Column with the label.")]
+Encoding = Annotated[str, typer.Option(help="Encoding of the data files, for example utf-8-sig or cp949.")]
+Output = Annotated[Path, typer.Option(help="Where the checkpoint directory goes.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a checkpoint that is already there.")]
+
+
+@app.command()
+def demo(output: Output = Path("mobilebert-demo"), overwrite: Overwrite = False) -> None:
+    """Train a small classifier in PyTorch, open it in Keras, train on, and open that in PyTorch: about three minutes, no network."""
+    from .demo import run
+
+    _refuse_overwriting(output / "pt", overwrite)
+    _refuse_overwriting(output / "keras", overwrite)
+    run(output, console, open_twin, watch_training)
+
+
+@app.command()
+def train(
+    file: Annotated[Path, typer.Argument(help="Training data: .csv, .tsv or .jsonl.")],
+    validation: Annotated[Path | None, typer.Option(help="Validation data; without it a part of the training data is held out.")] = None,
+    text: TextColumn_ = None,
+    text_pair: PairColumn = None,
+    label: LabelColumn = LABEL_COLUMN,
+    encoding: Encoding = "utf-8-sig",
+    framework: Framework = "pt",
+    model: Annotated[str, typer.Option(help=f"A checkpoint directory, or for fresh weights one of {', '.join(ZOO)}.")] = "mobilebert-mini",
+    vocabulary: Annotated[Path | None, typer.Option(help="vocab.txt of a fresh model. [default: learned from the training texts]")] = None,
+    output: Output = Path("mobilebert-classifier"),
+    overwrite: Overwrite = False,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training data.")] = 3,
+    batch_size: Annotated[int, typer.Option(min=1, help="Examples a step.")] = 32,
+    learning_rate: Annotated[
+        float | None, typer.Option(help=f"Peak rate. [default: {jobs.FRESH_RATE:g} fresh, {jobs.FINE_TUNING_RATE:g} from a checkpoint]")
+    ] = None,
+    max_length: Annotated[int, typer.Option(min=3, help="Tokens a text is cut to.")] = 128,
+    validation_fraction: Annotated[float, typer.Option(min=0.01, max=0.9, help="Share held out where no validation file is given.")] = 0.1,
+    seed: Annotated[int, typer.Option(min=0, help="Decides fresh weights, dropout, the order and the split.")] = 0,
+) -> None:
+    """Fine-tune a sentence classifier and save it."""
+    _refuse_overwriting(output, overwrite)
+    columns = Columns(text, text_pair, label)
+    table = read_table(file, columns, encoding)
+    if validation is None:
+        table, held_out = split(table, validation_fraction, seed)
+    else:
+        held_out = read_table(validation, columns, encoding)
+    begin = jobs.start(model, table.labels or [], table.texts, vocabulary)
+    rate = learning_rate or (jobs.FRESH_RATE if begin.fresh else jobs.FINE_TUNING_RATE)
+    console.print(
+        f"{len(table.texts):,} examples to train on, {len(held_out.texts):,} to validate, labels {', '.join(begin.id2label.values())}; "
+        f"{'fresh ' if begin.fresh else ''}{model} in {FRAMEWORKS[framework][1]}, learning rate {rate:g}",
+        highlight=False,
+    )
+    door = open_twin(framework)
+    recipe = Recipe(rate, epochs, batch_size, seed=seed)
+    started = time.monotonic()
+    with watch_training("training") as watch:
+        trained = jobs.train(door, begin, table, recipe, max_length, watch)
+    jobs.save(trained, begin.tokenizer, output, max_length)
+    scores, _ = jobs.Classifier(door, trained, begin.tokenizer, begin.id2label).evaluate(held_out)
+    console.print(f"{_scores(scores)} on {len(held_out.texts):,} examples after {time.monotonic() - started:.0f} s", highlight=False)
+    console.print(f"saved in {output}", highlight=False)
+
+
+@app.command()
+def evaluate(
+    directory: Checkpoint,
+    file: Annotated[Path, typer.Argument(help="Labelled data: .csv, .tsv or .jsonl.")],
+    text: TextColumn_ = None,
+    text_pair: PairColumn = None,
+    label: LabelColumn = LABEL_COLUMN,
+    encoding: Encoding = "utf-8-sig",
+    framework: Framework = "pt",
+    predictions: Annotated[Path | None, typer.Option(help="Write label and prediction of each row to this .csv, .tsv or .jsonl.")] = None,
+) -> None:
+    """Accuracy and F1 of a saved classifier on labelled data."""
+    table = read_table(file, Columns(text, text_pair, label), encoding)
+    scores, columns = jobs.Classifier.open(open_twin(framework), directory).evaluate(table)
+    console.print(f"{_scores(scores)} on {len(table.texts):,} examples", highlight=False)
+    if predictions is not None:
+        write_columns(predictions, columns)
+
+
+@app.command()
+def predict(
+    directory: Checkpoint,
+    texts: Annotated[list[str] | None, typer.Argument(help="Sentences to classify.", show_default=False)] = None,
+    file: Annotated[Path | None, typer.Option(help="Classify a .csv, .tsv or .jsonl instead.")] = None,
+    text: TextColumn_ = None,
+    text_pair: PairColumn = None,
+    encoding: Encoding = "utf-8-sig",
+    framework: Framework = "pt",
+    output: Annotated[Path | None, typer.Option(help="Write the result to this .csv, .tsv or .jsonl.")] = None,
+) -> None:
+    """Label sentences with a saved classifier."""
+    if bool(texts) == (file is not None):
+        raise ConfigError("give either sentences or --file")
+    table = jobs.table_of(texts or []) if file is None else read_table(file, Columns(text, text_pair, None), encoding)
+    columns = jobs.Classifier.open(open_twin(framework), directory).predict(table)
+    if output is not None:
+        write_columns(output, columns)
+        return
+    for row, chosen in enumerate(columns["label"]):
+        typer.echo(f"{chosen}\t{columns['probability'][row]:.4f}\t{table.texts[row]}")
+
+
+@app.command()
+def verify(
+    directory: Checkpoint,
+    dtype: Annotated[Literal["float64", "float32"], typer.Option(help="What both twins compute in.")] = "float64",
+) -> None:
+    """Open a checkpoint in both frameworks and compare every output; exit status 1 above the tolerance."""
+    for name in FRAMEWORKS:
+        open_twin(name)
+    from mobilebert_conversion.verification import TOLERANCE, verify
+
+    grid = Grid("output", "shape", "largest difference", "relative (L2)", title=f"{directory}: PyTorch and Keras in {dtype}")
+    differences = verify(directory, dtype)
+    for found in differences:
+        grid.add_row(found.output, str(list(found.shape)), f"{found.absolute:.1e}", f"{found.relative:.1e}")
+    console.print(grid)
+    worst = max(found.relative for found in differences)
+    agree = worst <= TOLERANCE[dtype]  # False for NaN too
+    console.print(f"{'the twins agree' if agree else 'THE TWINS DIFFER'}: {worst:.1e} at most, tolerance {TOLERANCE[dtype]:.0e}", highlight=False)
+    if not agree:
+        raise typer.Exit(1)
+
+
+@app.command()
+def info(directory: Annotated[str | None, typer.Argument(help="A checkpoint directory or a name of the zoo.", show_default=False)] = None) -> None:
+    """Describe a checkpoint or a named configuration; without an argument, list the zoo."""
+    if directory is None:
+        grid = Grid("name", "layers", "hidden", "bottleneck", "FFN", "FFNs", "norm", "activation", "parameters")
+        for name in ZOO:
+            config = MobileBertConfig.from_zoo(name)
+            sizes = [config.num_hidden_layers, config.hidden_size, config.intra_bottleneck_size, config.intermediate_size, config.num_feedforward_networks]
+            grid.add_row(name, *map(str, sizes), config.normalization_type, config.hidden_act, f"{_parameters(config, 'MobileBertModel'):,}")
+        console.print(grid)
+        return
+    config = MobileBertConfig.from_zoo(directory) if directory in ZOO else MobileBertConfig.from_pretrained(directory)
+    head = next((name for name in config.architectures or [] if name in HEADS), "MobileBertModel")
+    grid = Grid("key", "value", title=f"{directory}: {head}, {_parameters(config, head):,} parameters")
+    for key, value in config.to_dict().items():
+        if value is not None:
+            grid.add_row(key, str(value))
+    console.print(grid)
+
+
+def open_twin(framework: str) -> Twin:
+    """Import a framework without the lines that TensorFlow's C++ writes before it reads its log level."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=Console(stderr=True), show_time=False, show_path=False)], force=True)
+    with _silent_stderr():
+        return twin(framework)
+
+
+@contextlib.contextmanager
+def watch_training(title: str) -> Iterator[Callable[[int], Report]]:
+    """A progress bar with loss, speed and time left, for `jobs.train`."""
+    bar = Progress(
+        TextColumn(title),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.3f}"),
+        TextColumn("{task.fields[speed]:.1f} steps/s"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+    def watch(steps: int) -> Report:
+        task, started = bar.add_task(title, total=steps, loss=float("nan"), speed=0.0), time.monotonic()
+
+        def report(done: int, loss: float) -> None:
+            bar.update(task, completed=done, loss=loss, speed=done / max(1e-9, time.monotonic() - started))
+
+        return report
+
+    with bar:
+        yield watch
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _refuse_overwriting(output: Path, overwrite: bool) -> None:
+    if (output / CONFIG_FILE).exists() and not overwrite:
+        raise ConfigError(f"{output} already holds a checkpoint; --overwrite replaces it, --output names another place")
+
+
+def _scores(scores: dict[str, float]) -> str:
+    return f"accuracy {scores['accuracy']:.1%}, F1 (macro) {scores['f1']:.1%}"
+
+
+def _parameters(config: MobileBertConfig, head: str) -> int:
+    return count_parameters(expand(config, head))
+

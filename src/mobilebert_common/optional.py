@@ -1,0 +1,26 @@
+"""Libraries that only some installations have: each fails with the command that installs it."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+
+@contextlib.contextmanager
+def needs(extra: str) -> Iterator[None]:
+    """Turn a missing library into the command that installs it.
+
+    Args:
+        extra: the extra of mobilebert-zoo that has the library.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ImportError(f"{error.name} is not installed: pip install 'mobilebert-zoo[{extra}]'") from error
+
+
+def pandas() -> Any:
+    """The pandas module."""
+    with needs("cli"):
+        import pandas
+
+        return pandas

@@ -1,0 +1,47 @@
+"""PyTorch as mobilebert_common.twins sees it. mobilebert_tf/twin.py is its translation."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mobilebert_common.config import MobileBertConfig
+from mobilebert_common.outputs import flat
+
+from . import heads
+from . import outputs as _outputs  # noqa: F401  (registers the output classes with torch)
+from .arrays import to_numpy
+from .train import train
+
+__all__ = ["create", "load", "outputs", "predict", "tensor", "train"]
+
+
+def tensor(array: Any) -> torch.Tensor:
+    """A numpy array as a tensor."""
+    return torch.from_numpy(np.asarray(array))
+
+
+def create(config: MobileBertConfig, head: str, seed: int) -> Any:
+    """A model with fresh weights."""
+    torch.manual_seed(seed)
+    return getattr(heads, head)(config)
+
+
+def load(directory: str | Path, head: str, dtype: str = "float32", **overrides: Any) -> Any:
+    """A model from a checkpoint directory."""
+    return getattr(heads, head).from_pretrained(directory, dtype=dtype, **overrides)
+
+
+def predict(model: Any, batches: Iterable[Mapping[str, np.ndarray]]) -> np.ndarray:
+    """The logits of all batches, one row an example."""
+    return np.concatenate([outputs(model, batch)["logits"] for batch in batches])
+
+
+def outputs(model: Any, batch: Mapping[str, np.ndarray], **switches: bool) -> dict[str, np.ndarray]:
+    """Everything a model returns for a batch, hidden states and attentions numbered."""
+    model.eval()
+    with torch.inference_mode():
+        found = model(**{name: tensor(array).to(model.device) for name, array in batch.items()}, **switches)
+    return {name: to_numpy(value) for name, value in flat(found).items()}

@@ -1,0 +1,86 @@
+"""Fine-tuning in Keras, on `fit`. mobilebert_pt/train.py is its translation."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+from keras import ops
+
+from mobilebert_common.schema import expand
+from mobilebert_common.tasks.classification import Examples
+from mobilebert_common.training import Plan, Recipe, Report
+
+from .model import canonical_class
+
+
+def train(model: Any, examples: Examples, recipe: Recipe, report: Report) -> None:
+    """Fine-tune a model in place.
+
+    Args:
+        examples: with labels.
+        report: called after each step with the number of steps done and the mean loss of the epoch so far.
+    """
+    keras.utils.set_random_seed(recipe.seed)
+    plan = Plan(examples.lengths, recipe)
+    optimizer = keras.optimizers.AdamW(
+        Rate(recipe.learning_rate, recipe.warmup, plan.steps), weight_decay=recipe.weight_decay, global_clipnorm=recipe.clip, epsilon=1e-8
+    )
+    optimizer.exclude_from_weight_decay(undecayed(model))
+    model.compile(optimizer)
+    model.fit(
+        batches(examples, plan),
+        epochs=recipe.epochs,
+        steps_per_epoch=plan.steps_per_epoch,
+        callbacks=[Progress(report)],
+        verbose=0,
+    )
+
+
+@keras.saving.register_keras_serializable(package="mobilebert")
+class Rate(keras.optimizers.schedules.LearningRateSchedule):
+    """Recipe.rate as Keras asks for it."""
+
+    def __init__(self, learning_rate: float, warmup: float, steps: int) -> None:
+        self.learning_rate, self.warmup, self.steps = learning_rate, warmup, steps
+
+    def __call__(self, step: Any) -> Any:
+        rising = max(1, round(self.warmup * self.steps))
+        step = ops.cast(step, "float32")
+        falling = (self.steps - step) / max(1, self.steps - rising)
+        return self.learning_rate * ops.where(step < rising, (step + 1.0) / rising, falling)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"learning_rate": self.learning_rate, "warmup": self.warmup, "steps": self.steps}
+
+
+class Progress(keras.callbacks.Callback):
+    """Tells a Report of each step."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__()
+        self.report = report
+        self.done = 0
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.done += 1
+        self.report(self.done, float(logs["loss"]))
+
+
+def batches(examples: Examples, plan: Plan) -> Any:
+    """The plan's batches as tf.data of unknown length, so that one graph serves all lengths."""
+    import tensorflow as tf
+
+    def generate() -> Iterator[Any]:
+        for epoch in range(plan.recipe.epochs):
+            for rows in plan.epoch(epoch):
+                yield examples.batch(rows)
+
+    names = examples.batch([0])
+    signature = {name: tf.TensorSpec([None] * array.ndim, array.dtype) for name, array in names.items()}
+    return tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2)
+
+
+def undecayed(model: Any) -> list[keras.Variable]:
+    """Norms and biases; matrices have weight decay."""
+    variables = model.canonical_variables()
+    return [variables[name][0] for name, tensor in expand(model.config, canonical_class(type(model))).items() if len(tensor.shape) == 1]

@@ -1,0 +1,23 @@
+"""Set-up of the oracle environments: which files their transformers release can run, and two repairs to its models."""
+
+import os
+from collections.abc import Iterator
+
+os.environ["TF_USE_LEGACY_KERAS"] = "1"  # transformers' TF classes are Keras 2 classes; `import keras` stays Keras 3
+
+import pytest
+import torch
+import transformers
+
+from .models import repaired_pytorch
+
+collect_ignore = [] if transformers.__version__.startswith("4.") else ["test_hf_tf.py"]  # 5.x has no TF classes
+
+
+@pytest.fixture(scope="session", autouse=True)
+def repaired_hugging_face() -> Iterator[None]:
+    """HF's PyTorch models with layer_norm_eps at every norm, and able to run the teacher (see models.repaired_pytorch)."""
+    torch.set_num_threads(1)  # thousands of tiny products
+    transformers.utils.logging.disable_progress_bar()
+    with repaired_pytorch():
+        yield

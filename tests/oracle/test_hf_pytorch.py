@@ -1,0 +1,160 @@
+"""The PyTorch twin against transformers' PyTorch classes: files both ways, outputs, losses, precision."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from mobilebert_common.config import MobileBertConfig
+from mobilebert_common.schema import count_parameters, expand
+from mobilebert_pt import MobileBertForSequenceClassification, MobileBertModel
+
+from . import models
+from .models import CASES, LOSSES, assert_close, distance, run_torch, saved_shapes
+
+EVERYTHING = {"output_hidden_states": True, "output_attentions": True}
+HEADS = {
+    "MobileBertModel": (MobileBertModel, transformers.MobileBertModel),
+    "MobileBertForSequenceClassification": (MobileBertForSequenceClassification, transformers.MobileBertForSequenceClassification),
+}
+CALLS = models.calls() | (models.head_masks() if models.HAS_HEAD_MASK else {})
+LABELS = {"labels": np.array(LOSSES["single-label"][1])}
+
+
+class Pair(NamedTuple):
+    """A directory that Hugging Face saved, its model and ours opened from it."""
+
+    folder: Path
+    theirs: Any
+    ours: Any
+
+
+Open = Callable[..., Pair]
+
+
+@pytest.fixture(scope="module")
+def open_pair(tmp_path_factory: pytest.TempPathFactory) -> Open:
+    """Both models of a case, in float64 unless told otherwise; the weights are float32 numbers."""
+
+    @cache
+    def folder(case: str, head: str) -> Path:
+        path = tmp_path_factory.mktemp("theirs")
+        models.random_model(HEADS[head][1], CASES[case]).save_pretrained(path)
+        return path
+
+    def open_pair(case: str, head: str = "MobileBertForSequenceClassification", dtype: str = "float64") -> Pair:
+        path, (ours, theirs) = folder(case, head), HEADS[head]
+        return Pair(path, open_theirs(theirs, path, dtype), ours.from_pretrained(path, dtype=dtype))
+
+    return open_pair
+
+
+def open_theirs(cls: Any, path: Path, dtype: str = "float64", **options: Any) -> Any:
+    """Hugging Face's from_pretrained, which must find exactly what it looks for."""
+    model, info = cls.from_pretrained(
+        path, dtype=getattr(torch, dtype), attn_implementation="eager", output_loading_info=True, **options
+    )
+    assert not any(info.values()), info
+    return model.eval()
+
+
+def comparable(call: models.Arrays, model: Any) -> models.Arrays:
+    """The call as Hugging Face wants it: 5.x takes a mask per query only as what is added to the scores."""
+    mask = call.get("attention_mask")
+    if mask is None or mask.ndim == 2 or models.HAS_HEAD_MASK:
+        return call
+    return {**call, "attention_mask": np.where(mask[:, None] == 0, torch.finfo(model.dtype).min, 0.0)}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_their_file_opens_here_and_gives_equal_outputs(case: str, open_pair: Open) -> None:
+    folder, theirs, ours = open_pair(case)
+    assert saved_shapes(folder) == {name: tensor.shape for name, tensor in expand(ours.config, type(ours).__name__).items()}
+    call = {**CALLS["ragged"], **LABELS}
+    expected = run_torch(theirs, call, **EVERYTHING)
+    assert_close(run_torch(ours, call, **EVERYTHING), expected, 1e-12)
+    fast = run_torch(ours, call)  # nothing asked for: another way through attention
+    assert_close(fast, {name: expected[name] for name in fast}, 1e-12)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_our_file_opens_there_and_gives_equal_outputs(case: str, open_pair: Open, tmp_path: Path) -> None:
+    _, theirs, ours = open_pair(case)
+    ours.save_pretrained(tmp_path)
+    returned = open_theirs(type(theirs), tmp_path)
+    for name, tensor in theirs.state_dict().items():
+        assert torch.equal(tensor, returned.state_dict()[name]), name
+    call = {**CALLS["ragged"], **LABELS}
+    assert_close(run_torch(ours, call, **EVERYTHING), run_torch(returned, call, **EVERYTHING), 1e-12)
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("case", models.OTHERS)
+def test_every_argument(case: str, head: str, call: str, open_pair: Open) -> None:
+    folder, theirs, ours = open_pair(case, head)
+    assert saved_shapes(folder) == {name: tensor.shape for name, tensor in expand(ours.config, head).items()}
+    arguments = CALLS[call]
+    if "inputs_embeds" in arguments:
+        arguments = models.calls({**models.SIZES, **CASES[case]})[call]
+    if "head_mask" in arguments:
+        arguments = models.head_masks({**models.SIZES, **CASES[case]})[call]
+    expected = run_torch(theirs, comparable(arguments, theirs), **EVERYTHING)
+    assert_close(run_torch(ours, arguments, **EVERYTHING), expected, 1e-12)
+    fast = run_torch(ours, arguments)
+    assert_close(fast, {name: expected[name] for name in fast}, 1e-12)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_losses(loss: str, tmp_path: Path) -> None:
+    settings, labels = LOSSES[loss]
+    models.random_model(transformers.MobileBertForSequenceClassification, settings).save_pretrained(tmp_path)
+    call = {**CALLS["ragged"], "labels": np.array(labels)}
+    ours = run_torch(MobileBertForSequenceClassification.from_pretrained(tmp_path, dtype="float64"), call)
+    theirs = run_torch(open_theirs(transformers.MobileBertForSequenceClassification, tmp_path), call)
+    assert theirs["loss"] > 0.01
+    assert_close(ours, theirs, 1e-12)
+
+
+def test_the_weights_make_attention_uneven(open_pair: Open) -> None:
+    """Else all that agrees here would prove nothing."""
+    uneven = []
+    for case in models.SOME:
+        found = run_torch(open_pair(case).theirs, CALLS["ids"], **EVERYTHING)
+        uneven += [np.median(found[name].max(-1) / found[name].min(-1)) for name in ("attentions.0", "attentions.1")]
+    assert min(uneven) > 1.1
+    assert np.median(uneven) > 2
+
+
+def test_float32_is_as_close_to_float64_as_theirs(open_pair: Open) -> None:
+    call, ratios = {**CALLS["ragged"], **LABELS}, []
+    for case in CASES:
+        exact = run_torch(open_pair(case).theirs, call, output_hidden_states=True)
+        _, theirs, ours = open_pair(case, dtype="float32")
+        found, peer = run_torch(ours, call, output_hidden_states=True), run_torch(theirs, call, output_hidden_states=True)
+        models.assert_float32_close(found, exact)
+        last = list(exact)[-1]
+        ratios.append(distance(found[last], exact[last]) / distance(peer[last], exact[last]))
+    assert len(ratios) >= 50
+    assert models.geometric_mean(ratios) <= 2, models.geometric_mean(ratios)
+
+
+def test_a_base_models_file_and_a_head_models_file_cross(open_pair: Open) -> None:
+    base, head = (open_pair("teacher", name) for name in HEADS)
+    opened = MobileBertForSequenceClassification.from_pretrained(base.folder, dtype="float64")
+    assert_close(run_torch(opened.mobilebert, CALLS["ragged"]), run_torch(base.theirs, CALLS["ragged"]), 1e-12)
+    opened = MobileBertModel.from_pretrained(head.folder, dtype="float64")
+    assert_close(run_torch(opened, CALLS["ragged"]), run_torch(head.theirs.mobilebert, CALLS["ragged"]), 1e-12)
+
+
+def test_the_published_size_has_as_many_parameters() -> None:
+    config = MobileBertConfig.from_zoo("mobilebert")
+    with torch.device("meta"):
+        ours = MobileBertModel(config)
+        theirs = transformers.MobileBertModel(transformers.MobileBertConfig(classifier_activation=False))
+    assert ours.num_parameters() == theirs.num_parameters() == count_parameters(expand(config, "MobileBertModel")) == 24_581_888
