@@ -21,15 +21,16 @@ HEAD = "MobileBertForSequenceClassification"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds what the demonstration leaves: a checkpoint directory, mobilebert-demo."""
+    """A folder that holds what the demonstration leaves: a checkpoint directory, mobilebert-demo/pt."""
     folder = tmp_path_factory.mktemp("readme")
     vocabulary = learn_vocabulary(["i was charged twice .", "where is my parcel ?"], vocab_size=100)
     labels = {0: "billing", 1: "delivery", 2: "technical"}
     config = MobileBertConfig.from_zoo("mobilebert-mini", vocab_size=len(vocabulary), id2label=labels)
     rng = np.random.default_rng(0)
     tensors = {name: rng.normal(0, 0.15, tensor.shape).astype(np.float32) for name, tensor in expand(config, HEAD).items()}
-    checkpoint.save(folder / "mobilebert-demo", config, HEAD, tensors)
-    MobileBertTokenizerFast(vocab=vocabulary).save_pretrained(folder / "mobilebert-demo")
+    directory = folder / "mobilebert-demo" / "pt"
+    checkpoint.save(directory, config, HEAD, tensors)
+    MobileBertTokenizerFast(vocab=vocabulary).save_pretrained(directory)
     return folder
 
 

@@ -10,13 +10,13 @@ import numpy as np
 
 from .config import CONFIG_FILE, MobileBertConfig
 from .errors import CheckpointError
-from .files import save_files, verify
+from .files import Content, save_files, verify
 from .formats import safetensors
 from .schema import HEADS, Tensor, expand
 
 log = logging.getLogger(__name__)
 
-DTYPES = {
+DTYPES: dict[str, np.dtype] = {
     "float32": np.dtype(np.float32),
     "float64": np.dtype(np.float64),
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
@@ -57,7 +57,9 @@ def load(directory: str | Path, head: str, dtype: str = "float32", **overrides: 
     """
     folder, wanted = Path(directory), parse_dtype(dtype)
     if not folder.is_dir():
-        raise CheckpointError(folder, "is not a directory; a checkpoint is a directory with config.json and model.safetensors")
+        raise CheckpointError(
+            folder, "is not a directory; a checkpoint is a directory with config.json and model.safetensors"
+        )
     config = MobileBertConfig.from_pretrained(folder, **overrides)
     path = verify(folder, safetensors.WEIGHTS_FILE)
     entries = safetensors.read_header(path)
@@ -88,7 +90,7 @@ def save(directory: str | Path, config: MobileBertConfig, head: str, tensors: Ma
     """
     dtype = str(next(iter(tensors.values())).dtype)
     config = config.replace(architectures=[head], dtype=dtype)
-    contents = {
+    contents: dict[str, Content] = {
         CONFIG_FILE: config.to_json_string().encode(),
         safetensors.WEIGHTS_FILE: lambda path: safetensors.write(path, tensors),
     }

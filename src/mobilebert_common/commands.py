@@ -34,7 +34,9 @@ console = Console()
 
 Framework = Annotated[Literal["pt", "tf"], typer.Option(help="pt for PyTorch, tf for Keras.")]
 Checkpoint = Annotated[Path, typer.Argument(help="A checkpoint directory.")]
-TextColumn_ = Annotated[str | None, typer.Option("--text", help=f"Column with the text. [default: {' or '.join(TEXT_COLUMNS)}]")]
+TextColumn_ = Annotated[
+    str | None, typer.Option("--text", help=f"Column with the text. [default: {' or '.join(TEXT_COLUMNS)}]")
+]
 PairColumn = Annotated[str | None, typer.Option("--text-pair", help="Column with the second text of a pair.")]
 LabelColumn = Annotated[str, typer.Option("--label", help="Column with the label.")]
 Encoding = Annotated[str, typer.Option(help="Encoding of the data files, for example utf-8-sig or cp949.")]
@@ -55,23 +57,34 @@ def demo(output: Output = Path("mobilebert-demo"), overwrite: Overwrite = False)
 @app.command()
 def train(
     file: Annotated[Path, typer.Argument(help="Training data: .csv, .tsv or .jsonl.")],
-    validation: Annotated[Path | None, typer.Option(help="Validation data; without it a part of the training data is held out.")] = None,
+    validation: Annotated[
+        Path | None, typer.Option(help="Validation data; without it a part of the training data is held out.")
+    ] = None,
     text: TextColumn_ = None,
     text_pair: PairColumn = None,
     label: LabelColumn = LABEL_COLUMN,
     encoding: Encoding = "utf-8-sig",
     framework: Framework = "pt",
-    model: Annotated[str, typer.Option(help=f"A checkpoint directory, or for fresh weights one of {', '.join(ZOO)}.")] = "mobilebert-mini",
-    vocabulary: Annotated[Path | None, typer.Option(help="vocab.txt of a fresh model. [default: learned from the training texts]")] = None,
+    model: Annotated[
+        str, typer.Option(help=f"A checkpoint directory, or for fresh weights one of {', '.join(ZOO)}.")
+    ] = "mobilebert-mini",
+    vocabulary: Annotated[
+        Path | None, typer.Option(help="vocab.txt of a fresh model. [default: learned from the training texts]")
+    ] = None,
     output: Output = Path("mobilebert-classifier"),
     overwrite: Overwrite = False,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training data.")] = 3,
     batch_size: Annotated[int, typer.Option(min=1, help="Examples a step.")] = 32,
     learning_rate: Annotated[
-        float | None, typer.Option(help=f"Peak rate. [default: {jobs.FRESH_RATE:g} fresh, {jobs.FINE_TUNING_RATE:g} from a checkpoint]")
+        float | None,
+        typer.Option(
+            help=f"Peak rate. [default: {jobs.FRESH_RATE:g} fresh, {jobs.FINE_TUNING_RATE:g} from a checkpoint]"
+        ),
     ] = None,
     max_length: Annotated[int, typer.Option(min=3, help="Tokens a text is cut to.")] = 128,
-    validation_fraction: Annotated[float, typer.Option(min=0.01, max=0.9, help="Share held out where no validation file is given.")] = 0.1,
+    validation_fraction: Annotated[
+        float, typer.Option(min=0.01, max=0.9, help="Share held out where no validation file is given.")
+    ] = 0.1,
     seed: Annotated[int, typer.Option(min=0, help="Decides fresh weights, dropout, the order and the split.")] = 0,
 ) -> None:
     """Fine-tune a sentence classifier and save it."""
@@ -96,7 +109,10 @@ def train(
         trained = jobs.train(door, begin, table, recipe, max_length, watch)
     jobs.save(trained, begin.tokenizer, output, max_length)
     scores, _ = jobs.Classifier(door, trained, begin.tokenizer, begin.id2label).evaluate(held_out)
-    console.print(f"{_scores(scores)} on {len(held_out.texts):,} examples after {time.monotonic() - started:.0f} s", highlight=False)
+    console.print(
+        f"{_scores(scores)} on {len(held_out.texts):,} examples after {time.monotonic() - started:.0f} s",
+        highlight=False,
+    )
     console.print(f"saved in {output}", highlight=False)
 
 
@@ -109,7 +125,9 @@ def evaluate(
     label: LabelColumn = LABEL_COLUMN,
     encoding: Encoding = "utf-8-sig",
     framework: Framework = "pt",
-    predictions: Annotated[Path | None, typer.Option(help="Write label and prediction of each row to this .csv, .tsv or .jsonl.")] = None,
+    predictions: Annotated[
+        Path | None, typer.Option(help="Write label and prediction of each row to this .csv, .tsv or .jsonl.")
+    ] = None,
 ) -> None:
     """Accuracy and F1 of a saved classifier on labelled data."""
     table = read_table(file, Columns(text, text_pair, label), encoding)
@@ -152,27 +170,48 @@ def verify(
         open_twin(name)
     from mobilebert_conversion.verification import TOLERANCE, verify
 
-    grid = Grid("output", "shape", "largest difference", "relative (L2)", title=f"{directory}: PyTorch and Keras in {dtype}")
+    grid = Grid(
+        "output", "shape", "largest difference", "relative (L2)", title=f"{directory}: PyTorch and Keras in {dtype}"
+    )
     differences = verify(directory, dtype)
     for found in differences:
         grid.add_row(found.output, str(list(found.shape)), f"{found.absolute:.1e}", f"{found.relative:.1e}")
     console.print(grid)
     worst = max(found.relative for found in differences)
     agree = worst <= TOLERANCE[dtype]  # False for NaN too
-    console.print(f"{'the twins agree' if agree else 'THE TWINS DIFFER'}: {worst:.1e} at most, tolerance {TOLERANCE[dtype]:.0e}", highlight=False)
+    console.print(
+        f"{'the twins agree' if agree else 'THE TWINS DIFFER'}: {worst:.1e} at most, tolerance {TOLERANCE[dtype]:.0e}",
+        highlight=False,
+    )
     if not agree:
         raise typer.Exit(1)
 
 
 @app.command()
-def info(directory: Annotated[str | None, typer.Argument(help="A checkpoint directory or a name of the zoo.", show_default=False)] = None) -> None:
+def info(
+    directory: Annotated[
+        str | None, typer.Argument(help="A checkpoint directory or a name of the zoo.", show_default=False)
+    ] = None,
+) -> None:
     """Describe a checkpoint or a named configuration; without an argument, list the zoo."""
     if directory is None:
         grid = Grid("name", "layers", "hidden", "bottleneck", "FFN", "FFNs", "norm", "activation", "parameters")
         for name in ZOO:
             config = MobileBertConfig.from_zoo(name)
-            sizes = [config.num_hidden_layers, config.hidden_size, config.intra_bottleneck_size, config.intermediate_size, config.num_feedforward_networks]
-            grid.add_row(name, *map(str, sizes), config.normalization_type, config.hidden_act, f"{_parameters(config, 'MobileBertModel'):,}")
+            sizes = [
+                config.num_hidden_layers,
+                config.hidden_size,
+                config.intra_bottleneck_size,
+                config.intermediate_size,
+                config.num_feedforward_networks,
+            ]
+            grid.add_row(
+                name,
+                *map(str, sizes),
+                config.normalization_type,
+                config.hidden_act,
+                f"{_parameters(config, 'MobileBertModel'):,}",
+            )
         console.print(grid)
         return
     config = MobileBertConfig.from_zoo(directory) if directory in ZOO else MobileBertConfig.from_pretrained(directory)
@@ -186,7 +225,12 @@ def info(directory: Annotated[str | None, typer.Argument(help="A checkpoint dire
 
 def open_twin(framework: str) -> Twin:
     """Import a framework without the lines that TensorFlow's C++ writes before it reads its log level."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=Console(stderr=True), show_time=False, show_path=False)], force=True)
+    logging.basicConfig(
+        level=logging.WARNING,
+        format="%(message)s",
+        handlers=[RichHandler(console=Console(stderr=True), show_time=False, show_path=False)],
+        force=True,
+    )
     with _silent_stderr():
         return twin(framework)
 
@@ -243,4 +287,3 @@ def _scores(scores: dict[str, float]) -> str:
 
 def _parameters(config: MobileBertConfig, head: str) -> int:
     return count_parameters(expand(config, head))
-

@@ -90,8 +90,14 @@ class MobileBertConfig(BaseModel):
     def _agree(self) -> Self:
         width = self.true_hidden_size
         conflicts = [
-            (width % self.num_attention_heads, f"num_attention_heads {self.num_attention_heads} does not divide the width {width}"),
-            (self.pad_token_id >= self.vocab_size, f"pad_token_id {self.pad_token_id} is outside vocab_size {self.vocab_size}"),
+            (
+                width % self.num_attention_heads,
+                f"num_attention_heads {self.num_attention_heads} does not divide the width {width}",
+            ),
+            (
+                self.pad_token_id >= self.vocab_size,
+                f"pad_token_id {self.pad_token_id} is outside vocab_size {self.vocab_size}",
+            ),
             (
                 self.embedding_size > self.hidden_size,
                 f"embedding_size {self.embedding_size} is larger than hidden_size {self.hidden_size}, which leaves the masked-LM head nothing to score",
@@ -210,7 +216,7 @@ def _with_labels(values: dict[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in values.items() if key not in LABEL_KEYS}
     if count is not None and (type(count) is not int or not 1 <= count <= 1_000_000):
         raise ValueError(f"num_labels must be a whole number from 1 to 1,000,000, not {count!r}")
-    names = {index: f"LABEL_{index}" for index in range(count)} if names is None else _mapping(names, "id2label")
+    names = {index: f"LABEL_{index}" for index in range(count or 0)} if names is None else _mapping(names, "id2label")
     if count is not None and count != len(names):
         raise ValueError(f"num_labels {count} contradicts id2label, which names {len(names)} labels")
     try:
@@ -218,7 +224,11 @@ def _with_labels(values: dict[str, Any]) -> dict[str, Any]:
     except (TypeError, ValueError):
         raise ValueError(f"id2label must map whole numbers to names, not {names!r}") from None
     inverse = values.get("label2id")
-    return {**values, "id2label": names, "label2id": {label: index for index, label in names.items()} if inverse is None else inverse}
+    return {
+        **values,
+        "id2label": names,
+        "label2id": {label: index for index, label in names.items()} if inverse is None else inverse,
+    }
 
 
 def _mapping(value: Any, name: str) -> Mapping[Any, Any]:
@@ -265,5 +275,6 @@ ZOO: dict[str, dict[str, Any]] = {
         "hidden_act": "gelu",
         "normalization_type": "layer_norm",
         "hidden_dropout_prob": 0.1,
+        "initializer_range": 0.1,  # about 1 / sqrt(width); at 0.02 it barely learns
     },
 }

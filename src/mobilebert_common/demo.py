@@ -34,12 +34,17 @@ def run(output: Path, console: Console, open_twin: Callable[[str], Twin], watch:
     """
     started = time.monotonic()
     table, held_out = split(read_table(MESSAGES, Columns()), 0.2, seed=0)
-    console.print(f"{len(table.texts)} messages to train on, {len(held_out.texts)} held out, from {MESSAGES.name}", highlight=False)
+    console.print(
+        f"{len(table.texts)} messages to train on, {len(held_out.texts)} held out, from {MESSAGES.name}",
+        highlight=False,
+    )
     grid = Grid("step", "framework", "accuracy", "F1 (macro)", "seconds")
 
     def row(step: str, framework: str, classifier: jobs.Classifier, begun: float) -> np.ndarray:
         scores, _ = classifier.evaluate(held_out)
-        grid.add_row(step, framework, f"{scores['accuracy']:.1%}", f"{scores['f1']:.1%}", f"{time.monotonic() - begun:.0f}")
+        grid.add_row(
+            step, framework, f"{scores['accuracy']:.1%}", f"{scores['f1']:.1%}", f"{time.monotonic() - begun:.0f}"
+        )
         return classifier.logits(held_out)
 
     begin = jobs.start("mobilebert-mini", table.labels or [], table.texts, vocabulary_size=VOCABULARY)
@@ -61,12 +66,23 @@ def run(output: Path, console: Console, open_twin: Callable[[str], Twin], watch:
     row("open the directory", "PyTorch", jobs.Classifier.open(torch_twin, continued), begun)
 
     console.print(grid)
-    console.print(f"PyTorch and Keras logits differ by {np.abs(torch_logits - keras_logits).max():.1e} at most over the held-out messages", highlight=False)
-    console.print(f"{time.monotonic() - started:.0f} s in all; try: mobilebert predict {continued} 'where is my parcel?' --framework tf", highlight=False)
+    console.print(
+        f"PyTorch and Keras logits differ by {np.abs(torch_logits - keras_logits).max():.1e} at most over the held-out messages",
+        highlight=False,
+    )
+    console.print(
+        f"{time.monotonic() - started:.0f} s in all; try: mobilebert predict {continued} 'where is my parcel?' --framework tf",
+        highlight=False,
+    )
 
 
 def _fit(
-    twin: Twin, begin: jobs.Start, table: Table, recipe: Recipe, directory: Path, progress: AbstractContextManager[Callable[[int], Report]]
+    twin: Twin,
+    begin: jobs.Start,
+    table: Table,
+    recipe: Recipe,
+    directory: Path,
+    progress: AbstractContextManager[Callable[[int], Report]],
 ) -> None:
     with progress as watch:
         model = jobs.train(twin, begin, table, recipe, MAX_LENGTH, watch)

@@ -141,7 +141,10 @@ def _write(path: Path, content: Content) -> None:
     if isinstance(content, bytes):
         path.write_bytes(content)
     else:
+        path.touch()
+        mode = path.stat().st_mode
         content(path)
+        path.chmod(mode)  # a library that writes a file of its own makes it private
     with open(path, "rb") as file:
         os.fsync(file.fileno())
 
@@ -203,9 +206,7 @@ def parse_json(path: Path, data: bytes) -> dict[str, Any]:
         return value
 
     try:
-        value = json.loads(
-            data.decode("utf-8"), object_pairs_hook=unique, parse_constant=finite, parse_float=floating
-        )
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=unique, parse_constant=finite, parse_float=floating)
     except CheckpointError:
         raise
     except (ValueError, RecursionError) as error:  # bad UTF-8, bad JSON, an integer of thousands of digits

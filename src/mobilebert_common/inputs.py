@@ -8,6 +8,8 @@ import numpy as np
 from .config import MobileBertConfig
 from .errors import InputError
 
+Shape = Sequence[int | None]  # None is a length not known yet
+
 IGNORE_INDEX = -100  # a label that counts for nothing, as in torch and transformers
 
 
@@ -42,7 +44,7 @@ def check_ids(name: str, low: int, high: int, limit: int) -> None:
         raise InputError(f"{range_error(name, limit)}; found {low if low < 0 else high}")
 
 
-def check_shape(shape: Sequence[int | None], config: MobileBertConfig) -> None:
+def check_shape(shape: Shape, config: MobileBertConfig) -> None:
     """Refuse what is not [b t ...], an empty batch, and a sequence longer than the position table. None is an unknown length."""
     if len(shape) < 2:
         raise InputError(f"the inputs must be [batch, sequence], not of shape {list(shape)}")
@@ -70,16 +72,15 @@ def check_floating(name: str, dtype: str) -> None:
         raise InputError(f"{name} must be of a floating-point dtype, not {dtype}")
 
 
-def check_mask(shape: Sequence[int | None], inputs: Sequence[int | None]) -> None:
+def check_mask(shape: Shape, inputs: Shape) -> None:
     """Refuse an attention mask that is neither [b t] nor [b t t] for inputs [b t]."""
     batch, length = inputs[0], inputs[1]
-    allowed = [(batch, length), (batch, length, length)]
-    fits = [all(None in pair or pair[0] == pair[1] for pair in zip(shape, want, strict=True)) for want in allowed if len(want) == len(shape)]
-    if not any(fits):
+    allowed: list[Shape] = [(batch, length), (batch, length, length)]
+    if not _fits(shape, allowed):
         raise InputError(f"attention_mask must be {list(allowed[0])} or {list(allowed[1])}, not {list(shape)}")
 
 
-def check_head_mask(shape: Sequence[int | None], config: MobileBertConfig) -> None:
+def check_head_mask(shape: Shape, config: MobileBertConfig) -> None:
     """Refuse a head mask that is neither [n] nor [L n]."""
     heads, layers = config.num_attention_heads, config.num_hidden_layers
     if tuple(shape) not in ((heads,), (layers, heads)):
@@ -106,16 +107,24 @@ def check_labels(low: int, high: int, num_labels: int) -> None:
         )
 
 
-def check_label_shape(shape: Sequence[int | None], logits: Sequence[int | None], kind: str) -> None:
+def check_label_shape(shape: Shape, logits: Shape, kind: str) -> None:
     """Refuse labels that do not go with logits [b n]: [b] classes, [b n] multi-label, [b] or [b 1] or [b n] regression."""
     batch, labels = logits[0], logits[1]
-    allowed: list[tuple[int | None, ...]] = {
+    allowed: dict[str, list[Shape]] = {
         "single_label_classification": [(batch,), (batch, 1)],
         "multi_label_classification": [(batch, labels)],
-    }.get(kind, [(batch, labels)] + ([(batch,)] if labels == 1 else []))
-    fits = [all(None in pair or pair[0] == pair[1] for pair in zip(shape, want, strict=True)) for want in allowed if len(want) == len(shape)]
-    if not any(fits):
-        raise InputError(f"labels for {kind} must be {' or '.join(str(list(want)) for want in allowed)}, not {list(shape)}")
+        "regression": [(batch, labels), (batch,)] if labels == 1 else [(batch, labels)],
+    }
+    if not _fits(shape, allowed[kind]):
+        raise InputError(
+            f"labels for {kind} must be {' or '.join(str(list(want)) for want in allowed[kind])}, not {list(shape)}"
+        )
+
+
+def _fits(shape: Shape, allowed: Sequence[Shape]) -> bool:
+    """Whether a shape is one of those allowed, as far as its lengths are known."""
+    alike = [want for want in allowed if len(want) == len(shape)]
+    return any(all(None in pair or pair[0] == pair[1] for pair in zip(shape, want, strict=True)) for want in alike)
 
 
 def check_arrays(arrays: Mapping[str, Any], config: MobileBertConfig) -> None:

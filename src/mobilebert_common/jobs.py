@@ -57,11 +57,16 @@ def start(
     if set(stored.id2label.values()) == set(id2label.values()):
         id2label = stored.id2label  # the head knows them in this order
     return Start(
-        MobileBertTokenizerFast.from_pretrained(model), id2label, False, lambda twin, seed: twin.load(model, HEAD, id2label=id2label)
+        MobileBertTokenizerFast.from_pretrained(model),
+        id2label,
+        False,
+        lambda twin, seed: twin.load(model, HEAD, id2label=id2label),
     )
 
 
-def train(twin: Twin, begin: Start, table: Table, recipe: Recipe, max_length: int, watch: Callable[[int], Report]) -> Any:
+def train(
+    twin: Twin, begin: Start, table: Table, recipe: Recipe, max_length: int, watch: Callable[[int], Report]
+) -> Any:
     """Fine-tune and return the model.
 
     Args:
@@ -70,7 +75,9 @@ def train(twin: Twin, begin: Start, table: Table, recipe: Recipe, max_length: in
     examples = make_examples(table, begin.tokenizer, begin.id2label, max_length)
     model = begin.make(twin, recipe.seed)
     if max_length > model.config.max_position_embeddings:
-        raise ConfigError(f"--max-length {max_length} is more than the model's {model.config.max_position_embeddings} positions")
+        raise ConfigError(
+            f"--max-length {max_length} is more than the model's {model.config.max_position_embeddings} positions"
+        )
     twin.train(model, examples, recipe, watch(Plan(examples.lengths, recipe).steps))
     return model
 
@@ -99,7 +106,11 @@ class Classifier:
             CheckpointError: the checkpoint is unusable or has no classifier.
         """
         config = MobileBertConfig.from_pretrained(directory)
-        if config.architectures is not None and HEAD not in config.architectures and f"TF{HEAD}" not in config.architectures:
+        if (
+            config.architectures is not None
+            and HEAD not in config.architectures
+            and f"TF{HEAD}" not in config.architectures
+        ):
             raise CheckpointError(directory, f"holds {', '.join(config.architectures)}, not a {HEAD}")
         model = twin.load(directory, HEAD)
         return cls(twin, model, MobileBertTokenizerFast.from_pretrained(directory), model.config.id2label)
@@ -115,7 +126,9 @@ class Classifier:
         assert table.labels is not None
         numbers = {label: number for number, label in self.id2label.items()}
         if unseen := sorted(set(table.labels) - set(numbers)):
-            raise DataError(f"{table.path}: has labels unseen in training: {', '.join(map(repr, unseen[:10]))}; known are {', '.join(map(repr, numbers))}")
+            raise DataError(
+                f"{table.path}: has labels unseen in training: {', '.join(map(repr, unseen[:10]))}; known are {', '.join(map(repr, numbers))}"
+            )
         predictions = self.logits(table).argmax(axis=-1)
         scores = metrics(np.array([numbers[label] for label in table.labels]), predictions)
         return scores, {"label": table.labels, "prediction": [self.id2label[number] for number in predictions]}
@@ -134,4 +147,3 @@ class Classifier:
 def table_of(texts: list[str]) -> Table:
     """Sentences given on the command line as a table."""
     return Table(Path("the command line"), texts, None, None)
-

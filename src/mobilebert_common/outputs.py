@@ -88,7 +88,11 @@ def flat(output: ModelOutput) -> dict[str, Any]:
     """The tensors of an output by name, those of a tuple numbered: {"logits": …, "hidden_states.0": …}."""
     named: dict[str, Any] = {}
     for name, value in output.items():
-        named |= {f"{name}.{number}": item for number, item in enumerate(value)} if isinstance(value, tuple) else {name: value}
+        named |= (
+            {f"{name}.{number}": item for number, item in enumerate(value)}
+            if isinstance(value, tuple)
+            else {name: value}
+        )
     return named
 
 

@@ -70,4 +70,6 @@ class Plan:
         return [batches[place] for place in generator.permutation(len(batches))]
 
 
-Report = Callable[[int, float], None]  # called after each step with the number of steps done and the mean loss of the epoch so far
+Report = Callable[
+    [int, float], None
+]  # called after each step with the number of steps done and the mean loss of the epoch so far

@@ -9,7 +9,7 @@ from mobilebert_common.checkpoint import parse_dtype
 
 
 def dtype_name(dtype: str | torch.dtype) -> str:
-    """ "float32" for torch.float32 or "float32"."""
+    """The name of a dtype, "float32" for torch.float32 or "float32"."""
     return str(dtype).removeprefix("torch.")
 
 

@@ -24,7 +24,11 @@ def check_ids(ids: Tensor, limit: int, name: str) -> Tensor:
 
 
 def check_model_inputs(
-    input_ids: Tensor | None, inputs_embeds: Tensor | None, attention_mask: Tensor | None, head_mask: Tensor | None, config: MobileBertConfig
+    input_ids: Tensor | None,
+    inputs_embeds: Tensor | None,
+    attention_mask: Tensor | None,
+    head_mask: Tensor | None,
+    config: MobileBertConfig,
 ) -> None:
     """Refuse shapes and dtypes the model has no meaning for."""
     inputs.check_one_source(input_ids, inputs_embeds)

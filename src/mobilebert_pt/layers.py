@@ -6,6 +6,7 @@ canonical tensor names. Source: sections 3.1 to 3.3 of arXiv:2004.02984.
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -43,7 +44,9 @@ class Linear(nn.Linear):
 class Embedding(nn.Embedding):
     """A table of vectors; ids outside it are an error, and the row of `padding_idx` starts at zero and gets no gradient from here."""
 
-    def __init__(self, config: MobileBertConfig, rows: int, size: int, ids_name: str, padding_idx: int | None = None) -> None:
+    def __init__(
+        self, config: MobileBertConfig, rows: int, size: int, ids_name: str, padding_idx: int | None = None
+    ) -> None:
         self.initializer_range = config.initializer_range
         self.ids_name = ids_name
         super().__init__(rows, size, padding_idx=padding_idx)
@@ -133,7 +136,9 @@ class Embeddings(nn.Module):
         x = inputs_embeds
         length = x.shape[1]
         if self.trigram_input:
-            x = torch.cat([F.pad(x[:, 1:], [0, 0, 0, 1]), x, F.pad(x[:, :-1], [0, 0, 1, 0])], dim=2)  # next, current, previous: [b t 3e]
+            x = torch.cat(
+                [F.pad(x[:, 1:], [0, 0, 0, 1]), x, F.pad(x[:, :-1], [0, 0, 1, 0])], dim=2
+            )  # next, current, previous: [b t 3e]
         if self.transform:
             x = self.embedding_transformation(x)  # [b t h]
         if position_ids is None:
@@ -146,6 +151,17 @@ class Embeddings(nn.Module):
             types = self.token_type_embeddings(token_type_ids)
         x = self.LayerNorm(x + (positions + types))
         return F.dropout(x, self.dropout, self.training)
+
+
+class AttentionBias(NamedTuple):
+    """What hides positions from attention that can only add to the scores, as the fused kernels do.
+
+    A row that hides everything is to be uniform and without gradient. There the bias is 0 and `seen` takes the query out: with the
+    smallest number in the whole row, the kernels' backward pass loses the softmax's sum to rounding.
+    """
+
+    bias: Tensor  # [b 1 1 t] or [b 1 t t], 0 where visible or nothing is, elsewhere finfo.min
+    seen: Tensor | None  # [b 1 1 1] or [b 1 t 1], 0 for rows that hide everything; None where there is none
 
 
 class SelfAttention(nn.Module):
@@ -165,23 +181,24 @@ class SelfAttention(nn.Module):
         query: Tensor,  # [b t q]
         key: Tensor,  # [b t q]
         value: Tensor,  # [b t w]
-        attention_bias: Tensor | None,  # [b 1 1 t] or [b 1 t t], 0 where visible and finfo.min elsewhere
+        attention_bias: AttentionBias | None,
         head_mask: Tensor | None,  # [n 1 1]
         output_attentions: bool,
     ) -> tuple[Tensor, Tensor | None]:
         """Returns the context [b t k] and, if asked for, the attention probabilities [b n t t], dropout and head mask included."""
         q, k, v = self.split(self.query(query)), self.split(self.key(key)), self.split(self.value(value))  # [b n t d]
-        # the smallest float16 does not swallow a score: adding it would not make a wholly masked row uniform
-        if output_attentions or (attention_bias is not None and q.dtype == torch.float16):
+        bias, seen = attention_bias or (None, None)
+        q = q if seen is None else q * seen
+        if output_attentions:
             scores = (q @ k.transpose(2, 3)) * (q.shape[-1] ** -0.5)  # [b n t t]
-            if attention_bias is not None:
-                scores = torch.where(attention_bias < 0, torch.finfo(scores.dtype).min, scores)
+            if bias is not None:
+                scores = scores + bias
             probabilities = F.dropout(scores.softmax(dim=-1), self.dropout, self.training)
             if head_mask is not None:
                 probabilities = probabilities * head_mask
             return self.merge(probabilities @ v), probabilities
         rate = self.dropout if self.training else 0.0
-        context = F.scaled_dot_product_attention(q, k, v, attn_mask=attention_bias, dropout_p=rate)  # [b n t d]
+        context = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=rate)  # [b n t d]
         return self.merge(context if head_mask is None else context * head_mask), None
 
     def split(self, x: Tensor) -> Tensor:
@@ -200,7 +217,9 @@ class Attention(nn.Module):
         super().__init__()
         width = config.true_hidden_size
         self.self = SelfAttention(config)
-        self.output = Projection(config, width, width, dropout=0.0 if config.use_bottleneck else config.hidden_dropout_prob)
+        self.output = Projection(
+            config, width, width, dropout=0.0 if config.use_bottleneck else config.hidden_dropout_prob
+        )
 
     def forward(
         self,
@@ -208,7 +227,7 @@ class Attention(nn.Module):
         key: Tensor,
         value: Tensor,
         residual: Tensor,  # [b t k]
-        attention_bias: Tensor | None,
+        attention_bias: AttentionBias | None,
         head_mask: Tensor | None,
         output_attentions: bool,
     ) -> tuple[Tensor, Tensor | None]:
@@ -289,13 +308,19 @@ class TransformerLayer(nn.Module):
         self.output = Output(config)
 
     def forward(
-        self, hidden_states: Tensor, attention_bias: Tensor | None, head_mask: Tensor | None, output_attentions: bool
+        self,
+        hidden_states: Tensor,
+        attention_bias: AttentionBias | None,
+        head_mask: Tensor | None,
+        output_attentions: bool,
     ) -> tuple[Tensor, Tensor | None]:
         if self.bottleneck is None:
             query = key = value = residual = hidden_states
         else:
             query, key, value, residual = self.bottleneck(hidden_states)
-        x, probabilities = self.attention(query, key, value, residual, attention_bias, head_mask, output_attentions)  # [b t k]
+        x, probabilities = self.attention(
+            query, key, value, residual, attention_bias, head_mask, output_attentions
+        )  # [b t k]
         for ffn in self.ffn:
             x = ffn(x)
         return self.output(self.intermediate(x), x, hidden_states), probabilities
@@ -312,14 +337,18 @@ class Encoder(nn.Module):
     def forward(
         self,
         hidden_states: Tensor,  # [b t h]
-        attention_bias: Tensor | None,
+        attention_bias: AttentionBias | None,
         head_mask: Tensor | None,  # [L n 1 1]
         output_attentions: bool,
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor | None, ...]]:
         """Returns L + 1 hidden states, the embeddings first, and L attention probabilities."""
         states, attentions = [hidden_states], []
         for number, layer in enumerate(self.layer):
-            call = partial(checkpoint, layer, use_reentrant=False) if self.gradient_checkpointing and self.training else layer
+            call = (
+                partial(checkpoint, layer, use_reentrant=False)
+                if self.gradient_checkpointing and self.training
+                else layer
+            )
             hidden_states, probabilities = call(
                 states[-1],
                 attention_bias,

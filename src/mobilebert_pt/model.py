@@ -12,11 +12,13 @@ from mobilebert_common.outputs import BaseModelOutputWithPooling, ModelOutput
 
 from . import arrays
 from .checks import check_model_inputs
-from .layers import Embedding, Embeddings, Encoder, Pooler
+from .layers import AttentionBias, Embedding, Embeddings, Encoder, Pooler
 
 
 class PreTrainedModel(nn.Module):
     """A model with a configuration that opens from and saves to a checkpoint directory."""
+
+    framework = "pt"  # what a tokenizer's return_tensors calls it
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
@@ -24,7 +26,12 @@ class PreTrainedModel(nn.Module):
 
     @classmethod
     def from_pretrained(
-        cls, directory: str | Path, *, dtype: str | torch.dtype = "float32", device: str | torch.device | None = None, **overrides: Any
+        cls,
+        directory: str | Path,
+        *,
+        dtype: str | torch.dtype = "float32",
+        device: str | torch.device | None = None,
+        **overrides: Any,
     ) -> Self:
         """Open a checkpoint directory, in evaluation mode.
 
@@ -82,7 +89,11 @@ class PreTrainedModel(nn.Module):
             new_num_tokens: rows of the table.
             pad_to_multiple_of: round that up, for the hardware's sake.
         """
-        size = new_num_tokens if pad_to_multiple_of is None else -(-new_num_tokens // pad_to_multiple_of) * pad_to_multiple_of
+        size = (
+            new_num_tokens
+            if pad_to_multiple_of is None
+            else -(-new_num_tokens // pad_to_multiple_of) * pad_to_multiple_of
+        )
         resized = self.config.replace(vocab_size=size)
         table = self.get_input_embeddings()
         table.resize(size)
@@ -157,14 +168,18 @@ class MobileBertModel(PreTrainedModel):
         )
         return self.finish(output, return_dict)
 
-    def attention_bias(self, attention_mask: Tensor | None) -> Tensor | None:
-        """[b t] or [b t t] of zeros and ones -> [b 1 1 t] or [b 1 t t]: 0 where visible, elsewhere the smallest number of the compute dtype."""
-        if attention_mask is None or all_visible(attention_mask):
+    def attention_bias(self, attention_mask: Tensor | None) -> AttentionBias | None:
+        """[b t] or [b t t] of zeros and ones -> [b 1 1 t] or [b 1 t t]: see AttentionBias."""
+        if attention_mask is None or known(attention_mask != 0):
             return None
         device = self.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self.dtype
         visible = (attention_mask[:, None, None] if attention_mask.dim() == 2 else attention_mask[:, None]) != 0
-        return torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill(~visible, torch.finfo(dtype).min)
+        seen = visible.any(dim=-1, keepdim=True)
+        bias = torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill(
+            seen & ~visible, torch.finfo(dtype).min
+        )
+        return AttentionBias(bias, None if known(seen) else seen.to(dtype))
 
     def layer_masks(self, head_mask: Tensor | None) -> Tensor | None:
         """[n] or [L n] -> [L n 1 1]."""
@@ -179,6 +194,6 @@ def base_model(model: PreTrainedModel) -> "MobileBertModel":
     return model if isinstance(model, MobileBertModel) else model.mobilebert
 
 
-def all_visible(attention_mask: Tensor) -> bool:
-    """Whether a mask hides nothing, where looking is free: on the CPU, outside traced code."""
-    return attention_mask.device.type == "cpu" and not torch.compiler.is_compiling() and bool(attention_mask.all())
+def known(condition: Tensor) -> bool:
+    """Whether all of a condition is true, where looking is free: on the CPU, outside traced code; elsewhere False."""
+    return condition.device.type == "cpu" and not torch.compiler.is_compiling() and bool(condition.all())

@@ -35,7 +35,10 @@ def train(model: Any, examples: Examples, recipe: Recipe, report: Report) -> Non
             for group in optimizer.param_groups:
                 group["lr"] = recipe.rate(done, plan.steps)
             with accelerator.split_between_processes(rows, apply_padding=True) as share:
-                batch = {name: torch.from_numpy(array).to(accelerator.device) for name, array in examples.batch(share).items()}
+                batch = {
+                    name: torch.from_numpy(array).to(accelerator.device)
+                    for name, array in examples.batch(share).items()
+                }
             loss = prepared(**batch).loss
             accelerator.backward(loss)
             accelerator.clip_grad_norm_(prepared.parameters(), recipe.clip)

@@ -26,7 +26,9 @@ def check_ids(ids: Any, limit: int, name: str) -> tuple[Any, Any]:
     return ops.clip(ids, 0, limit - 1), valid
 
 
-def check_model_inputs(input_ids: Any, inputs_embeds: Any, attention_mask: Any, head_mask: Any, config: MobileBertConfig) -> None:
+def check_model_inputs(
+    input_ids: Any, inputs_embeds: Any, attention_mask: Any, head_mask: Any, config: MobileBertConfig
+) -> None:
     """Refuse shapes and dtypes the model has no meaning for."""
     inputs.check_one_source(input_ids, inputs_embeds)
     source = inputs_embeds if input_ids is None else input_ids

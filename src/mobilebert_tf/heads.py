@@ -20,7 +20,9 @@ class TFMobileBertForSequenceClassification(PreTrainedModel):
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
         self.mobilebert = TFMobileBertModel(config, name="mobilebert", dtype=self.dtype_policy)
-        self.classifier = Linear(config, config.hidden_size, config.num_labels, name="classifier", dtype=self.dtype_policy)
+        self.classifier = Linear(
+            config, config.hidden_size, config.num_labels, name="classifier", dtype=self.dtype_policy
+        )
         self.dropout = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
         self.build()
 

@@ -51,7 +51,13 @@ class Embedding(keras.layers.Embedding):
     """A table of vectors; ids outside it are an error, and the row of `padding_idx` starts at zero and gets no gradient from here."""
 
     def __init__(
-        self, config: MobileBertConfig, rows: int, size: int, ids_name: str, padding_idx: int | None = None, **kwargs: Any
+        self,
+        config: MobileBertConfig,
+        rows: int,
+        size: int,
+        ids_name: str,
+        padding_idx: int | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(rows, size, embeddings_initializer=truncated_normal(config.initializer_range), **kwargs)
         self.ids_name = ids_name
@@ -61,14 +67,18 @@ class Embedding(keras.layers.Embedding):
         super().build((None,))
         if self.padding_idx is not None:
             rows = ops.arange(self.input_dim)[:, None]
-            self.embeddings.assign(ops.where(rows == self.padding_idx, ops.zeros_like(self.embeddings), self.embeddings))
+            self.embeddings.assign(
+                ops.where(rows == self.padding_idx, ops.zeros_like(self.embeddings), self.embeddings)
+            )
 
     def call(self, ids: Any) -> Any:
         ids, valid = check_ids(ids, self.input_dim, self.ids_name)
         rows = ops.cast(ops.take(self.embeddings, ids, axis=0), self.compute_dtype)
         if self.padding_idx is not None:
             rows = ops.where((ids == self.padding_idx)[..., None], ops.stop_gradient(rows), rows)
-        return rows if valid is None else ops.where(valid[..., None], rows, math.nan)  # an id that nothing could refuse shows
+        return (
+            rows if valid is None else ops.where(valid[..., None], rows, math.nan)
+        )  # an id that nothing could refuse shows
 
     def resize(self, rows: int) -> None:
         """Give the table another number of rows: old ones stay, new ones are drawn as at the start."""
@@ -77,7 +87,9 @@ class Embedding(keras.layers.Embedding):
         values = ops.concatenate([ops.convert_to_tensor(self.embeddings)[:kept], fresh], axis=0)
         self._tracker.unlock()
         self._untrack_variable(self._embeddings)
-        self._embeddings = self.add_weight((rows, self.output_dim), initializer="zeros", name="embeddings", trainable=self.trainable)
+        self._embeddings = self.add_weight(
+            (rows, self.output_dim), initializer="zeros", name="embeddings", trainable=self.trainable
+        )
         self._tracker.lock()
         self._embeddings.assign(values)
         self.input_dim = rows
@@ -120,7 +132,9 @@ def truncated_normal(deviation: float) -> keras.initializers.Initializer:
 class Projection(Layer):
     """`norm(dropout(dense(x)) + residual)`: the step every block of the model ends with; a bottleneck has no residual."""
 
-    def __init__(self, config: MobileBertConfig, size_in: int, size_out: int, dropout: float = 0.0, **kwargs: Any) -> None:
+    def __init__(
+        self, config: MobileBertConfig, size_in: int, size_out: int, dropout: float = 0.0, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.dense = Linear(config, size_in, size_out, name="dense", dtype=self.dtype_policy)
         self.LayerNorm = NORMS[config.normalization_type](config, size_out, name="LayerNorm", dtype=self.dtype_policy)
@@ -139,10 +153,18 @@ class Embeddings(Layer):
         size, dtype = letters(config), self.dtype_policy
         self.trigram_input = config.trigram_input
         self.transform = config.trigram_input or config.embedding_size != config.hidden_size
-        self.word_embeddings = Embedding(config, size["v"], size["e"], "input_ids", config.pad_token_id, name="word_embeddings", dtype=dtype)
-        self.position_embeddings = Embedding(config, size["p"], size["h"], "position_ids", name="position_embeddings", dtype=dtype)
-        self.token_type_embeddings = Embedding(config, size["s"], size["h"], "token_type_ids", name="token_type_embeddings", dtype=dtype)
-        self.embedding_transformation = Linear(config, size["x"], size["h"], name="embedding_transformation", dtype=dtype)
+        self.word_embeddings = Embedding(
+            config, size["v"], size["e"], "input_ids", config.pad_token_id, name="word_embeddings", dtype=dtype
+        )
+        self.position_embeddings = Embedding(
+            config, size["p"], size["h"], "position_ids", name="position_embeddings", dtype=dtype
+        )
+        self.token_type_embeddings = Embedding(
+            config, size["s"], size["h"], "token_type_ids", name="token_type_embeddings", dtype=dtype
+        )
+        self.embedding_transformation = Linear(
+            config, size["x"], size["h"], name="embedding_transformation", dtype=dtype
+        )
         self.LayerNorm = NORMS[config.normalization_type](config, size["h"], name="LayerNorm", dtype=dtype)
         self.dropout = config.hidden_dropout_prob
 
@@ -160,7 +182,9 @@ class Embeddings(Layer):
         length = ops.shape(x)[1]
         if self.trigram_input:
             edge = ops.zeros_like(x[:, :1])
-            x = ops.concatenate([ops.concatenate([x[:, 1:], edge], axis=1), x, ops.concatenate([edge, x[:, :-1]], axis=1)], axis=2)  # next, current, previous: [b t 3e]
+            x = ops.concatenate(
+                [ops.concatenate([x[:, 1:], edge], axis=1), x, ops.concatenate([edge, x[:, :-1]], axis=1)], axis=2
+            )  # next, current, previous: [b t 3e]
         if self.transform:
             x = self.embedding_transformation(x)  # [b t h]
         if position_ids is None:
@@ -238,7 +262,9 @@ class Attention(Layer):
         output_attentions: bool = False,
         seed: Any = None,
     ) -> tuple[Any, Any]:
-        context, probabilities = self.self(query, key, value, attention_bias, head_mask, output_attentions=output_attentions, seed=fold(seed, 1))
+        context, probabilities = self.self(
+            query, key, value, attention_bias, head_mask, output_attentions=output_attentions, seed=fold(seed, 1)
+        )
         return self.output_(context, residual, seed=fold(seed, 2)), probabilities
 
 
@@ -247,7 +273,9 @@ class Intermediate(Layer):
 
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.dense = Linear(config, config.true_hidden_size, config.intermediate_size, name="dense", dtype=self.dtype_policy)
+        self.dense = Linear(
+            config, config.true_hidden_size, config.intermediate_size, name="dense", dtype=self.dtype_policy
+        )
         self.activation = ACTIVATIONS[config.hidden_act]
 
     def call(self, x: Any) -> Any:
@@ -260,7 +288,9 @@ class FFN(Layer):
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.intermediate = Intermediate(config, name="intermediate", dtype=self.dtype_policy)
-        self.output_ = Projection(config, config.intermediate_size, config.true_hidden_size, name="output", dtype=self.dtype_policy)
+        self.output_ = Projection(
+            config, config.intermediate_size, config.true_hidden_size, name="output", dtype=self.dtype_policy
+        )
 
     def call(self, x: Any) -> Any:
         return self.output_(self.intermediate(x), x)
@@ -271,9 +301,13 @@ class Output(Projection):
 
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         width, dropout = config.true_hidden_size, config.hidden_dropout_prob
-        super().__init__(config, config.intermediate_size, width, dropout=0.0 if config.use_bottleneck else dropout, **kwargs)
+        super().__init__(
+            config, config.intermediate_size, width, dropout=0.0 if config.use_bottleneck else dropout, **kwargs
+        )
         self.bottleneck = (
-            Projection(config, width, config.hidden_size, dropout, name="bottleneck", dtype=self.dtype_policy) if config.use_bottleneck else None
+            Projection(config, width, config.hidden_size, dropout, name="bottleneck", dtype=self.dtype_policy)
+            if config.use_bottleneck
+            else None
         )
 
     def call(self, x: Any, residual: Any, hidden_states: Any, seed: Any = None) -> Any:
@@ -294,7 +328,9 @@ class Bottleneck(Layer):
         self.use_bottleneck_attention = config.use_bottleneck_attention
         self.input_ = Projection(config, size["h"], size["k"], name="input", dtype=self.dtype_policy)
         self.attention = (
-            Projection(config, size["h"], size["k"], name="attention", dtype=self.dtype_policy) if config.key_query_shared_bottleneck else None
+            Projection(config, size["h"], size["k"], name="attention", dtype=self.dtype_policy)
+            if config.key_query_shared_bottleneck
+            else None
         )
 
     def call(self, hidden_states: Any) -> tuple[Any, Any, Any, Any]:
@@ -315,18 +351,27 @@ class TransformerLayer(Layer):
         dtype = self.dtype_policy
         self.bottleneck = Bottleneck(config, name="bottleneck", dtype=dtype) if config.use_bottleneck else None
         self.attention = Attention(config, name="attention", dtype=dtype)
-        self.ffn = [FFN(config, name=f"ffn.{number}", dtype=dtype) for number in range(config.num_feedforward_networks - 1)]
+        self.ffn = [
+            FFN(config, name=f"ffn.{number}", dtype=dtype) for number in range(config.num_feedforward_networks - 1)
+        ]
         self.intermediate = Intermediate(config, name="intermediate", dtype=dtype)
         self.output_ = Output(config, name="output", dtype=dtype)
 
     def call(
-        self, hidden_states: Any, attention_bias: Any = None, head_mask: Any = None, output_attentions: bool = False, seed: Any = None
+        self,
+        hidden_states: Any,
+        attention_bias: Any = None,
+        head_mask: Any = None,
+        output_attentions: bool = False,
+        seed: Any = None,
     ) -> tuple[Any, Any]:
         if self.bottleneck is None:
             query = key = value = residual = hidden_states
         else:
             query, key, value, residual = self.bottleneck(hidden_states)
-        x, probabilities = self.attention(query, key, value, residual, attention_bias, head_mask, output_attentions=output_attentions, seed=seed)  # [b t k]
+        x, probabilities = self.attention(
+            query, key, value, residual, attention_bias, head_mask, output_attentions=output_attentions, seed=seed
+        )  # [b t k]
         for ffn in self.ffn:
             x = ffn(x)
         return self.output_(self.intermediate(x), x, hidden_states, seed=fold(seed, 3)), probabilities
@@ -337,7 +382,10 @@ class Encoder(Layer):
 
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.layer = [TransformerLayer(config, name=f"layer.{number}", dtype=self.dtype_policy) for number in range(config.num_hidden_layers)]
+        self.layer = [
+            TransformerLayer(config, name=f"layer.{number}", dtype=self.dtype_policy)
+            for number in range(config.num_hidden_layers)
+        ]
         self.gradient_checkpointing = False
 
     def call(
@@ -370,7 +418,9 @@ class Pooler(Layer):
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.dense = (
-            Linear(config, config.hidden_size, config.hidden_size, name="dense", dtype=self.dtype_policy) if config.classifier_activation else None
+            Linear(config, config.hidden_size, config.hidden_size, name="dense", dtype=self.dtype_policy)
+            if config.classifier_activation
+            else None
         )
 
     def call(self, hidden_states: Any) -> Any:

@@ -27,6 +27,8 @@ class PreTrainedModel(TrainableModel):
         kwargs: name and dtype (a Keras dtype policy) of the Keras model.
     """
 
+    framework = "tf"  # what a tokenizer's return_tensors calls it
+
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.config = config.replace()
@@ -35,7 +37,11 @@ class PreTrainedModel(TrainableModel):
         build_children(self)
 
     def get_config(self) -> dict[str, Any]:
-        return {"config": self.config.to_dict(), "name": self.name, "dtype": keras.saving.serialize_keras_object(self.dtype_policy)}
+        return {
+            "config": self.config.to_dict(),
+            "name": self.name,
+            "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
+        }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
@@ -69,14 +75,18 @@ class PreTrainedModel(TrainableModel):
         Raises:
             OSError: nothing was written, and what was there is intact.
         """
-        tensors = {name: arrays.to_numpy(variable, layout) for name, (variable, layout) in self.canonical_variables().items()}
+        tensors = {
+            name: arrays.to_numpy(variable, layout) for name, (variable, layout) in self.canonical_variables().items()
+        }
         checkpoint.save(directory, self.config, canonical_class(type(self)), tensors)
 
     def canonical_variables(self) -> dict[str, tuple[keras.Variable, Any]]:
         """{canonical name: (the variable, its layout here)}, found by the names of the layers below this model."""
         layers = arrays.layers_by_name(self)
         tensors = expand(self.config, canonical_class(type(self))).values()
-        return {tensor.name: (getattr(layers[tensor.module], tensor.keras.name), tensor.keras.layout) for tensor in tensors}
+        return {
+            tensor.name: (getattr(layers[tensor.module], tensor.keras.name), tensor.keras.layout) for tensor in tensors
+        }
 
     def num_parameters(self) -> int:
         """How many parameters the model has."""
@@ -93,7 +103,11 @@ class PreTrainedModel(TrainableModel):
             new_num_tokens: rows of the table.
             pad_to_multiple_of: round that up, for the hardware's sake.
         """
-        size = new_num_tokens if pad_to_multiple_of is None else -(-new_num_tokens // pad_to_multiple_of) * pad_to_multiple_of
+        size = (
+            new_num_tokens
+            if pad_to_multiple_of is None
+            else -(-new_num_tokens // pad_to_multiple_of) * pad_to_multiple_of
+        )
         resized = self.config.replace(vocab_size=size)
         table = self.get_input_embeddings()
         table.resize(size)
@@ -168,7 +182,11 @@ class TFMobileBertModel(PreTrainedModel):
         seed = self.draw_seed(training) if seed is None else seed
         x = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds, seed=seed)  # [b t h]
         states, attentions = self.encoder(
-            x, self.attention_bias(attention_mask), self.layer_masks(head_mask), output_attentions=output_attentions, seed=seed
+            x,
+            self.attention_bias(attention_mask),
+            self.layer_masks(head_mask),
+            output_attentions=output_attentions,
+            seed=seed,
         )
         output = BaseModelOutputWithPooling(
             last_hidden_state=states[-1],
@@ -182,7 +200,9 @@ class TFMobileBertModel(PreTrainedModel):
         """[b t] or [b t t] of zeros and ones -> [b 1 1 t] or [b 1 t t]: 0 where visible, elsewhere the smallest number of the compute dtype."""
         if attention_mask is None:
             return None
-        visible = ops.not_equal(attention_mask[:, None, None] if len(attention_mask.shape) == 2 else attention_mask[:, None], 0)
+        visible = ops.not_equal(
+            attention_mask[:, None, None] if len(attention_mask.shape) == 2 else attention_mask[:, None], 0
+        )
         smallest = float(ml_dtypes.finfo(self.compute_dtype).min)
         return ops.where(visible, ops.zeros((), self.compute_dtype), ops.full((), smallest, self.compute_dtype))
 

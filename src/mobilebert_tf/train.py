@@ -23,7 +23,10 @@ def train(model: Any, examples: Examples, recipe: Recipe, report: Report) -> Non
     keras.utils.set_random_seed(recipe.seed)
     plan = Plan(examples.lengths, recipe)
     optimizer = keras.optimizers.AdamW(
-        Rate(recipe.learning_rate, recipe.warmup, plan.steps), weight_decay=recipe.weight_decay, global_clipnorm=recipe.clip, epsilon=1e-8
+        Rate(recipe.learning_rate, recipe.warmup, plan.steps),
+        weight_decay=recipe.weight_decay,
+        global_clipnorm=recipe.clip,
+        epsilon=1e-8,
     )
     optimizer.exclude_from_weight_decay(undecayed(model))
     model.compile(optimizer)
@@ -83,4 +86,8 @@ def batches(examples: Examples, plan: Plan) -> Any:
 def undecayed(model: Any) -> list[keras.Variable]:
     """Norms and biases; matrices have weight decay."""
     variables = model.canonical_variables()
-    return [variables[name][0] for name, tensor in expand(model.config, canonical_class(type(model))).items() if len(tensor.shape) == 1]
+    return [
+        variables[name][0]
+        for name, tensor in expand(model.config, canonical_class(type(model))).items()
+        if len(tensor.shape) == 1
+    ]

@@ -26,6 +26,7 @@ class TrainableModel(keras.Model):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.seed_generator = keras.random.SeedGenerator()
+        self._inference_function: Any = None
 
     def __call__(self, input_ids: Any = None, *args: Any, **kwargs: Any) -> Any:
         if isinstance(input_ids, Mapping):
@@ -51,7 +52,9 @@ class TrainableModel(keras.Model):
         """The head's loss of each example and its weight; a base model has none."""
         raise NotImplementedError(f"{type(self).__name__} has no loss of its own: give compile() one")
 
-    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True) -> Any:
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
         """The loss given to compile() on the logits, or else the head's own; with sample_weight as Keras reduces it."""
         logits, labels = _logits(y_pred), _labels(x, y)
         if self._compile_loss is not None:
@@ -99,9 +102,11 @@ class TrainableModel(keras.Model):
         """A function from named tensors to the output without dropout, compiled once for all lengths where the backend can."""
         if keras.backend.backend() != "tensorflow":
             return lambda tensors: self(tensors, training=False)
-        import tensorflow as tf
+        if self._inference_function is None:
+            import tensorflow as tf
 
-        return tf.function(lambda tensors: self(tensors, training=False), reduce_retracing=True)
+            self._inference_function = tf.function(lambda tensors: self(tensors, training=False), reduce_retracing=True)
+        return self._inference_function
 
     def forget_compiled(self) -> None:
         """Undo compile(): its functions and its optimizer know variables that are gone."""
@@ -111,7 +116,7 @@ class TrainableModel(keras.Model):
 
     def forget_functions(self) -> None:
         """Have the next fit, evaluate and predict traced anew."""
-        self.train_function = self.test_function = self.predict_function = None
+        self.train_function = self.test_function = self.predict_function = self._inference_function = None
 
     def _checked(self, x: Any, y: Any) -> tuple[Any, Any]:
         """The data with `labels` moved from x to y, and with its ids checked now or as they come."""
@@ -155,7 +160,9 @@ class TrainableModel(keras.Model):
             x = batch[0]
             tensors = x if isinstance(x, Mapping) else {"input_ids": x}
             assertions = [
-                tf.debugging.Assert(tf.reduce_all((tensors[name] >= 0) & (tensors[name] < limit)), [inputs.range_error(name, limit)])
+                tf.debugging.Assert(
+                    tf.reduce_all((tensors[name] >= 0) & (tensors[name] < limit)), [inputs.range_error(name, limit)]
+                )
                 for name, limit in limits.items()
                 if name in tensors
             ]
@@ -174,7 +181,11 @@ class _CheckedDataset(keras.utils.PyDataset):
     """A PyDataset whose batches are checked as they come."""
 
     def __init__(self, dataset: Any, check: Callable[[Any, Any], None]) -> None:
-        super().__init__(workers=dataset.workers, use_multiprocessing=dataset.use_multiprocessing, max_queue_size=dataset.max_queue_size)
+        super().__init__(
+            workers=dataset.workers,
+            use_multiprocessing=dataset.use_multiprocessing,
+            max_queue_size=dataset.max_queue_size,
+        )
         self.dataset = dataset
         self.check = check
 

@@ -20,7 +20,10 @@ from .models import CASES, LOSSES, assert_close, distance, run_torch, saved_shap
 EVERYTHING = {"output_hidden_states": True, "output_attentions": True}
 HEADS = {
     "MobileBertModel": (MobileBertModel, transformers.MobileBertModel),
-    "MobileBertForSequenceClassification": (MobileBertForSequenceClassification, transformers.MobileBertForSequenceClassification),
+    "MobileBertForSequenceClassification": (
+        MobileBertForSequenceClassification,
+        transformers.MobileBertForSequenceClassification,
+    ),
 }
 CALLS = models.calls() | (models.head_masks() if models.HAS_HEAD_MASK else {})
 LABELS = {"labels": np.array(LOSSES["single-label"][1])}
@@ -74,7 +77,9 @@ def comparable(call: models.Arrays, model: Any) -> models.Arrays:
 @pytest.mark.parametrize("case", CASES)
 def test_their_file_opens_here_and_gives_equal_outputs(case: str, open_pair: Open) -> None:
     folder, theirs, ours = open_pair(case)
-    assert saved_shapes(folder) == {name: tensor.shape for name, tensor in expand(ours.config, type(ours).__name__).items()}
+    assert saved_shapes(folder) == {
+        name: tensor.shape for name, tensor in expand(ours.config, type(ours).__name__).items()
+    }
     call = {**CALLS["ragged"], **LABELS}
     expected = run_torch(theirs, call, **EVERYTHING)
     assert_close(run_torch(ours, call, **EVERYTHING), expected, 1e-12)
@@ -136,7 +141,10 @@ def test_float32_is_as_close_to_float64_as_theirs(open_pair: Open) -> None:
     for case in CASES:
         exact = run_torch(open_pair(case).theirs, call, output_hidden_states=True)
         _, theirs, ours = open_pair(case, dtype="float32")
-        found, peer = run_torch(ours, call, output_hidden_states=True), run_torch(theirs, call, output_hidden_states=True)
+        found, peer = (
+            run_torch(ours, call, output_hidden_states=True),
+            run_torch(theirs, call, output_hidden_states=True),
+        )
         models.assert_float32_close(found, exact)
         last = list(exact)[-1]
         ratios.append(distance(found[last], exact[last]) / distance(peer[last], exact[last]))
@@ -157,4 +165,9 @@ def test_the_published_size_has_as_many_parameters() -> None:
     with torch.device("meta"):
         ours = MobileBertModel(config)
         theirs = transformers.MobileBertModel(transformers.MobileBertConfig(classifier_activation=False))
-    assert ours.num_parameters() == theirs.num_parameters() == count_parameters(expand(config, "MobileBertModel")) == 24_581_888
+    assert (
+        ours.num_parameters()
+        == theirs.num_parameters()
+        == count_parameters(expand(config, "MobileBertModel"))
+        == 24_581_888
+    )

@@ -46,7 +46,9 @@ def read_header(path: Path) -> dict[str, Entry]:
             size = os.fstat(file.fileno()).st_size
             length = int.from_bytes(file.read(8), "little")
             if not 2 <= length <= min(MAX_HEADER, size - 8):
-                raise CheckpointError(path, f"is truncated or not safetensors: {size:,} bytes cannot hold its header of {length:,}")
+                raise CheckpointError(
+                    path, f"is truncated or not safetensors: {size:,} bytes cannot hold its header of {length:,}"
+                )
             header = parse_json(path, file.read(length))
     except OSError as error:
         raise CheckpointError(path, f"cannot be read: {error.strerror or error}") from None
@@ -58,19 +60,27 @@ def read_header(path: Path) -> dict[str, Entry]:
             raise CheckpointError(path, f"tensor {name!r} overlaps another or leaves a gap before it")
         end = entry.end
     if end != size:
-        raise CheckpointError(path, f"is truncated or has bytes no tensor owns: {size:,} bytes where the header describes {end:,}")
+        raise CheckpointError(
+            path, f"is truncated or has bytes no tensor owns: {size:,} bytes where the header describes {end:,}"
+        )
     return entries
 
 
 def read_tensors(path: Path, entries: Mapping[str, Entry], names: Iterable[str]) -> dict[str, np.ndarray]:
     """The named tensors as read-only arrays over the file, which is mapped, not copied."""
     data = np.memmap(path, dtype=np.uint8, mode="r") if entries else np.zeros(0, np.uint8)
-    return {name: data[found.begin : found.end].view(found.dtype).reshape(found.shape) for name in names for found in [entries[name]]}
+    return {
+        name: data[found.begin : found.end].view(found.dtype).reshape(found.shape)
+        for name in names
+        for found in [entries[name]]
+    }
 
 
 def write(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
     """Write tensors under the metadata that transformers asks for."""
-    save_file({name: np.require(array, requirements="C") for name, array in tensors.items()}, path, metadata={"format": "pt"})
+    save_file(
+        {name: np.require(array, requirements="C") for name, array in tensors.items()}, path, metadata={"format": "pt"}
+    )
 
 
 def _entry(path: Path, name: str, found: object, start: int) -> Entry:
@@ -86,7 +96,11 @@ def _entry(path: Path, name: str, found: object, start: int) -> Entry:
         raise wrong(f"has dtype {dtype!r:.40}; weights are {', '.join(DTYPES)}")
     if not _are_sizes(shape) or len(shape) > 8:
         raise wrong(f"has shape {json.dumps(shape):.80}")
-    if not _are_sizes(offsets) or len(offsets) != 2 or offsets[1] - offsets[0] != math.prod(shape) * DTYPES[dtype].itemsize:
+    if (
+        not _are_sizes(offsets)
+        or len(offsets) != 2
+        or offsets[1] - offsets[0] != math.prod(shape) * DTYPES[dtype].itemsize
+    ):
         raise wrong(f"has data_offsets {json.dumps(offsets):.80}, which do not fit its dtype and shape")
     return Entry(DTYPES[dtype], tuple(shape), start + offsets[0], start + offsets[1])
 

@@ -1,6 +1,6 @@
 """Sentence and sentence-pair classification: labels, features, metrics and predictions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,9 +106,13 @@ def split(table: Table, fraction: float, seed: int) -> tuple[Table, Table]:
     with needs("cli"):
         from sklearn.model_selection import train_test_split
     try:
-        parts = train_test_split(np.arange(len(table.texts)), test_size=fraction, random_state=seed, stratify=table.labels)
+        parts = train_test_split(
+            np.arange(len(table.texts)), test_size=fraction, random_state=seed, stratify=table.labels
+        )
     except ValueError as error:
-        raise DataError(f"{table.path}: cannot be split into training and validation by label: {error}; give --validation a file") from None
+        raise DataError(
+            f"{table.path}: cannot be split into training and validation by label: {error}; give --validation a file"
+        ) from None
 
     def take(rows: np.ndarray) -> Table:
         def chosen(column: list[str] | None) -> list[str] | None:
@@ -137,9 +141,9 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
 
 
-def write_columns(path: Path, columns: dict[str, Sequence[Any]]) -> None:
+def write_columns(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
     """Write a table of results as .csv, .tsv or .jsonl, whole or not at all."""
-    frame, suffix = pandas().DataFrame(columns), path.suffix.lower()
+    frame, suffix = pandas().DataFrame(dict(columns)), path.suffix.lower()
     if suffix == ".jsonl":
         text = frame.to_json(orient="records", lines=True, force_ascii=False)
     elif suffix in (".csv", ".tsv"):

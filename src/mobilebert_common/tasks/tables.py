@@ -78,7 +78,9 @@ def _read_frame(path: Path, encoding: str) -> Any:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not {encoding} (byte {error.start}): name its encoding, for example --encoding cp949") from None
+        raise DataError(
+            f"{path}: is not {encoding} (byte {error.start}): name its encoding, for example --encoding cp949"
+        ) from None
     except LookupError:
         raise DataError(f"{encoding!r} is not an encoding Python knows") from None
     except ValueError as error:  # pandas' ParserError and EmptyDataError are ValueErrors
@@ -87,10 +89,15 @@ def _read_frame(path: Path, encoding: str) -> Any:
 
 def _texts(path: Path, frame: Any, name: str) -> list[str]:
     values = [_text(value) for value in frame[name]]
-    first = {".jsonl": ("line", 1), ".tsv": ("line", 2)}.get(path.suffix.lower(), ("row", 1))  # a CSV's row may span lines
+    first = {".jsonl": ("line", 1), ".tsv": ("line", 2)}.get(
+        path.suffix.lower(), ("row", 1)
+    )  # a CSV's row may span lines
     if empty := [number for number, value in enumerate(values) if value is None or not value.strip()]:
         shown = ", ".join(str(first[1] + number) for number in empty[:5])
-        raise DataError(f"{path}: column {name!r} is empty in {first[0]} {shown}" + (f" and {len(empty) - 5} more" if len(empty) > 5 else ""))
+        raise DataError(
+            f"{path}: column {name!r} is empty in {first[0]} {shown}"
+            + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
+        )
     return [value for value in values if value is not None]
 
 

@@ -1,9 +1,9 @@
 """From text to words to word pieces in plain Python, each piece with its place in the text.
 
-The steps are those of Google's BERT tokenizer: drop control characters, set CJK ideographs apart, lower-case, strip accents, split
-at whitespace and punctuation, then take the longest piece of the vocabulary from the left. Two things differ from Google's code:
-lower-casing goes character by character, as in the Rust library (so a final sigma becomes σ, not ς), and composition (NFC) is
-left out where accents are stripped, since decomposing undoes it.
+The steps are those of Google's BERT tokenizer: drop control characters, set CJK ideographs apart, lower-case, strip
+accents, split at whitespace and punctuation, then take the longest piece of the vocabulary from the left. Two things
+differ from Google's code: lower-casing goes character by character, as in the Rust library (so a final sigma becomes
+σ, not ς), and composition (NFC) is left out where accents are stripped, since decomposing undoes it.
 """
 
 import re
@@ -27,6 +27,7 @@ IDEOGRAPHS = (
 )
 ASCII_PUNCTUATION = "".join(map(chr, (*range(33, 48), *range(58, 65), *range(91, 97), *range(123, 127))))
 DROPPED = ("Cc", "Cf", "Co")  # control, format and private-use characters; unassigned ones stay, as in Rust
+SPACES = {ord(char): " " for char in "\t\n\r"}
 LAST_COMPOSED = 0x30000  # no code point from here on has a canonical decomposition or is punctuation
 
 
@@ -54,8 +55,9 @@ class Normalizer:
         self._finished = _Replacements(split_ideographs and strip_accents, lower_case, strip_accents)
 
     def __call__(self, text: str) -> Normalized:
-        if text.isascii() and text.isprintable():
-            return Normalized(text.lower() if self.lower_case else text, range(len(text)), range(1, len(text) + 1))
+        plain = text.translate(SPACES) if text.isascii() else ""
+        if plain.isprintable() and len(plain) == len(text):
+            return Normalized(plain.lower() if self.lower_case else plain, range(len(text)), range(1, len(text) + 1))
         if not self.strip_accents:
             composed = _compose(_replace(text, self._cleaned))
             return _follow(composed, _replace(composed.text, self._finished))
@@ -92,16 +94,16 @@ class Normalizer:
         return Normalized("".join(chars), starts, ends)
 
 
-class Pieces(NamedTuple):
-    """The word pieces of a word: ids, tokens, and how many characters of the word each one covers."""
+class Piece(NamedTuple):
+    """A piece of a word, and how many characters of the word it covers."""
 
-    ids: tuple[int, ...]
-    tokens: tuple[str, ...]
-    lengths: tuple[int, ...]
+    id: int
+    token: str
+    length: int
 
 
-class WordPiece:
-    """Split words greedily into the longest pieces of a vocabulary.
+class WordPieces(dict[str, tuple[Piece, ...]]):
+    """The pieces of each word, greedily the longest ones of a vocabulary; worked out when the word is first met.
 
     Args:
         vocab: {token: id}; a token that continues a word starts with ##.
@@ -109,41 +111,35 @@ class WordPiece:
     """
 
     def __init__(self, vocab: Mapping[str, int], unk_token: str) -> None:
+        super().__init__()
         self.vocab = vocab
         self.unk_token = unk_token
         self._longest = max((len(token) for token in vocab), default=0)
-        self._cache: dict[str, Pieces] = {}
 
-    def __call__(self, word: str) -> Pieces:
-        pieces = self._cache.get(word)
-        if pieces is None:
-            pieces = self._split(word)
-            if len(word) <= MAX_WORD:
-                if len(self._cache) >= CACHE_SIZE:
-                    self._cache.clear()
-                self._cache[word] = pieces
+    def __missing__(self, word: str) -> tuple[Piece, ...]:
+        if len(word) > MAX_WORD:
+            return self._unknown(word)
+        if len(self) >= CACHE_SIZE:
+            self.clear()
+        self[word] = pieces = self._split(word)
         return pieces
 
-    def _split(self, word: str) -> Pieces:
-        ids: list[int] = []
-        tokens: list[str] = []
-        lengths: list[int] = []
-        start = 0 if len(word) <= MAX_WORD else len(word)
+    def _split(self, word: str) -> tuple[Piece, ...]:
+        pieces: list[Piece] = []
+        start = 0
         while start < len(word):
             for stop in range(min(len(word), start + self._longest), start, -1):
                 token = "##" + word[start:stop] if start else word[start:stop]
                 if token in self.vocab:
                     break
             else:
-                ids = []
-                break
-            ids.append(self.vocab[token])
-            tokens.append(token)
-            lengths.append(stop - start)
+                return self._unknown(word)
+            pieces.append(Piece(self.vocab[token], token, stop - start))
             start = stop
-        if not ids:
-            return Pieces((self.vocab[self.unk_token],), (self.unk_token,), (len(word),))
-        return Pieces(tuple(ids), tuple(tokens), tuple(lengths))
+        return tuple(pieces)
+
+    def _unknown(self, word: str) -> tuple[Piece, ...]:
+        return (Piece(self.vocab[self.unk_token], self.unk_token, len(word)),)
 
 
 @lru_cache(maxsize=1)

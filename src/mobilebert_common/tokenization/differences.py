@@ -1,7 +1,7 @@
 """Where MobileBertTokenizer and MobileBertTokenizerFast disagree, measured over every Unicode scalar value.
 
-`python -m mobilebert_common.tokenization.differences docs/tokenizers.md` measures with the running Python and writes what it
-finds into the table of the document, in the column of that Python's Unicode version.
+`python -m mobilebert_common.tokenization.differences docs/tokenizers.md` measures with the running Python and writes
+what it finds into the table of the document, in the column of that Python's Unicode version.
 """
 
 import sys
@@ -9,13 +9,14 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from .learning import SPECIAL_TOKENS
 from .python import MobileBertTokenizer
 from .rust import MobileBertTokenizerFast
 
 # The options that decide what becomes of a character, each under a letter
-SETTINGS: dict[str, dict[str, bool]] = {
+SETTINGS: dict[str, dict[str, Any]] = {
     "u": {},
     "a": {"strip_accents": False},
     "c": {"do_lower_case": False},

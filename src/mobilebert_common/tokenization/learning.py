@@ -20,8 +20,8 @@ def learn_vocabulary(
 ) -> list[str]:
     """Learn a WordPiece vocabulary: the special tokens, every character of the texts, and their most frequent pieces.
 
-    The same texts give the same vocabulary. It serves demonstrations and tests; a published model needs the vocabulary it was
-    trained with.
+    The same texts give the same vocabulary. It serves demonstrations and tests; a published model needs the vocabulary
+    it was trained with.
 
     Args:
         vocab_size: how many tokens at most.
@@ -41,7 +41,7 @@ def learn_vocabulary(
     words = [[word for word, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(text))] for text in texts]
     characters = {char for text in words for word in text for char in word}
     following = {f"##{char}" for text in words for word in text for char in word[1:]}
-    # named in order, because the library numbers characters as it meets them in a hash table, and ties depend on the numbers
+    # named in order: the library numbers characters as a hash table yields them, and ties depend on the numbers
     given = [*SPECIAL_TOKENS, *sorted(characters), *sorted(following)]
     if vocab_size < len(given):
         raise ValueError(

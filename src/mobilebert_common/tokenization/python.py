@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
-from .base import MobileBertTokenizerBase, Text, check_texts
-from .basic import Normalized, Normalizer, WordPiece, word_pattern
+from .arguments import Text, check_texts
+from .base import MobileBertTokenizerBase
+from .basic import Normalized, Normalizer, WordPieces, word_pattern
 
 
 class Match(NamedTuple):
@@ -71,6 +72,12 @@ class PythonSegment:
     offsets: list[tuple[int, int]] = field(default_factory=list)
     word_ids: list[int | None] = field(default_factory=list)
 
+    def append(self, index: int, token: str, span: tuple[int, int], word: int) -> None:
+        self.ids.append(index)
+        self.tokens.append(token)
+        self.offsets.append(span)
+        self.word_ids.append(word)
+
 
 class MobileBertTokenizer(MobileBertTokenizerBase):
     """The tokenizer in plain Python. It follows the Unicode tables of Python, so a new Python may bring new characters.
@@ -85,7 +92,7 @@ class MobileBertTokenizer(MobileBertTokenizerBase):
         self._normalizer = Normalizer(
             lower_case=self.do_lower_case, strip_accents=strip, split_ideographs=self.tokenize_chinese_chars
         )
-        self._split_word = WordPiece(
+        self._pieces = WordPieces(
             {token: self._ids[token] for token in self._tokens[: self._base_size]}, self.unk_token
         )
         as_written = {
@@ -120,32 +127,25 @@ class MobileBertTokenizer(MobileBertTokenizerBase):
     def _tokenize(self, text: str, segment: PythonSegment, number: int | None) -> None:
         """Append the pieces of a text; all belong to the word `number`, or, if None, each word gets the next number."""
         count = 0
-        for ids, tokens, offsets in self._pieces(text):
-            segment.ids += ids
-            segment.tokens += tokens
-            segment.offsets += offsets
-            segment.word_ids += [count if number is None else number] * len(ids)
-            count += 1
-
-    def _pieces(self, text: str) -> Iterator[tuple[Sequence[int], Sequence[str], list[tuple[int, int]]]]:
-        """ids, tokens and offsets of each word of a text."""
         for token, begin, end in self._as_written(text):
             if token is not None:
-                yield (self._ids[token],), (token,), [(begin, end)]
+                segment.append(self._ids[token], text[begin:end], (begin, end), count if number is None else number)
+                count += 1
                 continue
             section, starts, ends = self._normalize(text[begin:end])
-            for found, start, stop in self._normalized(section):
-                if found is not None:
-                    yield (self._ids[found],), (found,), [(begin + starts[start], begin + ends[stop - 1])]
+            for token, start, stop in self._normalized(section):
+                if token is not None:
+                    span = begin + starts[start], begin + ends[stop - 1]
+                    segment.append(self._ids[token], section[start:stop], span, count if number is None else number)
+                    count += 1
                     continue
                 for word in self._words.finditer(section, start, stop):
-                    ids, tokens, lengths = self._split_word(word.group())
                     place = word.start()
-                    offsets = []
-                    for length in lengths:
-                        offsets.append((begin + starts[place], begin + ends[place + length - 1]))
+                    for index, piece, length in self._pieces[word.group()]:
+                        span = begin + starts[place], begin + ends[place + length - 1]
+                        segment.append(index, piece, span, count if number is None else number)
                         place += length
-                    yield ids, tokens, offsets
+                    count += 1
 
     def _normalize(self, text: str) -> Normalized:
         if self.do_basic_tokenize:

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import WordPiece
 
-from .base import MobileBertTokenizerBase, Text, check_texts
+from .arguments import Text, check_texts
+from .base import MobileBertTokenizerBase
 from .encoding import Segment
 
 
@@ -20,15 +21,21 @@ class MobileBertTokenizerFast(MobileBertTokenizerBase):
 
     @property
     def backend_tokenizer(self) -> Tokenizer:
-        """The Rust tokenizer with everything it needs to work alone."""
-        return self._backend
+        """A Rust tokenizer of its own, which adds the special tokens too."""
+        backend = self._without_template()
+        cls, sep = self.cls_token, self.sep_token
+        backend.post_processor = processors.TemplateProcessing(
+            single=f"{cls}:0 $A:0 {sep}:0",
+            pair=f"{cls}:0 $A:0 {sep}:0 $B:1 {sep}:1",
+            special_tokens=[(cls, self.cls_token_id), (sep, self.sep_token_id)],
+        )
+        return backend
 
     def _prepare(self) -> None:
         if not self.do_basic_tokenize or self.never_split:
             raise ValueError(
                 "the Rust tokenizer knows no do_basic_tokenize=False and no never_split: use MobileBertTokenizer"
             )
-        vocab = {token: index for index, token in enumerate(self._tokens[: self._base_size])}
         self._normalizer = normalizers.BertNormalizer(
             clean_text=True,
             handle_chinese_chars=self.tokenize_chinese_chars,
@@ -36,17 +43,16 @@ class MobileBertTokenizerFast(MobileBertTokenizerBase):
             lowercase=self.do_lower_case,
         )
         self._pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        self._backend = Tokenizer(WordPiece(vocab, unk_token=self.unk_token))
-        self._backend.normalizer = self._normalizer
-        self._backend.pre_tokenizer = self._pre_tokenizer
-        self._backend.decoder = decoders.WordPiece(prefix="##")
-        self._backend.add_tokens(list(self.added_tokens_decoder.values()))
-        cls, sep = self.cls_token, self.sep_token
-        self._backend.post_processor = processors.TemplateProcessing(
-            single=f"{cls}:0 $A:0 {sep}:0",
-            pair=f"{cls}:0 $A:0 {sep}:0 $B:1 {sep}:1",
-            special_tokens=[(cls, self.cls_token_id), (sep, self.sep_token_id)],
-        )
+        self._backend = self._without_template()
+
+    def _without_template(self) -> Tokenizer:
+        vocab = {token: index for index, token in enumerate(self._tokens[: self._base_size])}
+        backend = Tokenizer(WordPiece(vocab, unk_token=self.unk_token))
+        backend.normalizer = self._normalizer
+        backend.pre_tokenizer = self._pre_tokenizer
+        backend.decoder = decoders.WordPiece(prefix="##")
+        backend.add_tokens(list(self.added_tokens_decoder.values()))
+        return backend
 
     def words(self, text: str) -> list[str]:
         normalized = self._normalizer.normalize_str(text)

@@ -25,8 +25,9 @@ class Truncation:
     def __call__(
         self, first: Part, second: Part | None, special: int, overflow: bool
     ) -> list[tuple[Part, Part | None]]:
-        """The texts of the row, then of its overflow: each later part of the first text with all of the second's, and the
-        first part of the first with the second's later ones.
+        """The texts of the row, then of its overflow.
+
+        That is each later part of the first text with all parts of the second, then the first part with the later ones.
 
         Args:
             special: how many tokens of the row are special ones.
@@ -54,7 +55,7 @@ class Truncation:
 
     def _share(self, first: int, second: int | None, limit: int) -> tuple[int, int | None]:
         """How many tokens each text keeps, when both together are too long."""
-        if limit == 0 or second is None and self.strategy != "only_second":
+        if limit == 0 or (second is None and self.strategy != "only_second"):
             return limit, None if second is None else 0
         if self.strategy == "longest_first":
             assert second is not None
@@ -67,7 +68,7 @@ class Truncation:
         room = limit - (second if self.strategy == "only_first" else first)
         if room < 1:
             raise ValueError(
-                f"truncation={self.strategy!r} cannot bring {first} + {second} tokens to {limit}: the other text alone is too long"
+                f"truncation={self.strategy!r} cannot bring {first} + {second} tokens to {limit}: the other text is too long"
             )
         return (room, second) if self.strategy == "only_first" else (first, room)
 
@@ -105,7 +106,7 @@ class Padding:
 
 
 def windows(length: int, room: int, stride: int) -> list[tuple[int, int]]:
-    """(start, stop) of the windows of `room` tokens that cover `length` tokens, each repeating `stride` of the one before."""
+    """(start, stop) of windows of `room` tokens that cover `length`, each repeating `stride` of the one before."""
     if room == 0:
         return [(0, 0), (0, length)]
     count = 1 + -(-(length - room) // (room - stride))

@@ -1,7 +1,7 @@
 """The files of a tokenizer: vocab.txt, tokenizer.json, tokenizer_config.json, and those that older transformers write.
 
-A tokenizer.json is read as data. Its parts must be the ones a MobileBERT tokenizer has, and what is taken from them is checked;
-the Rust tokenizer is then built from that, since the library may panic or abort on a file made to harm it.
+A tokenizer.json is read as data. Its parts must be the ones a MobileBERT tokenizer has, and what is taken from them is
+checked; the Rust tokenizer is then built from that, since the library may panic or abort on a file made to harm it.
 """
 
 import json
@@ -50,7 +50,7 @@ NORMALIZER_OPTIONS = {
 
 @dataclass
 class Stored:
-    """What files say about a tokenizer: the tokens in the order of their ids, the added ones, and constructor options."""
+    """What files say: the tokens in the order of their ids, the added ones, and options of the constructor."""
 
     tokens: list[str]
     added: dict[int, AddedToken] = field(default_factory=dict)
@@ -146,7 +146,7 @@ def check_token(token: Any) -> None:
 
 
 def read_tokenizer(path: Path) -> Stored:
-    """Read tokenizer.json as data. The truncation and the padding it may hold are what a call left there: they are dropped.
+    """Read tokenizer.json as data. Its truncation and padding are what a call left there, and are dropped.
 
     Raises:
         CheckpointError: with the part that is not as a MobileBERT tokenizer has it.
@@ -231,13 +231,23 @@ def config_text(arguments: Mapping[str, Any]) -> bytes:
 
 
 _TOKENIZER_KEYS = set(
-    "version truncation padding added_tokens normalizer pre_tokenizer post_processor decoder model".split()
+    [
+        "version",
+        "truncation",
+        "padding",
+        "added_tokens",
+        "normalizer",
+        "pre_tokenizer",
+        "post_processor",
+        "decoder",
+        "model",
+    ]
 )
 
 
 @dataclass(frozen=True)
 class Allowed:
-    """What a component of tokenizer.json may be: one type, keys whose values are checked elsewhere, and fixed values."""
+    """What a component of tokenizer.json may be: its type, keys that are checked elsewhere, and fixed values."""
 
     type: str
     free: frozenset[str] = frozenset()

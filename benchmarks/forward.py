@@ -1,0 +1,212 @@
+"""How fast a forward pass is beside transformers': the published size with random weights, float32, two threads.
+
+    python benchmarks/forward.py --hf5-python ENV5/bin/python --hf4-python ENV4/bin/python [--check]
+
+transformers 5 (PyTorch) and 4.57 (the last with TF) do not install together, so each side runs in a Python of its own:
+
+    --python      ours, both twins: pip install -c constraints.txt -e '.[pt,tf]'; default: the Python that runs this file
+    --hf5-python  pip install -c constraints-hf5.txt torch transformers
+    --hf4-python  pip install -c constraints-hf4.txt torch tensorflow tf_keras transformers
+
+PyTorch is compared with sdpa attention, TF as tf.function graphs. All workers live at the same time and take turns, a few calls
+each, so that what else the machine does meets both sides. A ratio is their time divided by ours for one pair of turns; the table
+shows its median, and 1 or more means that ours is no slower.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+LENGTH = 128
+BATCHES = (1, 8)
+THREADS = 2
+NO_SLOWER = 0.95  # of a median ratio: what remains after noise
+Forward = Callable[[], Any]
+
+
+def ours_pt(batch: int) -> Forward:
+    """Our PyTorch twin."""
+    import torch
+
+    from mobilebert_pt import MobileBertConfig, MobileBertModel
+
+    torch.manual_seed(0)
+    return _torch_forward(MobileBertModel(MobileBertConfig.from_zoo("mobilebert")), batch)
+
+
+def theirs_pt(batch: int) -> Forward:
+    """Hugging Face's PyTorch class."""
+    import torch
+    from transformers import MobileBertConfig, MobileBertModel
+
+    torch.manual_seed(0)
+    config = MobileBertConfig(classifier_activation=False)
+    return _torch_forward(MobileBertModel._from_config(config, attn_implementation="sdpa"), batch)
+
+
+def ours_tf(batch: int) -> Forward:
+    """Our Keras twin."""
+    import keras
+
+    from mobilebert_tf import MobileBertConfig, TFMobileBertModel
+
+    keras.utils.set_random_seed(0)
+    return _tf_forward(TFMobileBertModel(MobileBertConfig.from_zoo("mobilebert")), batch)
+
+
+def theirs_tf(batch: int) -> Forward:
+    """Hugging Face's TF class."""
+    import tensorflow as tf
+    from transformers import MobileBertConfig, TFMobileBertModel
+
+    tf.random.set_seed(0)
+    return _tf_forward(TFMobileBertModel(MobileBertConfig(classifier_activation=False)), batch)
+
+
+def _torch_forward(model: Any, batch: int) -> Forward:
+    import torch
+
+    torch.set_num_threads(THREADS)
+    ids = torch.from_numpy(_ids(batch))
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    model.eval()
+
+    def forward() -> Any:
+        with torch.inference_mode():
+            return model(**inputs).last_hidden_state
+
+    return forward
+
+
+def _tf_forward(model: Any, batch: int) -> Forward:
+    import tensorflow as tf
+
+    ids = tf.constant(_ids(batch), tf.int32)
+    mask = tf.ones_like(ids)
+    graph = tf.function(lambda ids, mask: model(input_ids=ids, attention_mask=mask, training=False).last_hidden_state)
+    return lambda: graph(ids, mask).numpy()
+
+
+def _ids(batch: int) -> Any:
+    import numpy as np
+
+    return np.random.default_rng(0).integers(1000, 30000, (batch, LENGTH))
+
+
+# name -> (ours, theirs, the option that names their Python)
+COMPARISONS: dict[str, tuple[Callable[[int], Forward], Callable[[int], Forward], str]] = {
+    "pt": (ours_pt, theirs_pt, "hf5_python"),
+    "tf": (ours_tf, theirs_tf, "hf4_python"),
+}
+SIDES = {side.__name__: side for ours, theirs, _ in COMPARISONS.values() for side in (ours, theirs)}
+
+
+class Worker:
+    """A process that holds one model and times calls when it is asked to."""
+
+    def __init__(self, python: str, side: Callable[[int], Forward], batch: int) -> None:
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT / "src"),
+            "OMP_NUM_THREADS": str(THREADS),
+            "TF_NUM_INTRAOP_THREADS": str(THREADS),
+            "TF_NUM_INTEROP_THREADS": str(THREADS),
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "TF_USE_LEGACY_KERAS": "1",  # transformers' TF classes; Keras 3 does not read it
+            "KERAS_BACKEND": "tensorflow",
+        }
+        command = [python, __file__, "--worker", side.__name__, "--batch", str(batch)]
+        self.process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def time(self, calls: int) -> list[float]:
+        """Milliseconds of each of some calls."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(f"{calls}\n")
+        self.process.stdin.flush()
+        for line in self.process.stdout:
+            if line.startswith("["):  # what the libraries print is not ours
+                return [float(number) for number in json.loads(line)]
+        raise SystemExit(f"worker failed: {' '.join(map(str, self.process.args))}")  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        """End the process."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def work(side: str, batch: int) -> None:
+    """The worker's side: for each number read, time so many calls."""
+    forward = SIDES[side](batch)
+    for line in sys.stdin:
+        times = []
+        for _ in range(int(line)):
+            begin = time.perf_counter()
+            forward()
+            times.append(1000 * (time.perf_counter() - begin))
+        print(json.dumps(times), flush=True)
+
+
+def compare(ours: Worker, theirs: Worker, rounds: int, calls: int) -> tuple[float, float, float]:
+    """Median milliseconds of ours and theirs, and the median over rounds of theirs / ours."""
+    for worker in (ours, theirs):
+        worker.time(2 * calls)  # traces the graph, warms the caches
+    turns: list[tuple[float, float]] = []
+    for number in range(rounds):
+        order = (ours, theirs) if number % 2 == 0 else (theirs, ours)
+        medians = {worker: statistics.median(worker.time(calls)) for worker in order}
+        turns.append((medians[ours], medians[theirs]))
+    mine, peers = zip(*turns, strict=True)
+    return statistics.median(mine), statistics.median(peers), statistics.median(b / a for a, b in turns)
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--python", default=sys.executable, help="Python that runs ours")
+    parser.add_argument("--hf5-python", help="Python with transformers 5; without it PyTorch is left out")
+    parser.add_argument("--hf4-python", help="Python with transformers 4.57 and TF; without it TF is left out")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--calls", type=int, default=5, help="timed calls of each side in a round")
+    parser.add_argument("--check", action="store_true", help=f"exit with 1 where a ratio is under {NO_SLOWER}")
+    parser.add_argument("--worker", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--batch", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if not (options.worker or options.hf5_python or options.hf4_python):
+        parser.error("give --hf5-python, --hf4-python or both")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the comparisons whose Python was given; 1 if one was slower and --check was given."""
+    options = parse(arguments)
+    if options.worker:
+        work(options.worker, options.batch)
+        return 0
+    slower = False
+    print(f"{'twin':6}{'batch':>6}{'length':>8}{'ours ms':>10}{'theirs ms':>11}{'theirs/ours':>13}")
+    for name, (ours, theirs, option) in COMPARISONS.items():
+        if (python := getattr(options, option)) is None:
+            continue
+        for batch in BATCHES:
+            workers = Worker(options.python, ours, batch), Worker(python, theirs, batch)
+            mine, peers, ratio = compare(*workers, options.rounds, options.calls)
+            for worker in workers:
+                worker.close()
+            print(f"{name:6}{batch:6}{LENGTH:8}{mine:10.1f}{peers:11.1f}{ratio:13.2f}", flush=True)
+            slower |= ratio < NO_SLOWER
+    return int(options.check and slower)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

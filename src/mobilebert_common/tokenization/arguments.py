@@ -1,0 +1,103 @@
+"""The arguments of a tokenizer call: checked, and brought to one form."""
+
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Text = str | Sequence[str]  # one text, or the words of one text
+Texts = Text | Sequence[Text]
+
+
+def split_inputs(
+    text: Texts, text_pair: Texts | None, is_split_into_words: bool
+) -> tuple[Sequence[Text], Sequence[Text] | None, bool]:
+    """The first texts, the second texts, and whether a list of texts was given."""
+    if is_split_into_words:
+        batched = isinstance(text, (list, tuple)) and bool(text) and isinstance(text[0], (list, tuple))
+    else:
+        batched = isinstance(text, (list, tuple))
+    if not batched:
+        pair = [text_pair] if text_pair else None
+        return [text], pair, False  # type: ignore[list-item,return-value]  # the types are checked by check_texts
+    if text_pair is None:
+        return text, None, True
+    if not isinstance(text_pair, (list, tuple)):
+        raise TypeError("text is a list, so text_pair must be a list of the same length")
+    if len(text) != len(text_pair):
+        raise ValueError(f"text has {len(text)} entries and text_pair has {len(text_pair)}")
+    return text, text_pair, True
+
+
+def check_texts(texts: Sequence[Text], is_split_into_words: bool) -> None:
+    """Say what is wrong with the first text that cannot be tokenized.
+
+    Raises:
+        TypeError: it is no string, or no list of strings.
+        ValueError: it holds a lone surrogate, which no encoding of Unicode can write.
+    """
+    for text in texts:
+        if is_split_into_words and not isinstance(text, (list, tuple)):
+            raise TypeError(f"with is_split_into_words a text is a list of words, not {type(text).__name__}")
+        for word in text if is_split_into_words else [text]:
+            if not isinstance(word, str):
+                raise TypeError(
+                    f"a text must be a str, or a list of them if there are several, not {type(word).__name__}"
+                )
+            try:
+                word.encode()
+            except UnicodeEncodeError as error:
+                raise ValueError(
+                    f"a text has a lone surrogate, U+{ord(word[error.start]):04X}, at {error.start}"
+                ) from None
+
+
+def one_of(name: str, value: Any, allowed: Sequence[str]) -> str:
+    """An argument that must be one of some strings."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
+    return str(value)
+
+
+def strategy(name: str, value: bool | str, allowed: Sequence[str]) -> str:
+    """The strategy's name; True is the first allowed one, False the last."""
+    if isinstance(value, bool):
+        return allowed[0 if value else -1]
+    if value not in allowed:
+        raise ValueError(f"{name} must be True, False or one of {', '.join(map(repr, allowed))}, not {value!r}")
+    return value
+
+
+def whole(name: str, value: Any, least: int) -> int:
+    """An argument that must be a whole number of at least `least`."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number, not {value!r}") from None
+    if number < least or isinstance(value, bool):
+        raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
+    return number
+
+
+def listed(value: Any) -> Any:
+    """A tensor, or a list that may hold some, as plain lists."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if hasattr(value, "numpy"):
+        return value.numpy().tolist()
+    if isinstance(value, (list, tuple)):
+        return [listed(item) for item in value] if value and not isinstance(value[0], int) else list(value)
+    return value
+
+
+def stack(samples: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """{name: [value of each sample]}."""
+    names = samples[0].keys() if samples else ["input_ids"]
+    if any(sample.keys() != names for sample in samples):
+        raise ValueError("the samples to pad have different keys")
+    return {name: [sample[name] for sample in samples] for name in names}
+
+
+def fill(row: list[int], filler: int, length: int, side: str) -> list[int]:
+    """A row brought to a length on one side; a longer one stays as it is."""
+    padding = [filler] * (length - len(row))
+    return row + padding if side == "right" else padding + row

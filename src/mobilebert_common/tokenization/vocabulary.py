@@ -1,0 +1,334 @@
+"""The tokens of a tokenizer: their ids, their roles, the ones added later, and the way from ids back to text."""
+
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, overload
+
+from tokenizers import AddedToken
+
+from .arguments import listed
+from .storage import check_token
+
+# (what to replace, by what) in decoded text; the first list is for single tokens, which never hold " ' " whole
+_MARKS = ((" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","))
+_CONTRACTIONS = ((" n't", "n't"), (" 'm", "'m"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"))
+CLEANED_IN_TOKENS = (*_MARKS, *_CONTRACTIONS)
+CLEANED_IN_TEXT = (*_MARKS, (" ' ", "'"), *_CONTRACTIONS)
+
+
+class SpecialToken:
+    """The token that has a role, as an attribute: `tokenizer.mask_token`. A new one must be in the vocabulary."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, tokenizer: "Vocabulary", owner: type | None = None) -> str:
+        return tokenizer._special[self.name]
+
+    def __set__(self, tokenizer: "Vocabulary", token: str | AddedToken) -> None:
+        tokenizer._set_special(self.name, token)
+
+
+class SpecialTokenId:
+    """The id of the token that has a role, as an attribute: `tokenizer.mask_token_id`."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name.removesuffix("_id")
+
+    def __get__(self, tokenizer: "Vocabulary", owner: type | None = None) -> int:
+        return tokenizer._ids[tokenizer._special[self.name]]
+
+
+class Vocabulary(ABC):
+    """What both MobileBERT tokenizers do with tokens and ids.
+
+    Args:
+        tokens: the vocabulary, in the order of the ids.
+        added: {id: token} of tokens added to it before.
+        roles: {"cls_token": token, …}, each of the five roles.
+        additional: further special tokens; added where they are new.
+    Raises:
+        ValueError: a role's token is missing, or an added token's id does not fit.
+    """
+
+    pad_token_type_id: ClassVar[int] = 0
+    clean_up_tokenization_spaces: bool
+
+    unk_token, unk_token_id = SpecialToken(), SpecialTokenId()
+    sep_token, sep_token_id = SpecialToken(), SpecialTokenId()
+    pad_token, pad_token_id = SpecialToken(), SpecialTokenId()
+    cls_token, cls_token_id = SpecialToken(), SpecialTokenId()
+    mask_token, mask_token_id = SpecialToken(), SpecialTokenId()
+
+    def __init__(
+        self,
+        tokens: Sequence[str],
+        added: Mapping[int, AddedToken],
+        roles: Mapping[str, str | AddedToken],
+        additional: Sequence[str | AddedToken],
+    ) -> None:
+        self._tokens = list(tokens)
+        self._base_size = len(self._tokens)
+        self._ids = {token: index for index, token in enumerate(self._tokens)}
+        self._added: dict[int, AddedToken] = {}
+        self._special = {role: str(token) for role, token in roles.items()}
+        self._additional = [str(token) for token in additional]
+        self._add(added[index] for index in sorted(added))
+        wrong = [f"{token.content!r} {index}" for index, token in added.items() if self._ids[token.content] != index]
+        if wrong:
+            raise ValueError(f"added tokens whose ids do not continue the vocabulary's: {', '.join(wrong)}")
+        missing = sorted(set(self._special.values()) - self._ids.keys())
+        if missing:
+            raise ValueError(f"the vocabulary lacks the special tokens {', '.join(missing)}")
+        self._check_unknown(self._special["unk_token"])
+        for token in (*roles.values(), *additional):
+            self._make_special(token)
+
+    @abstractmethod
+    def _prepare(self) -> None:
+        """Build whatever depends on the tokens; called after each change of them."""
+
+    # From ids to text
+
+    def decode(
+        self,
+        token_ids: Any,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+    ) -> str:
+        """The text of one row of ids: a list or tensor of them, or a single one.
+
+        Spaces before punctuation are taken out token by token; clean_up_tokenization_spaces (None: as the tokenizer's
+        attribute says) does so again over the whole text, which also joins what a token's end hides.
+        """
+        ids = listed(token_ids)
+        text = self.convert_tokens_to_string(
+            self._tokens_of(ids if isinstance(ids, list) else [ids], skip_special_tokens)
+        )
+        clean = (
+            self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
+        )
+        return _clean(text, CLEANED_IN_TEXT) if clean else text
+
+    def batch_decode(
+        self,
+        sequences: Any,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+    ) -> list[str]:
+        """The texts of several rows of ids."""
+        return [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in listed(sequences)]
+
+    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
+        """Join tokens to a text: ## goes onto the word before, everything else after a space."""
+        joined = list(tokens[:1])
+        for token in tokens[1:]:
+            joined.append(token[2:] if token.startswith("##") else f" {token}")
+        return "".join(_clean(token, CLEANED_IN_TOKENS) for token in joined)
+
+    @overload
+    def convert_ids_to_tokens(self, ids: int, skip_special_tokens: bool = False) -> str: ...
+
+    @overload
+    def convert_ids_to_tokens(self, ids: Iterable[int], skip_special_tokens: bool = False) -> list[str]: ...
+    def convert_ids_to_tokens(self, ids: int | Iterable[int], skip_special_tokens: bool = False) -> str | list[str]:
+        """The token of an id, or the tokens of several."""
+        if isinstance(ids, int):
+            return self._tokens_of([ids], skip_special_tokens=False)[0]
+        return self._tokens_of(listed(ids), skip_special_tokens)
+
+    @overload
+    def convert_tokens_to_ids(self, tokens: str) -> int: ...  # type: ignore[overload-overlap]  # a str counts as one
+
+    @overload
+    def convert_tokens_to_ids(self, tokens: Iterable[str]) -> list[int]: ...
+    def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> int | list[int]:
+        """The id of a token, or the ids of several; that of the unknown token where there is none."""
+        if isinstance(tokens, str):
+            return self._ids.get(tokens, self.unk_token_id)
+        unknown = self.unk_token_id
+        return [self._ids.get(token, unknown) for token in tokens]
+
+    def _tokens_of(self, ids: Iterable[int], skip_special_tokens: bool) -> list[str]:
+        skipped = {index for index, token in self._added.items() if token.special} if skip_special_tokens else set()
+        tokens = self._tokens
+        try:
+            return [tokens[operator.index(index)] for index in ids if index not in skipped and _in(index, tokens)]
+        except TypeError:
+            raise TypeError(f"an id must be a whole number, and these are {ids!r:.80}") from None
+
+    # Special tokens
+
+    def num_special_tokens_to_add(self, pair: bool = False) -> int:
+        return 3 if pair else 2
+
+    def build_inputs_with_special_tokens(
+        self, token_ids_0: list[int], token_ids_1: list[int] | None = None
+    ) -> list[int]:
+        """[CLS] 0 [SEP], or [CLS] 0 [SEP] 1 [SEP]."""
+        row = [self.cls_token_id, *token_ids_0, self.sep_token_id]
+        return row if token_ids_1 is None else [*row, *token_ids_1, self.sep_token_id]
+
+    def create_token_type_ids_from_sequences(
+        self, token_ids_0: list[int], token_ids_1: list[int] | None = None
+    ) -> list[int]:
+        """0 for [CLS] 0 [SEP], 1 for 1 [SEP]."""
+        return [0] * (len(token_ids_0) + 2) + ([] if token_ids_1 is None else [1] * (len(token_ids_1) + 1))
+
+    def get_special_tokens_mask(
+        self, token_ids_0: list[int], token_ids_1: list[int] | None = None, already_has_special_tokens: bool = False
+    ) -> list[int]:
+        """1 where a row has a special token.
+
+        Args:
+            token_ids_0, token_ids_1: the ids of the texts; or of a whole row, with already_has_special_tokens.
+        """
+        if already_has_special_tokens:
+            if token_ids_1 is not None:
+                raise ValueError("a row that has its special tokens is given whole, as token_ids_0")
+            special = set(self.all_special_ids)
+            return [int(index in special) for index in token_ids_0]
+        second = [] if token_ids_1 is None else [*[0] * len(token_ids_1), 1]
+        return [1, *[0] * len(token_ids_0), 1, *second]
+
+    @property
+    def special_tokens_map(self) -> dict[str, str | list[str]]:
+        """{role: token}, and the additional ones where there are any."""
+        return {
+            **self._special,
+            **({"additional_special_tokens": self.additional_special_tokens} if self._additional else {}),
+        }
+
+    @property
+    def additional_special_tokens(self) -> list[str]:
+        return list(self._additional)
+
+    @property
+    def all_special_tokens(self) -> list[str]:
+        return list(dict.fromkeys((*self._special.values(), *self._additional)))
+
+    @property
+    def all_special_ids(self) -> list[int]:
+        return self.convert_tokens_to_ids(self.all_special_tokens)
+
+    # The vocabulary
+
+    @property
+    def vocab_size(self) -> int:
+        """How many tokens the vocabulary has without the ones added later; len(tokenizer) counts those too."""
+        return self._base_size
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    def get_vocab(self) -> dict[str, int]:
+        """{token: id}, with the added tokens."""
+        return dict(self._ids)
+
+    @property
+    def vocab(self) -> dict[str, int]:
+        return self.get_vocab()
+
+    @property
+    def added_tokens_decoder(self) -> dict[int, AddedToken]:
+        """{id: token} of the tokens that are found in a text before it is split: special and added ones."""
+        return {index: self._added[index] for index in sorted(self._added)}
+
+    @property
+    def added_tokens_encoder(self) -> dict[str, int]:
+        return {token.content: index for index, token in self.added_tokens_decoder.items()}
+
+    def get_added_vocab(self) -> dict[str, int]:
+        return self.added_tokens_encoder
+
+    def add_tokens(
+        self, new_tokens: str | AddedToken | Sequence[str | AddedToken], special_tokens: bool = False
+    ) -> int:
+        """Add tokens that are found in a text before it is split. The model's embeddings must grow with them.
+
+        Args:
+            new_tokens: a plain string is looked for in the normalized text, or as it is if special.
+            special_tokens: decoding can skip them.
+        Returns:
+            How many were not in the vocabulary before.
+        """
+        tokens = [new_tokens] if isinstance(new_tokens, (str, AddedToken)) else new_tokens
+        before = len(self)
+        self._add([_added_token(token, special_tokens) for token in tokens])
+        self._prepare()
+        return len(self) - before
+
+    def add_special_tokens(
+        self, special_tokens_dict: Mapping[str, Any], replace_additional_special_tokens: bool = True
+    ) -> int:
+        """Give roles to tokens and add those that are new.
+
+        Args:
+            special_tokens_dict: {"cls_token": token, …, "additional_special_tokens": [token, …]}.
+        Returns:
+            How many were not in the vocabulary before.
+        """
+        roles = dict(special_tokens_dict)
+        additional = [*roles.pop("additional_special_tokens", ()), *roles.pop("extra_special_tokens", ())]
+        unknown = sorted(roles.keys() - self._special.keys())
+        if unknown:
+            raise ValueError(f"{', '.join(unknown)}: not one of {', '.join(self._special)}, additional_special_tokens")
+        count = self.add_tokens([*roles.values(), *additional], special_tokens=True)
+        for role, token in roles.items():
+            self._set_special(role, token)
+        if additional:
+            kept = [] if replace_additional_special_tokens else self._additional
+            self._additional = list(dict.fromkeys([*kept, *map(str, additional)]))
+        return count
+
+    def _add(self, tokens: Iterable[AddedToken]) -> None:
+        for token in tokens:
+            check_token(token.content)
+            if token.content not in self._ids:
+                self._ids[token.content] = len(self._tokens)
+                self._tokens.append(token.content)
+            self._added[self._ids[token.content]] = token
+
+    def _check_unknown(self, token: str) -> None:
+        if self._ids[token] >= self._base_size:
+            raise ValueError(f"the unknown token {token!r} was added later: it must be in the vocabulary itself")
+
+    def _make_special(self, token: str | AddedToken) -> None:
+        """See that a token is among the added ones, and special."""
+        known = self._added.get(self._ids.get(str(token), -1))
+        if known is None or not known.special:
+            self._add([_added_token(known or token, special=True)])
+
+    def _set_special(self, role: str, token: str | AddedToken) -> None:
+        if str(token) not in self._ids:
+            raise ValueError(f"{role}: {str(token)!r} is not in the vocabulary; add_special_tokens adds it")
+        if role == "unk_token":
+            self._check_unknown(str(token))
+        self._make_special(token)
+        self._special[role] = str(token)
+        self._prepare()
+
+
+def _added_token(token: str | AddedToken, special: bool) -> AddedToken:
+    """A token as it is added; a string is looked for in the normalized text unless it is special."""
+    if isinstance(token, AddedToken):
+        if not special or token.special:
+            return token
+        flags = {name: getattr(token, name) for name in ("single_word", "lstrip", "rstrip", "normalized")}
+        return AddedToken(token.content, **flags, special=True)
+    if not isinstance(token, str):
+        raise TypeError(f"a token must be a str or an AddedToken, not {type(token).__name__}")
+    return AddedToken(token, normalized=not special, special=special)
+
+
+def _in(index: int, tokens: Sequence[str]) -> bool:
+    if not 0 <= index < len(tokens):
+        raise ValueError(f"there is no token with the id {index}: the vocabulary has {len(tokens):,}")
+    return True
+
+
+def _clean(text: str, replacements: Sequence[tuple[str, str]]) -> str:
+    for old, new in replacements:
+        text = text.replace(old, new)
+    return text

@@ -1,0 +1,1 @@
+"""The two twins against each other."""

@@ -1,0 +1,80 @@
+"""The twins are translations of each other: the same classes, functions, methods and attributes in the same order."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent / "src"
+FILES = ["checks.py", "heads.py", "layers.py", "losses.py", "model.py", "outputs.py", "twin.py"]
+
+FRAMEWORK_METHODS = ("call", "forward", "build", "get_config", "from_config", "compute_", "reset_parameters")
+
+# what only one twin needs, and why
+ONLY_TORCH = {
+    "Embedding.initializer_range": "Keras keeps the initializer itself",
+    "Linear.initializer_range": "Keras keeps the initializer itself",
+    "PreTrainedModel.dtype": "a Keras layer has one",
+    "PreTrainedModel.device": "Keras places tensors itself",
+    "known": "looking at a mask costs nothing in eager torch only",
+    "class AttentionBias": "fused attention adds its mask",
+    "truncated_normal_": "in Keras an initializer is an object",
+}
+ONLY_KERAS = {
+    "Linear.size_in": "build comes after __init__",
+    "NoNorm.size": "build comes after __init__",
+    "LayerNorm.size": "build comes after __init__",
+    "Embedding.padding_idx": "nn.Embedding has it",
+    "Embedding._embeddings": "a resized table replaces the variable of keras.layers.Embedding",
+    "Embedding.input_dim": "num_embeddings in torch",
+    "PreTrainedModel.canonical_variables": "state_dict in torch",
+    "canonical_class": "its class names bear TF",
+    "concrete": "eager and traced tensors are one type in torch",
+    "assert_traced": "torch._assert_async",
+    "truncated_normal": "in torch a function fills a tensor",
+}
+ONLY_TORCH |= {
+    "Embedding.num_embeddings": "input_dim in Keras",
+    "Embedding.weight": "a resized table replaces the parameter of nn.Embedding",
+}
+
+
+def outline(path: Path) -> list[str]:
+    """The names of a file's functions, classes, methods and attributes, in order."""
+    names: list[str] = []
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef):
+            names.append(node.name)
+        if isinstance(node, ast.ClassDef):
+            owner = node.name.removeprefix("TF")
+            names.append(f"class {owner}")
+            for method in node.body:
+                if isinstance(method, ast.FunctionDef):
+                    if not method.name.startswith(FRAMEWORK_METHODS):
+                        names.append(f"{owner}.{method.name}")
+                    names += [f"{owner}.{name}" for name in attributes(method)]
+    return list(dict.fromkeys(names))
+
+
+def attributes(method: ast.FunctionDef) -> list[str]:
+    """What a method assigns to self; a trailing underscore only avoids a name that Keras reserves."""
+    targets = [target for node in ast.walk(method) if isinstance(node, ast.Assign) for target in node.targets]
+    return [
+        target.attr if target.attr.startswith("_") else target.attr.rstrip("_")
+        for target in targets
+        if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id == "self"
+    ]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_the_twins_mirror_each_other(file: str) -> None:
+    ours = [name for name in outline(ROOT / "mobilebert_pt" / file) if name not in ONLY_TORCH]
+    theirs = [name for name in outline(ROOT / "mobilebert_tf" / file) if name not in ONLY_KERAS]
+    assert ours == theirs
+
+
+def test_no_exception_is_stale() -> None:
+    ours = {name for file in FILES for name in outline(ROOT / "mobilebert_pt" / file)}
+    theirs = {name for file in FILES for name in outline(ROOT / "mobilebert_tf" / file)}
+    assert set(ONLY_TORCH) <= ours - theirs
+    assert set(ONLY_KERAS) <= theirs - ours

@@ -1,0 +1,233 @@
+"""One configuration, one set of weights, both twins: outputs, losses, gradients and steps as {canonical name: float64 array}."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+import torch
+
+import mobilebert_pt.twin
+import mobilebert_tf.twin
+from mobilebert_common import checkpoint
+from mobilebert_common.config import MobileBertConfig
+from mobilebert_common.outputs import flat
+from mobilebert_common.schema import expand, from_layout
+
+CLASSIFIER = "MobileBertForSequenceClassification"
+BASE = "MobileBertModel"
+SCALE = 0.2  # of matrices: at 0.02 attention is uniform and proves nothing, at 0.3 gradients this deep lose digits
+LENGTH = 7
+
+SIZES: dict[str, Any] = {
+    "vocab_size": 40,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 24,
+    "intra_bottleneck_size": 16,
+    "embedding_size": 8,
+    "max_position_embeddings": 12,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+    "num_labels": 3,
+}
+TEACHER = {
+    "key_query_shared_bottleneck": False,
+    "num_feedforward_networks": 1,
+    "hidden_act": "gelu_new",
+    "normalization_type": "layer_norm",
+}
+
+# name -> what differs from SIZES
+CONFIGS: dict[str, dict[str, Any]] = {
+    "mobilebert": {"classifier_activation": False},
+    "tiny": {"use_bottleneck_attention": True, "key_query_shared_bottleneck": False, "num_feedforward_networks": 2},
+    "teacher": TEACHER,
+    "mini": {"normalization_type": "layer_norm", "hidden_act": "gelu", "num_feedforward_networks": 2},
+    "layer_norm": {"normalization_type": "layer_norm"},
+    "both bottleneck flags": {"use_bottleneck_attention": True},
+    "neither bottleneck flag": {"key_query_shared_bottleneck": False},
+    "no bottleneck": {"use_bottleneck": False},
+    "no bottleneck, layer_norm": {
+        "use_bottleneck": False,
+        "normalization_type": "layer_norm",
+        "use_bottleneck_attention": True,
+    },
+    "no trigram": {"trigram_input": False},
+    "no trigram, e = h": {"trigram_input": False, "embedding_size": 32},
+    "trigram, e = h": {"embedding_size": 32},
+    "1 FFN": {"num_feedforward_networks": 1},
+    "2 FFNs": {"num_feedforward_networks": 2},
+    "1 layer, 1 head": {"num_hidden_layers": 1, "num_attention_heads": 1},
+    "3 layers, 2 heads": {"num_hidden_layers": 3, "num_attention_heads": 2},
+    "no pooler": {"classifier_activation": False, "normalization_type": "layer_norm"},
+    "3 segments, pad 5": {"type_vocab_size": 3, "pad_token_id": 5},
+    "1 segment": {"type_vocab_size": 1},
+    "relu6": {"hidden_act": "relu6"},
+    "gelu": {"hidden_act": "gelu"},
+    "gelu_new": {"hidden_act": "gelu_new"},
+    "gelu_pytorch_tanh": {"hidden_act": "gelu_pytorch_tanh"},
+    "silu": {"hidden_act": "silu"},
+    "tanh": {"hidden_act": "tanh"},
+    "eps": {"normalization_type": "layer_norm", "layer_norm_eps": 1e-3},
+    "regression": {"num_labels": 1},
+    "multi-label": {"problem_type": "multi_label_classification"},
+    "multi-output regression": {"problem_type": "regression"},
+}
+CONFIGS |= {
+    f"{norm}, {flags}, {ffns} FFNs": {
+        "normalization_type": norm,
+        "num_feedforward_networks": ffns,
+        "use_bottleneck_attention": flags == "narrow",
+        "key_query_shared_bottleneck": flags == "shared",
+    }
+    for norm in ("no_norm", "layer_norm")
+    for flags in ("narrow", "shared", "wide")
+    for ffns in (1, 2, 4)
+}
+
+
+def make_config(**overrides: Any) -> MobileBertConfig:
+    return MobileBertConfig(**{**SIZES, **overrides})
+
+
+def random_weights(config: MobileBertConfig, head: str, seed: int = 0) -> dict[str, np.ndarray]:
+    """Matrices of scale SCALE, biases of 0.15, and norms around 1."""
+    generator = np.random.default_rng(seed)
+
+    def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
+        if len(shape) > 1:
+            return generator.normal(0.0, SCALE, shape)
+        return generator.normal(float(name.endswith("LayerNorm.weight")), 0.15, shape)
+
+    return {name: draw(name, tensor.shape) for name, tensor in expand(config, head).items()}
+
+
+def make_inputs(config: MobileBertConfig, seed: int = 1, length: int = LENGTH, **changes: Any) -> dict[str, Any]:
+    """A batch that uses everything: padding ids, a ragged mask, segments, a head mask, labels. A change to None leaves an input out."""
+    generator = np.random.default_rng(seed)
+    shape = (3, length)
+    mask = np.ones(shape, np.int64)
+    mask[1, length // 2 :] = 0
+    mask[2, -1:] = 0
+    ids = generator.integers(0, config.vocab_size, shape)
+    ids[0, 0] = config.pad_token_id  # a padding id that attention sees
+    inputs = {
+        "input_ids": ids,
+        "attention_mask": mask,
+        "token_type_ids": generator.integers(0, config.type_vocab_size, shape),
+        "head_mask": generator.uniform(0.5, 1.5, (config.num_hidden_layers, config.num_attention_heads)),
+        "labels": make_labels(config, generator),
+    }
+    return {name: value for name, value in {**inputs, **changes}.items() if value is not None}
+
+
+def make_labels(config: MobileBertConfig, generator: np.random.Generator) -> np.ndarray:
+    if config.num_labels == 1:
+        return generator.normal(size=3)
+    if config.problem_type == "multi_label_classification":
+        return generator.integers(0, 2, (3, config.num_labels)).astype(np.float64)
+    if config.problem_type == "regression":
+        return generator.normal(size=(3, config.num_labels))
+    return np.array([0, 2, -100])
+
+
+@dataclass
+class Pair:
+    """The two twins of one model with the same weights."""
+
+    config: MobileBertConfig
+    head: str
+    torch_model: Any
+    keras_model: Any
+
+    @classmethod
+    def open(
+        cls, folder: Path, config: MobileBertConfig, head: str = CLASSIFIER, dtype: str = "float64", seed: int = 0
+    ) -> "Pair":
+        checkpoint.save(folder, config, head, random_weights(config, head, seed))
+        models = [door.load(folder, head, dtype) for door in (mobilebert_pt.twin, mobilebert_tf.twin)]
+        return cls(config, head, *models)
+
+    def outputs(self, inputs: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Everything both return, from the path that computes attentions in PyTorch."""
+        switches = {"output_hidden_states": True, "output_attentions": True}
+        return mobilebert_pt.twin.outputs(self.torch_model, inputs, **switches), mobilebert_tf.twin.outputs(
+            self.keras_model, inputs, **switches
+        )
+
+    def gradients(self, inputs: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Of the loss, or for the base model of a weighted sum of its outputs; PyTorch through scaled_dot_product_attention."""
+        return torch_gradients(self.torch_model, inputs), keras_gradients(
+            self.keras_model, self.config, self.head, inputs
+        )
+
+
+def torch_gradients(model: Any, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
+    model.zero_grad()
+    loss = torch_loss(model(**{name: torch.tensor(value) for name, value in inputs.items()}))
+    loss.backward()
+    return {name: value.grad.numpy() for name, value in model.named_parameters() if value.grad is not None}
+
+
+def keras_gradients(model: Any, config: MobileBertConfig, head: str, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
+    variables = model.canonical_variables()
+    with tf.GradientTape() as tape:
+        loss = keras_loss(model({name: keras.ops.convert_to_tensor(value) for name, value in inputs.items()}))
+    found = tape.gradient(loss, [variable.value for variable, _ in variables.values()])
+    return {
+        name: from_layout(tf.convert_to_tensor(gradient).numpy(), layout)
+        for (name, (_, layout)), gradient in zip(variables.items(), found, strict=True)
+        if gradient is not None
+    }
+
+
+def torch_loss(output: Any) -> Any:
+    if "loss" in output:
+        return output["loss"]
+    return sum((torch.tensor(wave(value.shape)) * value).sum() for value in flat(output).values())
+
+
+def keras_loss(output: Any) -> Any:
+    if "loss" in output:
+        return output["loss"]
+    return sum(keras.ops.sum(wave(value.shape) * value) for value in flat(output).values())
+
+
+def wave(shape: Any) -> np.ndarray:
+    """Fixed weights that tell positions apart."""
+    return np.cos(np.arange(np.prod(shape), dtype=np.float64)).reshape(tuple(shape))
+
+
+def distance(reference: np.ndarray, other: np.ndarray) -> float:
+    """Relative L2."""
+    apart, norm = (
+        np.linalg.norm(reference.astype(np.float64) - other.astype(np.float64)),
+        np.linalg.norm(reference.astype(np.float64)),
+    )
+    return float(apart / norm if norm else apart)
+
+
+def apart(references: dict[str, np.ndarray], others: dict[str, np.ndarray], tolerance: float) -> dict[str, float]:
+    """{name: relative distance} of what is not within the tolerance; NaN counts."""
+    assert list(references) == list(others)
+    distances = {name: distance(references[name], others[name]) for name in references}
+    return {name: value for name, value in distances.items() if not value <= tolerance}
+
+
+def gradients_apart(
+    ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray], tolerance: float = 1e-12
+) -> dict[str, float]:
+    """What breaks |a - b| <= tolerance * max(|a|, 1e-3 G) per tensor, G the norm over all; absent counts as zero."""
+    total = np.sqrt(sum(float((value**2).sum()) for value in ours.values()))
+    broken = {}
+    for name in ours.keys() | theirs.keys():
+        zero = np.zeros_like(ours.get(name, theirs.get(name)))
+        a, b = ours.get(name, zero), theirs.get(name, zero)
+        bound = tolerance * max(float(np.linalg.norm(a)), 1e-3 * total)
+        if not float(np.linalg.norm(a - b)) <= bound:
+            broken[name] = float(np.linalg.norm(a - b)) / bound
+    return broken
