@@ -61,8 +61,8 @@ def check_one_source(input_ids: Any, inputs_embeds: Any) -> None:
 
 
 def check_integer(name: str, dtype: str) -> None:
-    """Refuse ids that are not whole numbers. `dtype` may be a framework's name for it, such as torch.int64."""
-    if not dtype.split(".")[-1].startswith(("int", "uint")):
+    """Refuse ids that are not whole numbers."""
+    if not dtype.startswith(("int", "uint")):
         raise InputError(f"{name} must be of an integer dtype, not {dtype}")
 
 
@@ -128,9 +128,13 @@ def _fits(shape: Shape, allowed: Sequence[Shape]) -> bool:
 
 
 def check_arrays(arrays: Mapping[str, Any], config: MobileBertConfig) -> None:
-    """The checks on ids of whole numpy arrays, before a first step is made with any part of them."""
+    """The checks on ids and class labels of whole numpy arrays, before a first step is made with any part of them."""
     for name, limit in id_limits(config).items():
         if (ids := arrays.get(name)) is not None and np.size(ids):
-            ids = np.asarray(ids)
             check_integer(name, str(ids.dtype))
             check_ids(name, int(ids.min()), int(ids.max()), limit)
+    labels = arrays.get("labels")
+    if labels is None or not np.size(labels):
+        return
+    if problem_type(config, np.issubdtype(labels.dtype, np.integer)) == "single_label_classification":
+        check_labels(int(labels.min()), int(labels.max()), config.num_labels)

@@ -6,6 +6,8 @@ from torch import Tensor
 from mobilebert_common import inputs
 from mobilebert_common.config import MobileBertConfig
 
+from .arrays import dtype_name
+
 
 def check_ids(ids: Tensor, limit: int, name: str) -> Tensor:
     """Refuse ids outside 0 to limit - 1; returns the ids.
@@ -13,7 +15,7 @@ def check_ids(ids: Tensor, limit: int, name: str) -> Tensor:
     On the CPU this is a ValueError. On an accelerator, where looking would stall the stream, and in traced code it is an assertion
     on the device with the same text; exported programs keep it until their runtime drops it.
     """
-    inputs.check_integer(name, str(ids.dtype))
+    inputs.check_integer(name, dtype_name(ids.dtype))
     if torch.compiler.is_compiling() or ids.device.type != "cpu":
         if ids.device.type != "meta":
             torch._assert_async(((ids >= 0) & (ids < limit)).all(), inputs.range_error(name, limit))
@@ -35,7 +37,7 @@ def check_model_inputs(
     source = inputs_embeds if input_ids is None else input_ids
     inputs.check_shape(source.shape, config)
     if input_ids is None:
-        inputs.check_floating("inputs_embeds", str(inputs_embeds.dtype))
+        inputs.check_floating("inputs_embeds", dtype_name(inputs_embeds.dtype))
     if attention_mask is not None:
         inputs.check_mask(attention_mask.shape, source.shape)
     if head_mask is not None:

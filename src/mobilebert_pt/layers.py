@@ -136,9 +136,8 @@ class Embeddings(nn.Module):
         x = inputs_embeds
         length = x.shape[1]
         if self.trigram_input:
-            x = torch.cat(
-                [F.pad(x[:, 1:], [0, 0, 0, 1]), x, F.pad(x[:, :-1], [0, 0, 1, 0])], dim=2
-            )  # next, current, previous: [b t 3e]
+            padded = F.pad(x, [0, 0, 1, 1])  # [b t+2 e]
+            x = torch.cat([padded[:, 2:], x, padded[:, :-2]], dim=2)  # next, current, previous: [b t 3e]
         if self.transform:
             x = self.embedding_transformation(x)  # [b t h]
         if position_ids is None:

@@ -181,10 +181,8 @@ class Embeddings(Layer):
         x = inputs_embeds
         length = ops.shape(x)[1]
         if self.trigram_input:
-            edge = ops.zeros_like(x[:, :1])
-            x = ops.concatenate(
-                [ops.concatenate([x[:, 1:], edge], axis=1), x, ops.concatenate([edge, x[:, :-1]], axis=1)], axis=2
-            )  # next, current, previous: [b t 3e]
+            padded = ops.pad(x, [[0, 0], [1, 1], [0, 0]])  # [b t+2 e]
+            x = ops.concatenate([padded[:, 2:], x, padded[:, :-2]], axis=2)  # next, current, previous: [b t 3e]
         if self.transform:
             x = self.embedding_transformation(x)  # [b t h]
         if position_ids is None:

@@ -142,7 +142,9 @@ class TrainableModel(keras.Model):
         for name in ("input_ids", "inputs_embeds"):
             if tensors.get(name) is not None:
                 inputs.check_shape(np.shape(tensors[name]), self.config)
-        inputs.check_arrays({name: keras.ops.convert_to_numpy(value) for name, value in tensors.items()}, self.config)
+        labels = {} if y is None or self._compile_loss is not None else {"labels": y}  # a loss of the user's has its own labels
+        arrays = {name: keras.ops.convert_to_numpy(value) for name, value in {**tensors, **labels}.items()}
+        inputs.check_arrays(arrays, self.config)
 
     def _checking_generator(self, batches: Iterator[Any]) -> Iterator[Any]:
         for batch in batches:

@@ -212,7 +212,7 @@ def test_decoding_equals_fast(ours: Any, fast: Any, texts: dict[str, list[str]])
     rows = fast(rng.sample(texts["squad"], 300), verbose=False)["input_ids"]
     rows += [[rng.randrange(30522) for _ in range(30)] for _ in range(300)] + [[], [101], [102, 1012]]
     for skip in (True, False):
-        for clean in (True, False, None):
+        for clean in (True, False):  # None is False in transformers 5 and here, True in 4
             expected = fast.batch_decode(rows, skip_special_tokens=skip, clean_up_tokenization_spaces=clean)
             assert ours.batch_decode(rows, skip_special_tokens=skip, clean_up_tokenization_spaces=clean) == expected
 

@@ -97,7 +97,7 @@ class MobileBertTokenizerBase(Vocabulary):
             raise error if source is None else CheckpointError(source, str(error)) from None
         self.do_lower_case = do_lower_case
         self.do_basic_tokenize = do_basic_tokenize
-        self.never_split = sorted(set(never_split or ()))
+        self.never_split = [storage.check_token(word) for word in never_split or ()]
         self.tokenize_chinese_chars = tokenize_chinese_chars
         self.strip_accents = strip_accents
         self.model_max_length = whole("model_max_length", model_max_length, 1)

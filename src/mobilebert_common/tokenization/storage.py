@@ -133,8 +133,8 @@ def checked_tokens(vocab: Sequence[str] | Mapping[str, int]) -> list[str]:
     return tokens
 
 
-def check_token(token: Any) -> None:
-    """See that something can be a token: a str that is not empty, not overlong and can be written as UTF-8."""
+def check_token(token: Any) -> str:
+    """The token, if it can be one: a str that is not empty, not overlong and can be written as UTF-8."""
     if not isinstance(token, str):
         raise TypeError(f"a token must be a str, not {type(token).__name__}")
     if not token:
@@ -143,6 +143,7 @@ def check_token(token: Any) -> None:
         raise ValueError(f"a token has {len(token):,} characters; at most {MAX_TOKEN:,} are allowed")
     if not token.isascii() and any("\ud800" <= char <= "\udfff" for char in token):
         raise ValueError(f"the token {token!r} has a lone surrogate")
+    return token
 
 
 def read_tokenizer(path: Path) -> Stored:
@@ -337,6 +338,8 @@ def _options(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
                     path, f"{name} is {_short(content[name])}; it must be of type {kinds[0].__name__}"
                 )
             options[name] = content[name]
+    if options.get("never_split"):
+        options["never_split"] = [_token(path, "never_split", word) for word in options["never_split"]]
     return options
 
 
@@ -356,10 +359,9 @@ def _token(path: Path, name: str, value: Any) -> str:
     """A token of a file: a string, or an object with flags, which are those of the added tokens."""
     content = value.get("content") if isinstance(value, dict) else value
     try:
-        check_token(content)
+        return check_token(content)
     except (TypeError, ValueError) as error:
         raise CheckpointError(path, f"{name}: {error}") from None
-    return str(content)
 
 
 def _added(path: Path, name: str, entries: Any, tokens: Sequence[str]) -> dict[int, AddedToken]:

@@ -1,0 +1,121 @@
+"""Bad input is one clear error with the same text in both twins."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mobilebert_pt.twin
+import mobilebert_tf.twin
+from mobilebert_common.errors import CheckpointError, ConfigError, InputError
+
+from .twins import CLASSIFIER, LENGTH, Pair, make_config, make_inputs
+
+IDS = np.ones((3, LENGTH), np.int64)
+
+
+def with_id(value: int) -> np.ndarray:
+    ids = IDS.copy()
+    ids[1, 2] = value
+    return ids
+
+
+# name -> changes to good inputs, and the whole error
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "id too large": ({"input_ids": with_id(40)}, "input_ids must be from 0 to 39; found 40"),
+    "id negative": ({"input_ids": with_id(-1)}, "input_ids must be from 0 to 39; found -1"),
+    "segment too large": ({"token_type_ids": with_id(2)}, "token_type_ids must be from 0 to 1; found 2"),
+    "position too large": ({"position_ids": with_id(12)}, "position_ids must be from 0 to 11; found 12"),
+    "ids of floats": (
+        {"input_ids": IDS.astype(np.float32)},
+        "input_ids must be of an integer dtype, not float32",
+    ),
+    "embeddings of integers": (
+        {"input_ids": None, "inputs_embeds": np.ones((3, LENGTH, 8), np.int64)},
+        "inputs_embeds must be of a floating-point dtype, not int64",
+    ),
+    "too long": (
+        {"input_ids": np.ones((1, 13), np.int64), "attention_mask": None, "token_type_ids": None, "labels": None},
+        "the sequence has 13 tokens, more than max_position_embeddings 12",
+    ),
+    "empty batch": (
+        {"input_ids": np.ones((0, 4), np.int64), "attention_mask": None, "token_type_ids": None, "labels": None},
+        "the batch is empty: the inputs have shape [0, 4]",
+    ),
+    "no tokens": (
+        {"input_ids": np.ones((2, 0), np.int64), "attention_mask": None, "token_type_ids": None, "labels": None},
+        "the batch is empty: the inputs have shape [2, 0]",
+    ),
+    "one dimension": (
+        {"input_ids": np.ones(4, np.int64), "attention_mask": None, "token_type_ids": None, "labels": None},
+        "the inputs must be [batch, sequence], not of shape [4]",
+    ),
+    "mask of another length": (
+        {"attention_mask": np.ones((3, 5), np.int64)},
+        "attention_mask must be [3, 7] or [3, 7, 7], not [3, 5]",
+    ),
+    "head mask": ({"head_mask": np.ones(3)}, "head_mask must be [4] or [2, 4], not [3]"),
+    "ids and embeddings": (
+        {"inputs_embeds": np.ones((3, LENGTH, 8))},
+        "give either input_ids or inputs_embeds",
+    ),
+    "neither": ({"input_ids": None}, "give either input_ids or inputs_embeds"),
+    "label too large": (
+        {"labels": np.array([0, 3, 1])},
+        "labels must be from 0 to 2 (or -100 to be ignored); found 3",
+    ),
+    "label negative": (
+        {"labels": np.array([0, -1, 1])},
+        "labels must be from 0 to 2 (or -100 to be ignored); found -1",
+    ),
+    "labels of another batch": (
+        {"labels": np.array([0, 1])},
+        "labels for single_label_classification must be [3] or [3, 1], not [2]",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    return Pair.open(tmp_path_factory.mktemp("checkpoint"), make_config(), dtype="float32")
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_one_error_with_one_text(pair: Pair, name: str) -> None:
+    changes, text = BAD[name]
+    inputs = make_inputs(pair.config, **changes)
+    for door, model in ((mobilebert_pt.twin, pair.torch_model), (mobilebert_tf.twin, pair.keras_model)):
+        with pytest.raises(InputError) as raised:
+            door.outputs(model, inputs)
+        assert str(raised.value) == text
+
+
+# what is done to a good checkpoint directory, or asked of it, and what the error says
+LOADS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
+    "unknown override": ({"num_labls": 4}, ConfigError, "unknown argument num_labls"),
+    "impossible override": ({"hidden_size": 0}, ConfigError, "hidden_size"),
+    "another size": ({"intermediate_size": 25}, CheckpointError, "intermediate.dense.weight has shape"),
+    "another number of labels": ({"num_labels": 7}, CheckpointError, "classifier.weight has shape [3, 32]"),
+}
+
+
+@pytest.mark.parametrize("name", LOADS)
+def test_loading_refuses_alike(tmp_path: Path, name: str) -> None:
+    overrides, error, text = LOADS[name]
+    Pair.open(tmp_path, make_config())
+    messages = set()
+    for door in (mobilebert_pt.twin, mobilebert_tf.twin):
+        with pytest.raises(error) as raised:
+            door.load(tmp_path, CLASSIFIER, **overrides)
+        assert text in str(raised.value)
+        messages.add(str(raised.value))
+    assert len(messages) == 1
+
+
+@pytest.mark.parametrize("dtype", ["int8", "half", "float", ""])
+def test_unknown_dtype(tmp_path: Path, dtype: str) -> None:
+    Pair.open(tmp_path, make_config())
+    for door in (mobilebert_pt.twin, mobilebert_tf.twin):
+        with pytest.raises(ValueError, match="dtype must be one of float32, float64, bfloat16, float16"):
+            door.load(tmp_path, CLASSIFIER, dtype)
