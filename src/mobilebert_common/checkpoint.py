@@ -1,4 +1,4 @@
-"""A checkpoint directory <-> {canonical name: array}. Both twins read and write their weights through here and nowhere else."""
+"""A checkpoint directory <-> {canonical name: array}. All weights go through here."""
 
 import logging
 from collections.abc import Mapping
@@ -23,6 +23,7 @@ DTYPES: dict[str, np.dtype] = {
     "float16": np.dtype(np.float16),
 }
 ROOT = "mobilebert."
+OTHER_HEADS = ("cls.", "classifier.", "qa_outputs.")  # what a model leaves aside if its own head has other names
 IGNORED = "embeddings.position_ids"  # a buffer old transformers releases saved
 
 
@@ -44,7 +45,8 @@ class Weights:
 def load(directory: str | Path, head: str, dtype: str = "float32", **overrides: object) -> Weights:
     """Read the weights a model class needs.
 
-    A head model takes a base model's file and gets a fresh head, reported once; a base model takes a head model's file.
+    A head model takes the file of a base model or of another head and gets a fresh head, reported once; a base model
+    takes that of any head.
 
     Args:
         directory: holds config.json and model.safetensors; with manifest.json beside them both are verified first.
@@ -52,7 +54,8 @@ def load(directory: str | Path, head: str, dtype: str = "float32", **overrides: 
         dtype: "float32", "float64", "bfloat16" or "float16", whatever the file holds.
         overrides: keys of the configuration that take precedence over config.json.
     Raises:
-        CheckpointError: a file is missing or damaged, or tensors are missing, unexpected, mis-shaped or not finite: all in one error.
+        CheckpointError: a file is missing or damaged, or tensors are missing, unexpected, mis-shaped or not finite: all
+            in one error.
         ConfigError: an unknown or impossible override.
     """
     folder, wanted = Path(directory), parse_dtype(dtype)
@@ -130,13 +133,14 @@ def _check_names(
         fresh = ()  # half a head is damage, not a base model
     known = {*source.values(), IGNORED, ROOT + IGNORED}
     foreign = [name for name in entries if name not in known]
-    if not HEADS[head].modules:  # a base model takes what it needs of a head model's file
-        foreign = [name for name in foreign if name.startswith(ROOT)]
+    if any(name.startswith(ROOT) for name in entries):  # a head model's file, of another head perhaps
+        foreign = [name for name in foreign if not name.startswith(OTHER_HEADS) or name in expected]
     findings = [
         *(f"{name} is missing" for name in absent if name not in fresh),
         *(f"{name} is unexpected" for name in foreign),
         *(
-            f"{name} has shape {list(entries[source[name]].shape)} where config.json and {head} expect {list(tensor.shape)}"
+            f"{name} has shape {list(entries[source[name]].shape)} "
+            f"where config.json and {head} expect {list(tensor.shape)}"
             for name, tensor in expected.items()
             if source[name] in entries and entries[source[name]].shape != tensor.shape
         ),

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table as Grid
 
@@ -19,7 +21,7 @@ from . import jobs
 from .config import CONFIG_FILE, ZOO, MobileBertConfig
 from .errors import ConfigError
 from .schema import HEADS, count_parameters, expand
-from .tasks.classification import split, write_columns
+from .tasks.classification import label_numbers, split, write_columns
 from .tasks.tables import LABEL_COLUMN, TEXT_COLUMNS, Columns, read_table
 from .training import Recipe, Report
 from .twins import FRAMEWORKS, Twin, twin
@@ -46,12 +48,13 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a checkpoi
 
 @app.command()
 def demo(output: Output = Path("mobilebert-demo"), overwrite: Overwrite = False) -> None:
-    """Train a small classifier in PyTorch, open it in Keras, train on, and open that in PyTorch: about three minutes, no network."""
+    """Train a small classifier in PyTorch, train on in Keras, open that in PyTorch: three minutes, no network."""
     from .demo import run
 
-    _refuse_overwriting(output / "pt", overwrite)
-    _refuse_overwriting(output / "keras", overwrite)
-    run(output, console, open_twin, watch_training)
+    _claim(output / "pt", overwrite)
+    _claim(output / "keras", overwrite)
+    grid = run(output, say, open_twin, watch_training, make_grid)
+    console.print(grid)
 
 
 @app.command()
@@ -88,7 +91,7 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Decides fresh weights, dropout, the order and the split.")] = 0,
 ) -> None:
     """Fine-tune a sentence classifier and save it."""
-    _refuse_overwriting(output, overwrite)
+    _claim(output, overwrite)
     columns = Columns(text, text_pair, label)
     table = read_table(file, columns, encoding)
     if validation is None:
@@ -96,11 +99,12 @@ def train(
     else:
         held_out = read_table(validation, columns, encoding)
     begin = jobs.start(model, table.labels or [], table.texts, vocabulary)
-    rate = learning_rate or (jobs.FRESH_RATE if begin.fresh else jobs.FINE_TUNING_RATE)
-    console.print(
-        f"{len(table.texts):,} examples to train on, {len(held_out.texts):,} to validate, labels {', '.join(begin.id2label.values())}; "
-        f"{'fresh ' if begin.fresh else ''}{model} in {FRAMEWORKS[framework][1]}, learning rate {rate:g}",
-        highlight=False,
+    rate = learning_rate if learning_rate is not None else jobs.FRESH_RATE if begin.fresh else jobs.FINE_TUNING_RATE
+    label_numbers(held_out, begin.id2label)  # a label unseen in training is refused now, not after it
+    say(
+        f"{len(table.texts):,} examples to train on, {len(held_out.texts):,} to validate, "
+        f"labels {', '.join(begin.id2label.values())}; "
+        f"{'fresh ' if begin.fresh else ''}{model} in {FRAMEWORKS[framework][1]}, learning rate {rate:g}"
     )
     door = open_twin(framework)
     recipe = Recipe(rate, epochs, batch_size, seed=seed)
@@ -109,11 +113,8 @@ def train(
         trained = jobs.train(door, begin, table, recipe, max_length, watch)
     jobs.save(trained, begin.tokenizer, output, max_length)
     scores, _ = jobs.Classifier(door, trained, begin.tokenizer, begin.id2label).evaluate(held_out)
-    console.print(
-        f"{_scores(scores)} on {len(held_out.texts):,} examples after {time.monotonic() - started:.0f} s",
-        highlight=False,
-    )
-    console.print(f"saved in {output}", highlight=False)
+    say(f"{_scores(scores)} on {len(held_out.texts):,} examples after {time.monotonic() - started:.0f} s")
+    say(f"saved in {output}")
 
 
 @app.command()
@@ -132,7 +133,7 @@ def evaluate(
     """Accuracy and F1 of a saved classifier on labelled data."""
     table = read_table(file, Columns(text, text_pair, label), encoding)
     scores, columns = jobs.Classifier.open(open_twin(framework), directory).evaluate(table)
-    console.print(f"{_scores(scores)} on {len(table.texts):,} examples", highlight=False)
+    say(f"{_scores(scores)} on {len(table.texts):,} examples")
     if predictions is not None:
         write_columns(predictions, columns)
 
@@ -170,21 +171,19 @@ def verify(
         open_twin(name)
     from mobilebert_conversion.verification import TOLERANCE, verify
 
-    grid = Grid(
-        "output", "shape", "largest difference", "relative (L2)", title=f"{directory}: PyTorch and Keras in {dtype}"
-    )
+    grid = make_grid("output", "shape", "largest difference", "relative (L2)")
+    say(f"{directory}: PyTorch and Keras in {dtype}")
     differences = verify(directory, dtype)
     for found in differences:
         grid.add_row(found.output, str(list(found.shape)), f"{found.absolute:.1e}", f"{found.relative:.1e}")
     console.print(grid)
-    worst = max(found.relative for found in differences)
-    agree = worst <= TOLERANCE[dtype]  # False for NaN too
-    console.print(
-        f"{'the twins agree' if agree else 'THE TWINS DIFFER'}: {worst:.1e} at most, tolerance {TOLERANCE[dtype]:.0e}",
-        highlight=False,
-    )
-    if not agree:
+    apart = [found.output for found in differences if not found.relative <= TOLERANCE[dtype]]  # NaN is apart too
+    if apart:
+        say(f"THE TWINS DIFFER by more than {TOLERANCE[dtype]:.0e} in {', '.join(apart)}")
         raise typer.Exit(1)
+    say(
+        f"the twins agree: {max(found.relative for found in differences):.1e} at most, tolerance {TOLERANCE[dtype]:.0e}"
+    )
 
 
 @app.command()
@@ -195,32 +194,37 @@ def info(
 ) -> None:
     """Describe a checkpoint or a named configuration; without an argument, list the zoo."""
     if directory is None:
-        grid = Grid("name", "layers", "hidden", "bottleneck", "FFN", "FFNs", "norm", "activation", "parameters")
+        grid = make_grid("name", "layers", "h / k / i", "FFNs", "norm", "parameters")
         for name in ZOO:
             config = MobileBertConfig.from_zoo(name)
-            sizes = [
-                config.num_hidden_layers,
-                config.hidden_size,
-                config.intra_bottleneck_size,
-                config.intermediate_size,
-                config.num_feedforward_networks,
-            ]
             grid.add_row(
                 name,
-                *map(str, sizes),
+                str(config.num_hidden_layers),
+                f"{config.hidden_size} / {config.true_hidden_size} / {config.intermediate_size}",
+                str(config.num_feedforward_networks),
                 config.normalization_type,
-                config.hidden_act,
                 f"{_parameters(config, 'MobileBertModel'):,}",
             )
         console.print(grid)
         return
     config = MobileBertConfig.from_zoo(directory) if directory in ZOO else MobileBertConfig.from_pretrained(directory)
     head = next((name for name in config.architectures or [] if name in HEADS), "MobileBertModel")
-    grid = Grid("key", "value", title=f"{directory}: {head}, {_parameters(config, head):,} parameters")
+    say(f"{directory}: {head}, {_parameters(config, head):,} parameters")
+    grid = make_grid("key", "value")
     for key, value in config.to_dict().items():
         if value is not None:
-            grid.add_row(key, str(value))
+            grid.add_row(key, escape(str(value)))
     console.print(grid)
+
+
+def say(text: str) -> None:
+    """Print a line as it is, however long."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def make_grid(*columns: str) -> Grid:
+    """A table without vertical lines, to fit 80 columns."""
+    return Grid(*columns, box=box.SIMPLE)
 
 
 def open_twin(framework: str) -> Twin:
@@ -276,9 +280,13 @@ def _silent_stderr() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _refuse_overwriting(output: Path, overwrite: bool) -> None:
+def _claim(output: Path, overwrite: bool) -> None:
+    """Make the folder a result goes to, before any work is done for it."""
     if (output / CONFIG_FILE).exists() and not overwrite:
         raise ConfigError(f"{output} already holds a checkpoint; --overwrite replaces it, --output names another place")
+    output.mkdir(parents=True, exist_ok=True)
+    if not os.access(output, os.W_OK):
+        raise ConfigError(f"{output} cannot be written to")
 
 
 def _scores(scores: dict[str, float]) -> str:

@@ -1,7 +1,7 @@
 """What a MobileBERT is made of: the validated configuration and the zoo of named ones."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -12,8 +12,10 @@ from .files import parse_json, read_bytes, save_files, verify
 
 CONFIG_FILE = "config.json"
 MAX_CONFIG = 1 << 20  # bytes
+MAX_LABELS = 10_000  # their names must fit into config.json
 
 # upper bounds far above any published model: they stop a hostile config.json before anything is allocated
+Layers = Annotated[int, Field(strict=True, ge=1, le=128)]
 Count = Annotated[int, Field(strict=True, ge=1, le=256)]
 Width = Annotated[int, Field(strict=True, ge=1, le=16_384)]
 Size = Annotated[int, Field(strict=True, ge=1, le=1 << 22)]
@@ -26,14 +28,15 @@ ProblemType = Literal["regression", "single_label_classification", "multi_label_
 
 # one fact about the labels replaces what another one said before
 LABEL_KEYS = ("num_labels", "id2label", "label2id")
+DERIVED = ("true_hidden_size", "use_return_dict")
 
 
 class MobileBertConfig(BaseModel):
     """Sizes and switches of one MobileBERT, with the names and defaults of config.json on the hub.
 
-    Unknown keys are kept and written back, never acted on. Assigning an attribute validates the whole configuration again and
-    changes nothing when it is refused. `id2label` decides `num_labels`; giving only `num_labels` names the labels LABEL_0 and so on.
-    `true_hidden_size` is derived and ignored on reading.
+    Unknown keys are kept and written back, never acted on. Assigning an attribute validates the whole configuration
+    again and changes nothing when it is refused. `id2label` decides `num_labels`; giving only `num_labels` names the
+    labels LABEL_0 and so on. `true_hidden_size` is derived and ignored on reading.
 
     Raises:
         ConfigError: a value is outside its range, or two values contradict each other; all findings in one message.
@@ -44,7 +47,7 @@ class MobileBertConfig(BaseModel):
     model_type: Literal["mobilebert"] = "mobilebert"
     vocab_size: Size = 30522
     hidden_size: Width = 512
-    num_hidden_layers: Count = 24
+    num_hidden_layers: Layers = 24
     num_attention_heads: Count = 4
     intermediate_size: Annotated[int, Field(strict=True, ge=1, le=65_536)] = 512
     hidden_act: Activation = "relu"
@@ -61,7 +64,7 @@ class MobileBertConfig(BaseModel):
     intra_bottleneck_size: Width = 128
     use_bottleneck_attention: Flag = False
     key_query_shared_bottleneck: Flag = True
-    num_feedforward_networks: Annotated[int, Field(strict=True, ge=1, le=64)] = 4
+    num_feedforward_networks: Annotated[int, Field(strict=True, ge=1, le=16)] = 4
     normalization_type: Literal["no_norm", "layer_norm"] = "no_norm"
     classifier_activation: Flag = True
     classifier_dropout: Probability | None = None
@@ -75,7 +78,7 @@ class MobileBertConfig(BaseModel):
     architectures: list[str] | None = None
     dtype: str | None = None  # what the weights were saved in; loading asks its own `dtype` argument instead
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, /, **values: Any) -> None:
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -84,7 +87,7 @@ class MobileBertConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _complete_labels(cls, values: Any) -> Any:
-        return _with_labels({key: value for key, value in values.items() if key != "true_hidden_size"})
+        return _with_labels({key: value for key, value in values.items() if key not in DERIVED})
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -96,18 +99,20 @@ class MobileBertConfig(BaseModel):
             ),
             (
                 self.pad_token_id >= self.vocab_size,
-                f"pad_token_id {self.pad_token_id} is outside vocab_size {self.vocab_size}",
+                f"pad_token_id {_shown(self.pad_token_id)} is outside vocab_size {self.vocab_size}",
             ),
             (
                 self.embedding_size > self.hidden_size,
-                f"embedding_size {self.embedding_size} is larger than hidden_size {self.hidden_size}, which leaves the masked-LM head nothing to score",
+                f"embedding_size {self.embedding_size} is larger than hidden_size {self.hidden_size}, "
+                "which leaves the masked-LM head nothing to score",
             ),
             (
                 sorted(self.id2label) != list(range(len(self.id2label))) or not self.id2label,
-                f"id2label must number its labels 0 to {len(self.id2label) - 1}, not {sorted(self.id2label)}",
+                f"id2label must number its labels from 0 without a gap, not {_shown(sorted(self.id2label))}",
             ),
             (
-                self.label2id != {label: index for index, label in self.id2label.items()},
+                len(self.label2id) != len(self.id2label)
+                or self.label2id != {label: index for index, label in self.id2label.items()},
                 "label2id and id2label contradict each other (or a label is there twice)",
             ),
         ]
@@ -131,11 +136,13 @@ class MobileBertConfig(BaseModel):
         return self.return_dict
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name in DERIVED:
+            raise AttributeError(f"{name} follows from other values and cannot be assigned")
         changed = self.replace(**{name: value})
         self.__dict__.update(changed.__dict__)
         object.__setattr__(self, "__pydantic_extra__", changed.__pydantic_extra__)
 
-    def replace(self, **changes: Any) -> Self:
+    def replace(self, /, **changes: Any) -> Self:
         """A copy with some values changed, validated as a whole."""
         kept = self.to_dict()
         if set(changes) & set(LABEL_KEYS):
@@ -210,43 +217,63 @@ def refuse_unknown(overrides: Mapping[str, Any]) -> None:
 def _with_labels(values: dict[str, Any]) -> dict[str, Any]:
     """Derive the missing ones of num_labels, id2label and label2id, or refuse what contradicts."""
     count, names = values.pop("num_labels", None), values.get("id2label")
-    if names is None and values.get("label2id") is not None:
-        names = {index: label for label, index in _mapping(values["label2id"], "label2id").items()}
-    if names is None and count is None:
+    inverse = values.get("label2id")
+    if count is not None and (type(count) is not int or not 1 <= count <= MAX_LABELS):
+        raise ValueError(f"num_labels must be a whole number from 1 to {MAX_LABELS:,}, not {_shown(count)}")
+    names = None if names is None else _pairs("id2label", names, lambda pair: (_number(pair[0]), pair[1]))
+    inverse = None if inverse is None else _pairs("label2id", inverse, lambda pair: (_number(pair[1]), pair[0]))
+    if names is None and inverse is None and count is None:
         return {key: value for key, value in values.items() if key not in LABEL_KEYS}
-    if count is not None and (type(count) is not int or not 1 <= count <= 1_000_000):
-        raise ValueError(f"num_labels must be a whole number from 1 to 1,000,000, not {count!r}")
-    names = {index: f"LABEL_{index}" for index in range(count or 0)} if names is None else _mapping(names, "id2label")
+    if names is None:
+        names = [(index, f"LABEL_{index}") for index in range(count or 0)] if inverse is None else inverse
     if count is not None and count != len(names):
         raise ValueError(f"num_labels {count} contradicts id2label, which names {len(names)} labels")
-    try:
-        names = {int(index): label for index, label in names.items()}
-    except (TypeError, ValueError):
-        raise ValueError(f"id2label must map whole numbers to names, not {names!r}") from None
-    inverse = values.get("label2id")
+    if len(names) > MAX_LABELS:
+        raise ValueError(f"there are {len(names):,} labels; at most {MAX_LABELS:,} are allowed")
+    if len(dict(names)) < len(names):
+        raise ValueError(f"two labels have the same number: {_shown(sorted(names))}")
     return {
         **values,
-        "id2label": names,
-        "label2id": {label: index for index, label in names.items()} if inverse is None else inverse,
+        "id2label": dict(names),
+        "label2id": {label: index for index, label in (names if inverse is None else inverse)},
     }
 
 
-def _mapping(value: Any, name: str) -> Mapping[Any, Any]:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{name} must be a mapping, not {value!r:.80}")
-    return value
+def _pairs(name: str, value: Any, parse: Callable[[tuple[Any, Any]], tuple[int | None, Any]]) -> list[tuple[int, str]]:
+    """The labels of id2label or label2id as (number, label)."""
+    pairs = [parse(pair) for pair in value.items()] if isinstance(value, Mapping) else [(None, None)]
+    if not all(index is not None and isinstance(label, str) for index, label in pairs):
+        raise ValueError(
+            f"{name} must map {'whole numbers to names' if name == 'id2label' else 'names to whole numbers'}, not {_shown(value)}"
+        )
+    return [(index, label) for index, label in pairs if index is not None]
+
+
+def _number(value: Any) -> int | None:
+    """A label's number, which JSON keeps as a string where it is a key."""
+    if type(value) is int:
+        return value
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 10 else None
+
+
+def _shown(value: Any) -> str:
+    """A value in an error, shortened."""
+    try:
+        return f"{value!r:.80}"
+    except (ValueError, RecursionError):  # an integer of too many digits, a list of too many levels
+        return f"a {type(value).__name__} too large to show"
 
 
 def _finding(found: Any) -> str:
     """One pydantic finding as one line: key, reason, and the value given."""
     message = found["msg"].removeprefix("Value error, ")
     where = ".".join(str(part) for part in found["loc"])
-    return f"{where}: {message}, not {found['input']!r:.80}" if where else message
+    return f"{where}: {message}, not {_shown(found['input'])}" if where else message
 
 
 _PUBLISHED: dict[str, Any] = {"classifier_activation": False}  # google/mobilebert-uncased has a pooler without weights
 
-# name -> what differs from the defaults above; sizes from table 1 of arXiv:2004.02984 and Google's released configurations
+# name -> what differs from the defaults above; sizes from arXiv:2004.02984 and Google's releases
 ZOO: dict[str, dict[str, Any]] = {
     "mobilebert": _PUBLISHED,
     "mobilebert-tiny": {

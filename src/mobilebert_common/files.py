@@ -1,14 +1,15 @@
 """Files that are read with suspicion and written whole or not at all.
 
-A checkpoint directory changes in one step, however many files it has. `save_files` first writes every new file under a hidden name that holds its
-SHA-256, then replaces manifest.json, then renames. The manifest is the commit point: before it the directory is the old one, after
-it the new one, and `stored` finds a file that a crash has left under its hidden name.
+A checkpoint directory changes in one step, however many files it has. `save_files` first writes every new file under a
+hidden name that holds its SHA-256, then replaces manifest.json, then renames. The manifest is the commit point: before
+it the directory is the old one, after it the new one, and `stored` finds a file that a crash has left under its hidden
+name. The manifest holds a SHA-256 of itself as well: a damaged name in it would leave a file unchecked.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,27 +29,35 @@ def save_files(directory: Path, contents: Mapping[str, Content]) -> None:
         directory: created where it is absent.
         contents: {file name: its bytes, or a function that writes the file at the path it is given}.
     Raises:
-        OSError: the disk is full, or the folder cannot be written; the directory is what it was.
+        OSError: the disk is full, or the folder cannot be written; the directory is what it was, or, where the failure
+            comes after the commit, the new one.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    old = _recover(directory)
-    new = dict(old)
+    new = _recover(directory)
+    manifest, staged = directory / MANIFEST_FILE, temporary_name(directory / MANIFEST_FILE)
     pending: dict[Path, Path] = {}
+    hidden = [staged]  # a path is here before its file exists, so that a failure sweeps it too
     try:
         for name, content in contents.items():
             temporary = temporary_name(directory / name)
-            pending[temporary] = directory / name  # known before it exists, so that a failure sweeps it too
+            hidden.append(temporary)
             _write(temporary, content)
             new[name] = sha256(temporary)
             finished = _pending_name(directory / name, new[name])
+            hidden.append(finished)
             os.replace(temporary, finished)
-            del pending[temporary]
             pending[finished] = directory / name
-        write_atomically(directory / MANIFEST_FILE, _manifest_text(new))
+        _write(staged, _manifest_text(new))
+        sync_folder(directory)
     except BaseException:
-        for path in pending:
-            path.unlink(missing_ok=True)
+        _remove(hidden)
         raise
+    try:
+        os.replace(staged, manifest)  # the commit: an interrupt from here on sweeps nothing
+    except OSError:
+        _remove(hidden)
+        raise
+    sync_folder(directory)
     for finished, path in pending.items():
         os.replace(finished, path)
     sync_folder(directory)
@@ -73,7 +82,8 @@ def verify(directory: Path, name: str) -> Path:
     if digest and path.exists() and sha256(path) != digest:
         raise CheckpointError(
             directory / name,
-            f"is not the file that was saved (its SHA-256 differs from {MANIFEST_FILE}); if the change was meant, delete {MANIFEST_FILE} to accept it",
+            f"is not the file that was saved (its SHA-256 differs from {MANIFEST_FILE}); "
+            f"if the change was meant, delete {MANIFEST_FILE} to accept it",
         )
     return path
 
@@ -83,9 +93,15 @@ def read_manifest(directory: Path) -> dict[str, str]:
     path = directory / MANIFEST_FILE
     if not path.exists():
         return {}
-    digests = read_json(path).get("sha256")
+    content = read_json(path)
+    digests = content.get("sha256")
     if not isinstance(digests, dict) or not all(_is_entry(name, digest) for name, digest in digests.items()):
         raise CheckpointError(path, "does not map file names to SHA-256 digests under the key sha256")
+    if content.get("self") != _self_digest(digests):
+        raise CheckpointError(
+            path,
+            "is damaged: it does not have the SHA-256 it was saved with; delete it to accept the files as they are",
+        )
     return digests
 
 
@@ -101,7 +117,13 @@ def _is_entry(name: str, digest: Any) -> bool:
 
 
 def _manifest_text(digests: Mapping[str, str]) -> bytes:
-    return (json.dumps({"sha256": dict(digests)}, indent=2, sort_keys=True) + "\n").encode()
+    return (
+        json.dumps({"self": _self_digest(digests), "sha256": dict(digests)}, indent=2, sort_keys=True) + "\n"
+    ).encode()
+
+
+def _self_digest(digests: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(dict(digests), sort_keys=True).encode()).hexdigest()
 
 
 def _pending_name(path: Path, digest: str) -> Path:
@@ -112,7 +134,9 @@ def _recover(directory: Path) -> dict[str, str]:
     """Finish the renames of a save that was interrupted, sweep what an unfinished one left, and return the manifest."""
     try:
         digests = read_manifest(directory)
-    except CheckpointError:
+    except CheckpointError as error:
+        if isinstance(error.__context__, OSError):  # it may well be a good one
+            raise error.__context__ from None
         digests = {}  # a save replaces a damaged manifest
     for name, digest in digests.items():
         finished = _pending_name(directory / name, digest)
@@ -122,6 +146,11 @@ def _recover(directory: Path) -> dict[str, str]:
         if path.is_file() and (TEMPORARY in path.name or PENDING in path.name):
             path.unlink(missing_ok=True)
     return {name: digest for name, digest in digests.items() if (directory / name).exists()}
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -141,10 +170,7 @@ def _write(path: Path, content: Content) -> None:
     if isinstance(content, bytes):
         path.write_bytes(content)
     else:
-        path.touch()
-        mode = path.stat().st_mode
         content(path)
-        path.chmod(mode)  # a library that writes a file of its own makes it private
     with open(path, "rb") as file:
         os.fsync(file.fileno())
 
@@ -167,8 +193,8 @@ def read_json(path: Path, max_bytes: int = 1 << 20) -> dict[str, Any]:
     """Read a JSON object from a file nobody vouches for.
 
     Raises:
-        CheckpointError: the file is missing, too large, not UTF-8, not JSON, not an object, nested too deeply, or holds a key twice
-            or a number that is not finite.
+        CheckpointError: the file is missing, too large, not UTF-8, not JSON, not an object, nested too deeply, or holds
+            a key twice or a number that is not finite.
     """
     return parse_json(path, read_bytes(path, max_bytes))
 

@@ -45,7 +45,7 @@ def check_ids(name: str, low: int, high: int, limit: int) -> None:
 
 
 def check_shape(shape: Shape, config: MobileBertConfig) -> None:
-    """Refuse what is not [b t ...], an empty batch, and a sequence longer than the position table. None is an unknown length."""
+    """Refuse what is not [b t ...], an empty batch, and a sequence longer than the position table."""
     if len(shape) < 2:
         raise InputError(f"the inputs must be [batch, sequence], not of shape {list(shape)}")
     if 0 in shape[:2]:
@@ -88,7 +88,7 @@ def check_head_mask(shape: Shape, config: MobileBertConfig) -> None:
 
 
 def problem_type(config: MobileBertConfig, integer_labels: bool) -> str:
-    """What the classifier learns: the configuration's word, or else, per call, what the number of labels and the labels' dtype imply.
+    """What the classifier learns: the configuration's word, or else, per call, what the labels imply.
 
     One label is a regression; whole-number labels name one class each; others are one 0 or 1 per class.
     """
@@ -103,12 +103,13 @@ def check_labels(low: int, high: int, num_labels: int) -> None:
     """Refuse class labels outside 0 to num_labels - 1; IGNORE_INDEX is allowed."""
     if high >= num_labels or (low < 0 and low != IGNORE_INDEX):
         raise InputError(
-            f"labels must be from 0 to {num_labels - 1} (or {IGNORE_INDEX} to be ignored); found {high if high >= num_labels else low}"
+            f"labels must be from 0 to {num_labels - 1} (or {IGNORE_INDEX} to be ignored); "
+            f"found {high if high >= num_labels else low}"
         )
 
 
 def check_label_shape(shape: Shape, logits: Shape, kind: str) -> None:
-    """Refuse labels that do not go with logits [b n]: [b] classes, [b n] multi-label, [b] or [b 1] or [b n] regression."""
+    """Refuse labels that do not go with logits [b n]: [b] or [b 1] classes, [b n] multi-label or regression."""
     batch, labels = logits[0], logits[1]
     allowed: dict[str, list[Shape]] = {
         "single_label_classification": [(batch,), (batch, 1)],

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from .config import CONFIG_FILE, ZOO, MobileBertConfig
-from .errors import CheckpointError, ConfigError, DataError
-from .tasks.classification import HEAD, Examples, label_names, make_examples, metrics, probabilities
+from .errors import CheckpointError, ConfigError
+from .tasks.classification import HEAD, Examples, label_names, label_numbers, make_examples, metrics, probabilities
 from .tasks.tables import Table
 from .tokenization import MobileBertTokenizerFast, learn_vocabulary
 from .training import Plan, Recipe, Report
@@ -45,7 +45,7 @@ def start(
     """
     id2label = label_names(labels)
     if model in ZOO:
-        tokens = learn_vocabulary(texts, vocabulary_size) if vocabulary is None else None
+        tokens = _learn(texts, vocabulary_size) if vocabulary is None else None
         tokenizer = MobileBertTokenizerFast(vocabulary) if tokens is None else MobileBertTokenizerFast(vocab=tokens)
         config = MobileBertConfig.from_zoo(model, vocab_size=len(tokenizer), id2label=id2label)
         return Start(tokenizer, id2label, True, lambda twin, seed: twin.create(config, HEAD, seed))
@@ -62,6 +62,13 @@ def start(
         False,
         lambda twin, seed: twin.load(model, HEAD, id2label=id2label),
     )
+
+
+def _learn(texts: Sequence[str], size: int) -> list[str]:
+    try:
+        return learn_vocabulary(texts, size)
+    except ValueError as error:
+        raise ConfigError(f"cannot learn a vocabulary from these texts: {error}; give --vocabulary a file") from None
 
 
 def train(
@@ -106,12 +113,9 @@ class Classifier:
             CheckpointError: the checkpoint is unusable or has no classifier.
         """
         config = MobileBertConfig.from_pretrained(directory)
-        if (
-            config.architectures is not None
-            and HEAD not in config.architectures
-            and f"TF{HEAD}" not in config.architectures
-        ):
-            raise CheckpointError(directory, f"holds {', '.join(config.architectures)}, not a {HEAD}")
+        named = config.architectures or [HEAD]
+        if not {HEAD, f"TF{HEAD}"} & set(named):
+            raise CheckpointError(directory, f"holds {', '.join(named)}, not a {HEAD}")
         model = twin.load(directory, HEAD)
         return cls(twin, model, MobileBertTokenizerFast.from_pretrained(directory), model.config.id2label)
 
@@ -124,13 +128,9 @@ class Classifier:
     def evaluate(self, table: Table) -> tuple[dict[str, float], dict[str, list[Any]]]:
         """The metrics on a labelled table, and its rows as columns: label and prediction."""
         assert table.labels is not None
-        numbers = {label: number for number, label in self.id2label.items()}
-        if unseen := sorted(set(table.labels) - set(numbers)):
-            raise DataError(
-                f"{table.path}: has labels unseen in training: {', '.join(map(repr, unseen[:10]))}; known are {', '.join(map(repr, numbers))}"
-            )
+        expected = label_numbers(table, self.id2label)
         predictions = self.logits(table).argmax(axis=-1)
-        scores = metrics(np.array([numbers[label] for label in table.labels]), predictions)
+        scores = metrics(expected, predictions)
         return scores, {"label": table.labels, "prediction": [self.id2label[number] for number in predictions]}
 
     def predict(self, table: Table) -> dict[str, list[Any]]:

@@ -1,6 +1,7 @@
 """What a model returns: an ordered mapping with attributes that leaves out what is None.
 
-The names and fields are those of transformers. One class serves both twins; each registers it with its framework's trees.
+The names and fields are those of transformers. One class serves both twins; each registers it with its framework's
+trees.
 """
 
 from collections import OrderedDict
@@ -10,8 +11,8 @@ from typing import Any
 class ModelOutput(OrderedDict[str, Any]):
     """A mapping whose values are also attributes and, in order, integer indices and slices.
 
-    A field that was not computed is None as an attribute and absent from the mapping, from iteration and from `to_tuple()`.
-    Subclasses list their fields as annotations.
+    A field that was not computed is None as an attribute and absent from the mapping, from iteration and from
+    `to_tuple()`. Subclasses list their fields as annotations.
     """
 
     def __init__(self, *pairs: Any, **fields: Any) -> None:
@@ -31,6 +32,9 @@ class ModelOutput(OrderedDict[str, Any]):
     def __setitem__(self, key: str, value: Any) -> None:
         if key not in self.fields():
             raise KeyError(f"{type(self).__name__} has no field {key}")
+        if value is None:
+            self.pop(key, None)
+            return
         super().__setitem__(key, value)
         for later in self.fields()[self.fields().index(key) + 1 :]:
             if later in self:
@@ -42,10 +46,9 @@ class ModelOutput(OrderedDict[str, Any]):
         raise AttributeError(f"{type(self).__name__} has no field {name}")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if value is None:
-            self.pop(name, None)
-        else:
-            self[name] = value
+        if name not in self.fields():
+            raise AttributeError(f"{type(self).__name__} has no field {name}")
+        self[name] = value
 
     def to_tuple(self) -> tuple[Any, ...]:
         """The values that are there, in order."""
@@ -58,7 +61,8 @@ class ModelOutput(OrderedDict[str, Any]):
 class BaseModelOutput(ModelOutput):
     """The encoder alone.
 
-    last_hidden_state: [b t h]. hidden_states: L + 1 of [b t h], embeddings first. attentions: L of [b n t t], after the softmax.
+    last_hidden_state: [b t h]. hidden_states: L + 1 of [b t h], embeddings first. attentions: L of [b n t t], after the
+        softmax.
     """
 
     last_hidden_state: Any
@@ -67,7 +71,7 @@ class BaseModelOutput(ModelOutput):
 
 
 class BaseModelOutputWithPooling(ModelOutput):
-    """The base model. pooler_output: [b h], the first token, through a dense layer and tanh where the configuration has one."""
+    """The base model. pooler_output: [b h], the first token, through a dense layer and tanh where there is one."""
 
     last_hidden_state: Any
     pooler_output: Any

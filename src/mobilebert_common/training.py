@@ -10,7 +10,7 @@ BUCKET = 32  # batches whose examples are sorted by length together, so that lit
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is fine-tuned. Values as in BERT: AdamW, linear warm-up and decay, gradients clipped by their global norm.
+    """How a model is fine-tuned, as BERT was: AdamW, linear warm-up and decay, gradients clipped by their norm.
 
     Attributes:
         learning_rate: at its peak, after the warm-up.

@@ -12,8 +12,8 @@ from .arrays import dtype_name
 def check_ids(ids: Tensor, limit: int, name: str) -> Tensor:
     """Refuse ids outside 0 to limit - 1; returns the ids.
 
-    On the CPU this is a ValueError. On an accelerator, where looking would stall the stream, and in traced code it is an assertion
-    on the device with the same text; exported programs keep it until their runtime drops it.
+    On the CPU this is a ValueError. On an accelerator, where looking would stall the stream, and in traced code it is
+    an assertion on the device with the same text; exported programs keep it until their runtime drops it.
     """
     inputs.check_integer(name, dtype_name(ids.dtype))
     if torch.compiler.is_compiling() or ids.device.type != "cpu":

@@ -37,8 +37,9 @@ class MobileBertForSequenceClassification(PreTrainedModel):
     ) -> SequenceClassifierOutput | tuple[Any, ...]:
         """
         Args:
-            labels: [b] classes (-100 is ignored), [b num_labels] zeros and ones, or numbers to regress on, [b] or [b num_labels];
-                config.problem_type decides, or else the number of labels and the dtype (see mobilebert_common.inputs.problem_type).
+            labels: [b] classes (-100 is ignored), [b num_labels] zeros and ones, or numbers to regress on, [b] or [b
+                num_labels]; config.problem_type decides, or else the number of labels and the dtype (see
+                mobilebert_common.inputs.problem_type).
             the others: as MobileBertModel.
         """
         base = self.mobilebert(

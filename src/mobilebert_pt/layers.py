@@ -1,6 +1,7 @@
 """The layers of MobileBERT in PyTorch, from the smallest to the encoder. mobilebert_tf/layers.py is its translation.
 
-Letters: b batch, t sequence, e embedding, h hidden, k width inside a layer, i FFN, n heads, d = k / n. Attribute names make the
+Letters: b batch, t sequence, e embedding, h hidden, k width inside a layer, i FFN, n heads, d = k / n. Attribute names
+    make the
 canonical tensor names. Source: sections 3.1 to 3.3 of arXiv:2004.02984.
 """
 
@@ -42,7 +43,7 @@ class Linear(nn.Linear):
 
 
 class Embedding(nn.Embedding):
-    """A table of vectors; ids outside it are an error, and the row of `padding_idx` starts at zero and gets no gradient from here."""
+    """A table of vectors. Ids outside it are an error; the row of `padding_idx` starts at zero and gets no gradient."""
 
     def __init__(
         self, config: MobileBertConfig, rows: int, size: int, ids_name: str, padding_idx: int | None = None
@@ -96,7 +97,7 @@ def truncated_normal_(weight: Tensor, deviation: float) -> None:
 
 
 class Projection(nn.Module):
-    """`norm(dropout(dense(x)) + residual)`: the step every block of the model ends with; a bottleneck has no residual."""
+    """`norm(dropout(dense(x)) + residual)`, which every block of the model ends with; a bottleneck has no residual."""
 
     def __init__(self, config: MobileBertConfig, size_in: int, size_out: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -110,7 +111,7 @@ class Projection(nn.Module):
 
 
 class Embeddings(nn.Module):
-    """Token ids or embeddings to the first hidden states; the trigram lets each position see its neighbours (section 3.1)."""
+    """Token ids or embeddings to the first hidden states; the trigram shows each position its neighbours."""
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
@@ -155,8 +156,8 @@ class Embeddings(nn.Module):
 class AttentionBias(NamedTuple):
     """What hides positions from attention that can only add to the scores, as the fused kernels do.
 
-    A row that hides everything is to be uniform and without gradient. There the bias is 0 and `seen` takes the query out: with the
-    smallest number in the whole row, the kernels' backward pass loses the softmax's sum to rounding.
+    A row that hides everything is to be uniform and without gradient. There the bias is 0 and `seen` takes the query
+    out: with the smallest number in the whole row, the kernels' backward pass loses the softmax's sum to rounding.
     """
 
     bias: Tensor  # [b 1 1 t] or [b 1 t t], 0 where visible or nothing is, elsewhere finfo.min
@@ -184,7 +185,7 @@ class SelfAttention(nn.Module):
         head_mask: Tensor | None,  # [n 1 1]
         output_attentions: bool,
     ) -> tuple[Tensor, Tensor | None]:
-        """Returns the context [b t k] and, if asked for, the attention probabilities [b n t t], dropout and head mask included."""
+        """Returns the context [b t k] and, if asked for, the probabilities [b n t t], dropout and head mask included."""
         q, k, v = self.split(self.query(query)), self.split(self.key(key)), self.split(self.value(value))  # [b n t d]
         bias, seen = attention_bias or (None, None)
         q = q if seen is None else q * seen
@@ -274,7 +275,8 @@ class Output(Projection):
 class Bottleneck(nn.Module):
     """Project the wide stream to the narrow width the layer works in.
 
-    Returns the query, key and value inputs and the residual: [b t k] each, but the value is [b t h] when keys and queries share
+    Returns the query, key and value inputs and the residual: [b t k] each, but the value is [b t h] when keys and
+        queries share
     their bottleneck, and all three are [b t h] in the teacher (figure 1 of arXiv:2004.02984).
     """
 

@@ -1,6 +1,7 @@
 """The losses of the heads in PyTorch. mobilebert_tf/losses.py is its translation.
 
-Each returns one number per example, [b]; `mean` turns them into the loss. Half-precision logits are raised to float32 first.
+Each returns one number per example, [b]; `mean` turns them into the loss. Half-precision logits are raised to float32
+first.
 """
 
 import torch

@@ -83,7 +83,7 @@ class PreTrainedModel(nn.Module):
         return base_model(self).embeddings.word_embeddings
 
     def resize_token_embeddings(self, new_num_tokens: int, pad_to_multiple_of: int | None = None) -> Embedding:
-        """Give the vocabulary another size: old rows stay, new ones are drawn as at the start. Optimizers made before are void.
+        """Give the vocabulary another size; old rows stay, new ones are fresh. Optimizers made before are void.
 
         Args:
             new_num_tokens: rows of the table.
@@ -101,7 +101,11 @@ class PreTrainedModel(nn.Module):
         return table
 
     def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
-        """Keep only the layers' inputs for the backward pass and compute the rest again. The keywords exist for Hugging Face's Trainer."""
+        """Keep only the layers' inputs for the backward pass and compute the rest again.
+
+        Args:
+            gradient_checkpointing_kwargs: not used; Hugging Face's Trainer gives some.
+        """
         base_model(self).encoder.gradient_checkpointing = True
 
     def gradient_checkpointing_disable(self) -> None:

@@ -1,6 +1,7 @@
 """Fine-tuning in PyTorch, on accelerate. mobilebert_tf/train.py is its translation.
 
-`accelerate launch` or torchrun spreads the batches of the plan over processes; what accelerate is configured for (mixed precision, FSDP) applies.
+`accelerate launch` or torchrun spreads the batches of the plan over processes; what accelerate is configured for (mixed
+precision, FSDP) applies.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""What torch brings and Keras does not: layers that build themselves, and dropout that gradient checkpointing can repeat."""
+"""What torch brings and Keras does not: layers that build themselves, and dropout that can be repeated."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ class Layer(keras.layers.Layer):
 
 
 def build_children(layer: keras.layers.Layer) -> None:
-    """Build the sub-layers that are not built yet. Called inside `build`, so that variable paths follow the layers' names."""
+    """Build the sub-layers that are not built yet; inside `build`, so that variable paths follow the layers' names."""
     for child in layer._flatten_layers(include_self=False, recursive=False):
         if not child.built:
             child.build()
@@ -32,7 +32,7 @@ class _GivenSeed(keras.random.SeedGenerator):
 
 
 def fold(seed: Any, number: int) -> Any:
-    """Another seed for another place in the model; None stays None. `seed` is what SeedGenerator.next() returns, two integers."""
+    """Another seed, two integers as SeedGenerator.next() returns them, for another place in the model; None stays None."""
     if seed is None or number == 0:
         return seed
     step = number * 0x9E3779B1 % (1 << 31)  # far apart in the first word; the generator itself counts in the second
@@ -40,12 +40,12 @@ def fold(seed: Any, number: int) -> Any:
 
 
 def dropout(x: Any, rate: float, seed: Any) -> Any:
-    """Dropout with the mask that the seed stands for; none without a seed. Keras's own layer draws another mask when it is repeated."""
+    """Dropout with the mask the seed stands for; none without a seed. Keras's own layer never repeats a mask."""
     return x if seed is None or rate == 0.0 else keras.random.dropout(x, rate, seed=_GivenSeed(seed))
 
 
 def checkpoint(layer: keras.layers.Layer) -> Callable[..., tuple[Any, ...]]:
-    """A layer that returns a tuple, such that its backward pass computes it again from its first input; what is None stays None."""
+    """A layer that returns a tuple, such that its backward pass computes it again; what is None stays None."""
 
     def call(hidden_states: Any, *arguments: Any, **keywords: Any) -> tuple[Any, ...]:
         absent: list[bool] = []

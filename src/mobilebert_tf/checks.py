@@ -13,8 +13,8 @@ from mobilebert_common.config import MobileBertConfig
 def check_ids(ids: Any, limit: int, name: str) -> tuple[Any, Any]:
     """Refuse ids outside 0 to limit - 1; returns ids that a table can be asked for, and where they are the given ones.
 
-    In eager code this is a ValueError, and the second result is None. In a TensorFlow graph it is an assertion with the same text;
-    XLA drops assertions, so the caller makes the row of an impossible id NaN instead of another id's.
+    In eager code this is a ValueError, and the second result is None. In a TensorFlow graph it is an assertion with the
+    same text; XLA drops assertions, so the caller makes the row of an impossible id NaN instead of another id's.
     """
     inputs.check_integer(name, keras.backend.standardize_dtype(ids.dtype))
     values = concrete(ids)

@@ -42,8 +42,9 @@ class TFMobileBertForSequenceClassification(PreTrainedModel):
     ) -> SequenceClassifierOutput | tuple[Any, ...]:
         """
         Args:
-            labels: [b] classes (-100 is ignored), [b num_labels] zeros and ones, or numbers to regress on, [b] or [b num_labels];
-                config.problem_type decides, or else the number of labels and the dtype (see mobilebert_common.inputs.problem_type).
+            labels: [b] classes (-100 is ignored), [b num_labels] zeros and ones, or numbers to regress on, [b] or [b
+                num_labels]; config.problem_type decides, or else the number of labels and the dtype (see
+                mobilebert_common.inputs.problem_type).
             the others: as TFMobileBertModel.
         """
         seed = self.draw_seed(training)

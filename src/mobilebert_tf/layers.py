@@ -1,10 +1,11 @@
 """The layers of MobileBERT in Keras, from the smallest to the encoder. mobilebert_pt/layers.py is its translation.
 
-Letters: b batch, t sequence, e embedding, h hidden, k width inside a layer, i FFN, n heads, d = k / n. Layer names make the
+Letters: b batch, t sequence, e embedding, h hidden, k width inside a layer, i FFN, n heads, d = k / n. Layer names make
+    the
 canonical tensor names. Source: sections 3.1 to 3.3 of arXiv:2004.02984.
 
-Where torch keeps a training flag and a global generator, a layer here takes `seed`: None means no dropout. Dropout is then a pure
-function of its arguments, so that gradient checkpointing computes the same mask twice.
+Where torch keeps a training flag and a global generator, a layer here takes `seed`: None means no dropout. Dropout is
+then a pure function of its arguments, so that gradient checkpointing computes the same mask twice.
 """
 
 import math
@@ -48,7 +49,7 @@ class Linear(keras.layers.Dense):
 
 
 class Embedding(keras.layers.Embedding):
-    """A table of vectors; ids outside it are an error, and the row of `padding_idx` starts at zero and gets no gradient from here."""
+    """A table of vectors. Ids outside it are an error; the row of `padding_idx` starts at zero and gets no gradient."""
 
     def __init__(
         self,
@@ -130,7 +131,7 @@ def truncated_normal(deviation: float) -> keras.initializers.Initializer:
 
 
 class Projection(Layer):
-    """`norm(dropout(dense(x)) + residual)`: the step every block of the model ends with; a bottleneck has no residual."""
+    """`norm(dropout(dense(x)) + residual)`, which every block of the model ends with; a bottleneck has no residual."""
 
     def __init__(
         self, config: MobileBertConfig, size_in: int, size_out: int, dropout: float = 0.0, **kwargs: Any
@@ -146,7 +147,7 @@ class Projection(Layer):
 
 
 class Embeddings(Layer):
-    """Token ids or embeddings to the first hidden states; the trigram lets each position see its neighbours (section 3.1)."""
+    """Token ids or embeddings to the first hidden states; the trigram shows each position its neighbours."""
 
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -219,7 +220,7 @@ class SelfAttention(Layer):
         output_attentions: bool = False,
         seed: Any = None,
     ) -> tuple[Any, Any]:
-        """Returns the context [b t k] and, if asked for, the attention probabilities [b n t t], dropout and head mask included."""
+        """Returns the context [b t k] and, if asked for, the probabilities [b n t t], dropout and head mask included."""
         q, k, v = self.split(self.query(query)), self.split(self.key(key)), self.split(self.value(value))  # [b n t d]
         scores = ops.matmul(q, ops.transpose(k, (0, 1, 3, 2))) * (q.shape[-1] ** -0.5)  # [b n t t]
         if attention_bias is not None:
@@ -316,7 +317,8 @@ class Output(Projection):
 class Bottleneck(Layer):
     """Project the wide stream to the narrow width the layer works in.
 
-    Returns the query, key and value inputs and the residual: [b t k] each, but the value is [b t h] when keys and queries share
+    Returns the query, key and value inputs and the residual: [b t k] each, but the value is [b t h] when keys and
+        queries share
     their bottleneck, and all three are [b t h] in the teacher (figure 1 of arXiv:2004.02984).
     """
 

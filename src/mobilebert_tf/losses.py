@@ -1,6 +1,7 @@
 """The losses of the heads in Keras. mobilebert_pt/losses.py is its translation.
 
-Each returns one number per example, [b]; `mean` turns them into the loss. Half-precision logits are raised to float32 first.
+Each returns one number per example, [b]; `mean` turns them into the loss. Half-precision logits are raised to float32
+first.
 """
 
 from typing import Any

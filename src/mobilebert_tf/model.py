@@ -54,7 +54,8 @@ class PreTrainedModel(TrainableModel):
 
         Args:
             directory: holds config.json and model.safetensors, from either twin or from transformers.
-            dtype: "float32", "float64", "bfloat16" or "float16", whatever the file holds, or a policy such as "mixed_bfloat16".
+            dtype: "float32", "float64", "bfloat16" or "float16", whatever the file holds, or a policy such as
+                "mixed_bfloat16".
             overrides: keys of the configuration that take precedence, for example num_labels=3.
         Raises:
             CheckpointError: a file is missing or damaged, or the tensors do not fit; one error names all of them.
@@ -97,7 +98,7 @@ class PreTrainedModel(TrainableModel):
         return base_model(self).embeddings.word_embeddings
 
     def resize_token_embeddings(self, new_num_tokens: int, pad_to_multiple_of: int | None = None) -> Embedding:
-        """Give the vocabulary another size: old rows stay, new ones are drawn as at the start. Call `compile` again before `fit`.
+        """Give the vocabulary another size; old rows stay, new ones are fresh. Call `compile` again before `fit`.
 
         Args:
             new_num_tokens: rows of the table.
@@ -116,7 +117,11 @@ class PreTrainedModel(TrainableModel):
         return table
 
     def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
-        """Keep only the layers' inputs for the backward pass and compute the rest again. The keywords exist for symmetry with PyTorch."""
+        """Keep only the layers' inputs for the backward pass and compute the rest again.
+
+        Args:
+            gradient_checkpointing_kwargs: not used; the PyTorch twin has it.
+        """
         base_model(self).encoder.gradient_checkpointing = True
         self.forget_functions()
 
@@ -197,7 +202,7 @@ class TFMobileBertModel(PreTrainedModel):
         return self.finish(output, return_dict)
 
     def attention_bias(self, attention_mask: Any) -> Any:
-        """[b t] or [b t t] of zeros and ones -> [b 1 1 t] or [b 1 t t]: 0 where visible, elsewhere the smallest number of the compute dtype."""
+        """[b t] or [b t t] -> [b 1 1 t] or [b 1 t t]: 0 where visible, elsewhere the compute dtype's smallest number."""
         if attention_mask is None:
             return None
         visible = ops.not_equal(

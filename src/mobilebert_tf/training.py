@@ -1,7 +1,7 @@
-"""`compile`, `fit`, `evaluate` and `predict` for our models: labels in x or as y, the head's own loss, and ids checked before a step.
+"""`compile`, `fit`, `evaluate` and `predict`: labels in x or as y, the head's own loss, ids checked before a step.
 
-Arrays are checked whole before the first step, tf.data and generators batch by batch. With streamed data the steps before a bad
-batch have happened.
+Arrays are checked whole before the first step, tf.data and generators batch by batch. With streamed data the steps
+before a bad batch have happened.
 """
 
 import contextlib
@@ -99,13 +99,15 @@ class TrainableModel(keras.Model):
         return super().predict_step((_without_labels(x), y, sample_weight))
 
     def inference_function(self) -> Callable[[Mapping[str, Any]], Any]:
-        """A function from named tensors to the output without dropout, compiled once for all lengths where the backend can."""
+        """A function from named tensors to the output without dropout, compiled once for all lengths."""
         if keras.backend.backend() != "tensorflow":
             return lambda tensors: self(tensors, training=False)
         if self._inference_function is None:
             import tensorflow as tf
 
-            self._inference_function = tf.function(lambda tensors: self(tensors, training=False), reduce_retracing=True)
+            self._inference_function = tf.function(
+                lambda tensors: self(tensors, training=False), autograph=False, reduce_retracing=True
+            )
         return self._inference_function
 
     def forget_compiled(self) -> None:
@@ -142,7 +144,9 @@ class TrainableModel(keras.Model):
         for name in ("input_ids", "inputs_embeds"):
             if tensors.get(name) is not None:
                 inputs.check_shape(np.shape(tensors[name]), self.config)
-        labels = {} if y is None or self._compile_loss is not None else {"labels": y}  # a loss of the user's has its own labels
+        labels = (
+            {} if y is None or self._compile_loss is not None else {"labels": y}
+        )  # a loss of the user's has its own labels
         arrays = {name: keras.ops.convert_to_numpy(value) for name, value in {**tensors, **labels}.items()}
         inputs.check_arrays(arrays, self.config)
 
@@ -153,7 +157,7 @@ class TrainableModel(keras.Model):
             yield batch
 
     def _checking_map(self) -> Callable[..., Any]:
-        """A stage for tf.data that moves labels from x to y and asserts the ranges of the ids; outside XLA it is always kept."""
+        """A stage for tf.data that moves labels from x to y and asserts the ranges of the ids."""
         import tensorflow as tf
 
         limits = inputs.id_limits(self.config)

@@ -1,7 +1,10 @@
 """Both tokenizers with a vocabulary of a few words, where every token can be told by hand."""
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
 import warnings
 from typing import Any
 
@@ -52,7 +55,10 @@ def ids(*tokens: str) -> list[int]:
         ("LÖW thé", ["low", "the"]),
         ("lo\u0308w", ["low"]),  # a mark of its own
         ("wan\0ted\ufffd", ["want", "##ed"]),
-        ("wan\u00adt\u200bed", ["want", "##ed"]),  # format characters
+        ("wan\u00adt\u200be\ue000d", ["want", "##ed"]),  # format and private-use characters
+        ("a\u0378b", ["[UNK]"]),  # unassigned ones stay
+        ("a\rb\tc\na", ["a", "b", "c", "a"]),
+        ("a\rb\tc\ná", ["a", "b", "c", "a"]),  # not all of it ASCII
         ("a\u2028b\u00a0c\u3000a", ["a", "b", "c", "a"]),  # kinds of space
         ("a中b", ["a", "[UNK]", "b"]),
         ("a!!b", ["a", "!", "!", "b"]),
@@ -78,6 +84,18 @@ def test_tokens(tokenizer: Any, text: str, tokens: list[str]) -> None:
 )
 def test_options(make: Any, options: dict[str, Any], text: str, tokens: list[str]) -> None:
     assert make(**options).tokenize(text) == tokens
+
+
+def test_ideographs_the_library_does_not_know() -> None:
+    python, rust = (cls(vocab=VOCAB).tokenize("a\U0002b820b \U0002cea1b") for cls in CLASSES)
+    assert python == ["a", "[UNK]", "b", "[UNK]", "b"]
+    assert rust == ["[UNK]", "[UNK]", "b"]
+
+
+def test_marks_that_change_places(tokenizer: Any) -> None:
+    """U+302E (class 224) goes behind U+0323 (220), which is dropped, and keeps the place of the second mark."""
+    assert tokenizer("\u302e\u0323", return_offsets_mapping=True)["offset_mapping"][1] == (1, 2)
+    assert tokenizer("Å\u302e\u0323b", return_offsets_mapping=True)["offset_mapping"][1] == (0, 4)
 
 
 def test_final_sigma_is_a_sigma() -> None:
@@ -324,6 +342,8 @@ def test_a_long_text_warns_once(make: Any) -> None:
         warnings.simplefilter("error")
         tokenizer("a b c")
         make(model_max_length=4)("a b c", truncation=True)
+        make(model_max_length=4)("a b c", max_length=9)
+        make(model_max_length=4)("a b c", verbose=False)
 
 
 # Padding what is tokenized
@@ -371,6 +391,7 @@ def test_decoding(tokenizer: Any) -> None:
     assert tokenizer.batch_decode(np.array([row, row]), skip_special_tokens=True) == ["unwanted low, a!"] * 2
     assert tokenizer.decode(VOCAB.index("##ing")) == "##ing"
     assert tokenizer.decode([]) == ""
+    assert tokenizer.convert_tokens_to_string(["a", "#", "#b", "##c"]) == "a # #bc"
 
 
 def test_clean_up() -> None:
@@ -397,6 +418,7 @@ def test_conversions(tokenizer: Any) -> None:
 
 def test_special_tokens(tokenizer: Any) -> None:
     assert tokenizer.all_special_ids == [UNK, SEP, PAD, CLS, MASK]
+    assert all(token.special and not token.normalized for token in tokenizer.added_tokens_decoder.values())
     assert (tokenizer.mask_token, tokenizer.mask_token_id) == ("[MASK]", MASK)
     assert tokenizer.build_inputs_with_special_tokens([7]) == [CLS, 7, SEP]
     assert tokenizer.build_inputs_with_special_tokens([7], [8]) == [CLS, 7, SEP, 8, SEP]
@@ -416,6 +438,12 @@ def test_other_special_tokens(make: Any) -> None:
         tokenizer.mask_token = "<mask>"
 
 
+def test_a_token_with_a_role_becomes_special(make: Any) -> None:
+    tokenizer = make(added_tokens={CLS: AddedToken("[CLS]", lstrip=True, normalized=False)})
+    assert tokenizer.added_tokens_decoder[CLS].special and tokenizer.added_tokens_decoder[CLS].lstrip
+    assert tokenizer.decode([CLS, SEP], skip_special_tokens=True) == ""
+
+
 def test_added_tokens(tokenizer: Any) -> None:
     assert tokenizer.add_tokens(["New York", "low", AddedToken("ing", single_word=True)]) == 2
     assert len(tokenizer) == len(VOCAB) + 2 and tokenizer.vocab_size == len(VOCAB)
@@ -424,6 +452,11 @@ def test_added_tokens(tokenizer: Any) -> None:
     assert tokenizer.convert_ids_to_tokens(result["input_ids"]) == expected
     assert result["offset_mapping"][1] == (2, 10)
     assert result.word_ids() == [0, 1, 2, 3, 4, 5, 6, 6]
+
+
+def test_the_longest_added_token_wins(tokenizer: Any) -> None:
+    tokenizer.add_tokens(["new", "new york", "york"])
+    assert tokenizer.tokenize("new york new") == ["new york", "new"]
 
 
 def test_added_special_tokens(tokenizer: Any) -> None:
@@ -477,7 +510,7 @@ def test_strips_around_added_tokens(tokenizer: Any) -> None:
         ),
         ({"text": "a b c", "max_length": 4, "truncation": "only_second"}, ValueError, "needs a second text"),
         (
-            {"text": "a", "text_pair": "a b c", "max_length": 5, "truncation": "only_first"},
+            {"text": "a", "text_pair": "a b", "max_length": 5, "truncation": "only_first"},
             ValueError,
             "the other text is too long",
         ),
@@ -534,6 +567,23 @@ def test_pickling_and_copying(make: Any) -> None:
 
 
 # Learning
+
+
+def test_learning_does_not_depend_on_the_hash_seed() -> None:
+    code = (
+        "from mobilebert_common.tokenization import learn_vocabulary as learn; print(learn(['ab ba abc bca cab'], 40))"
+    )
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in "123"
+    ]
+    assert len(set(runs)) == 1 and runs[0].startswith("['[PAD]'")
 
 
 def test_learning_a_vocabulary() -> None:

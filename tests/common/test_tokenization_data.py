@@ -57,29 +57,32 @@ def test_corpora_are_alike(data: Path, corpus: str) -> None:
 
 @pytest.mark.parametrize("letter", SETTINGS)
 def test_every_character_is_alike(data: Path, documented: Found, letter: str) -> None:
-    """With the real vocabulary, offsets included."""
+    """With the real vocabulary, offsets included; those that Python's tables assign."""
     python, rust = (cls(data / "vocab.txt", **SETTINGS[letter]) for cls in CLASSES)
-    scalars = (code for code in range(0x110000) if not 0xD800 <= code < 0xE000)
-    characters = [chr(code) for code in scalars if letter not in documented.get(code, "")]
+    assigned = (code for code in range(0x110000) if unicodedata.category(chr(code)) not in ("Cn", "Cs"))
+    characters = [chr(code) for code in assigned if letter not in documented.get(code, "")]
     if letter != "u":
         characters = [char for char in characters if unicodedata.is_normalized("NFC", f"a{char}b")]
     chunks = [characters[start : start + 100] for start in range(0, len(characters), 100)]
     assert_alike(python, rust, [" ".join(f"a{char}b {char} ." for char in chunk) for chunk in chunks])
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_random_text_is_alike(data: Path, documented: Found, seed: int) -> None:
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("letter", SETTINGS)
+def test_random_text_is_alike(data: Path, documented: Found, letter: str, seed: int) -> None:
     """A million characters in all: any, those of few scripts, and marks in every order, which normalization moves."""
-    python, rust = (cls(data / "vocab.txt") for cls in CLASSES)
+    python, rust = (cls(data / "vocab.txt", **SETTINGS[letter]) for cls in CLASSES)
     rng = random.Random(seed)
-    scalars = [code for code in range(0x30000) if not 0xD800 <= code < 0xE000 and "u" not in documented.get(code, "")]
+    scalars = [code for code in range(0x30000) if not 0xD800 <= code < 0xE000]
     marks = [code for code in scalars if unicodedata.combining(chr(code))]
     alphabets = [scalars, marks, list(range(0x300)), list(range(0x1E00, 0x2100)), list(range(0xAC00, 0xAD00))]
     alphabets.append([0x41, 0xC5, 0x1D15E, 0x1D165, 0x302E, 0x302F, 0x323, 0x301, 0x9, 0x20, 0x5B])
-    kept = [[code for code in alphabet if "u" not in documented.get(code, "")] for alphabet in alphabets]
-    texts = ["".join(map(chr, rng.choices(rng.choice(kept), k=rng.randint(1, 80)))) for _ in range(5000)]
+    kept = [[code for code in alphabet if letter not in documented.get(code, "")] for alphabet in alphabets]
+    texts = ["".join(map(chr, rng.choices(rng.choice(kept), k=rng.randint(1, 80)))) for _ in range(3000)]
+    if letter != "u":
+        texts = [unicodedata.normalize("NFC", text) for text in texts]
     assert_alike(python, rust, texts)
-    assert_alike(python, rust, [text.split("a") for text in texts[:1000]], is_split_into_words=True)
+    assert_alike(python, rust, [text.split("a") for text in texts[:500]], is_split_into_words=True)
 
 
 def assert_alike(python: Any, rust: Any, texts: list[Any], **arguments: Any) -> None:

@@ -1,4 +1,4 @@
-"""One configuration, one set of weights, both twins: outputs, losses, gradients and steps as {canonical name: float64 array}."""
+"""One configuration, one set of weights, both twins: outputs, losses and gradients by canonical name."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +107,7 @@ def random_weights(config: MobileBertConfig, head: str, seed: int = 0) -> dict[s
 
 
 def make_inputs(config: MobileBertConfig, seed: int = 1, length: int = LENGTH, **changes: Any) -> dict[str, Any]:
-    """A batch that uses everything: padding ids, a ragged mask, segments, a head mask, labels. A change to None leaves an input out."""
+    """A batch that uses everything the model takes. A change to None leaves an input out."""
     generator = np.random.default_rng(seed)
     shape = (3, length)
     mask = np.ones(shape, np.int64)
@@ -160,7 +160,7 @@ class Pair:
         )
 
     def gradients(self, inputs: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Of the loss, or for the base model of a weighted sum of its outputs; PyTorch through scaled_dot_product_attention."""
+        """Of the loss, or of a weighted sum of the base model's outputs; PyTorch through its fused attention."""
         return torch_gradients(self.torch_model, inputs), keras_gradients(
             self.keras_model, self.config, self.head, inputs
         )

@@ -1,4 +1,4 @@
-"""What Keras users do with a model: compile, fit, evaluate, predict, save, compile with XLA, nest in their own models."""
+"""What Keras users do with a model: compile, fit, evaluate, predict, save, jit, nest in their own models."""
 
 from pathlib import Path
 from typing import Any

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import ml_dtypes
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from ..errors import CheckpointError
 from ..files import parse_json
@@ -39,7 +39,8 @@ def read_header(path: Path) -> dict[str, Entry]:
     """{tensor name: Entry}, checked against the file's size.
 
     Raises:
-        CheckpointError: missing, truncated or malformed file; a dtype no weight has; overlapping tensors or unused bytes.
+        CheckpointError: missing, truncated or malformed file; a dtype no weight has; overlapping tensors or unused
+            bytes.
     """
     try:
         with open(path, "rb") as file:
@@ -77,10 +78,13 @@ def read_tensors(path: Path, entries: Mapping[str, Entry], names: Iterable[str])
 
 
 def write(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
-    """Write tensors under the metadata that transformers asks for."""
-    save_file(
-        {name: np.require(array, requirements="C") for name, array in tensors.items()}, path, metadata={"format": "pt"}
-    )
+    """Write tensors under the metadata that transformers asks for.
+
+    Not by the library's save_file: it reports a full disk as an error of its own, and leaves temporary files of its own
+    when killed.
+    """
+    arrays = {name: np.require(array, requirements="C") for name, array in tensors.items()}
+    path.write_bytes(save(arrays, metadata={"format": "pt"}))
 
 
 def _entry(path: Path, name: str, found: object, start: int) -> Entry:

@@ -39,7 +39,7 @@ class Examples:
         return [len(ids) for ids in self.input_ids]
 
     def batch(self, rows: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
-        """Some examples as arrays [b t] of int64, padded on the right to the longest, and labels [b] where there are any."""
+        """Some examples as arrays [b t] of int64, padded on the right to the longest; labels [b] if there are any."""
         width = max(len(self.input_ids[row]) for row in rows)
         shape = (len(rows), width)
         arrays = {
@@ -86,15 +86,24 @@ def make_examples(table: Table, tokenizer: Any, id2label: dict[int, str], max_le
         DataError: a label that id2label does not have.
     """
     encoded = tokenizer(table.texts, table.pairs, truncation=True, max_length=max_length)
-    labels = None
-    if table.labels is not None:
-        numbers = {label: number for number, label in id2label.items()}
-        if unseen := sorted(set(table.labels) - set(numbers)):
-            raise DataError(
-                f"{table.path}: has labels unseen in training: {', '.join(map(repr, unseen[:10]))}; known are {', '.join(map(repr, numbers))}"
-            )
-        labels = np.array([numbers[label] for label in table.labels])
+    labels = None if table.labels is None else label_numbers(table, id2label)
     return Examples(encoded["input_ids"], encoded["token_type_ids"], labels, tokenizer.pad_token_id)
+
+
+def label_numbers(table: Table, id2label: dict[int, str]) -> np.ndarray:
+    """The class numbers of a labelled table.
+
+    Raises:
+        DataError: a label that id2label does not have.
+    """
+    labels = table.labels or []
+    numbers = {label: number for number, label in id2label.items()}
+    if unseen := sorted(set(labels) - set(numbers)):
+        raise DataError(
+            f"{table.path}: has labels unseen in training: {', '.join(map(repr, unseen[:10]))}; "
+            f"known are {', '.join(map(repr, numbers))}"
+        )
+    return np.array([numbers[label] for label in labels])
 
 
 def split(table: Table, fraction: float, seed: int) -> tuple[Table, Table]:

@@ -1,22 +1,27 @@
 """CSV, TSV and JSONL files as columns of text, with errors that name the file, the column and the line."""
 
 import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ..errors import DataError
-from ..optional import pandas
+
+Line = tuple[int, Mapping[str, Any]]  # the number of a line, and {column: cell}
+HEADER = 0  # stands for the line of a header, whose cells are None
 
 TEXT_COLUMNS = ("text", "sentence")  # tried in this order where no column is named
 LABEL_COLUMN = "label"
 
-# suffix -> how pandas reads it. A TSV has no quoting, as in GLUE; a CSV has.
-READERS: dict[str, dict[str, Any]] = {
-    ".csv": {"sep": ","},
-    ".tsv": {"sep": "\t", "quoting": csv.QUOTE_NONE},
-    ".jsonl": {"lines": True},
+# A TSV has no quoting, as in GLUE; a CSV has.
+DIALECTS: dict[str, dict[str, Any]] = {
+    ".csv": {"strict": True},
+    ".tsv": {"delimiter": "\t", "quoting": csv.QUOTE_NONE},
 }
+SUFFIXES = (*DIALECTS, ".jsonl")
 
 
 @dataclass(frozen=True)
@@ -46,63 +51,94 @@ def read_table(path: Path, columns: Columns, encoding: str = "utf-8-sig") -> Tab
         columns: the column names; a text column not named is "text" or "sentence".
         encoding: any codec Python knows; "utf-8-sig" reads UTF-8 with and without a byte order mark.
     Raises:
-        DataError: an unreadable file, a missing column, an empty text or label; with the line.
+        DataError: an unreadable file, a missing column, a line with too few or too many cells, an empty text or label;
+            with the line.
     """
-    frame = _read_frame(path, encoding)
-    names = [str(name) for name in frame.columns]
+    if not (lines := _read_lines(path, encoding)):
+        raise DataError(f"{path}: is empty")
+    names = list(dict.fromkeys(name for _, row in lines for name in row))
     text = columns.text or next((name for name in TEXT_COLUMNS if name in names), TEXT_COLUMNS[0])
     for name in (text, columns.text_pair, columns.label):
         if name is not None and name not in names:
             raise DataError(f"{path}: has no column {name!r}; its columns are {', '.join(map(repr, names))}")
-    if frame.empty:
+    rows = [(line, row) for line, row in lines if line != HEADER]
+    if not rows:
         raise DataError(f"{path}: has no rows")
 
-    def column(name: str | None) -> list[str] | None:
-        return None if name is None else _texts(path, frame, name)
+    def column(name: str) -> list[str]:
+        return _texts(path, rows, name)
 
-    texts = column(text)
-    assert texts is not None
-    return Table(path, texts, column(columns.text_pair), column(columns.label))
+    pairs = None if columns.text_pair is None else column(columns.text_pair)
+    labels = None if columns.label is None else column(columns.label)
+    return Table(path, column(text), pairs, labels)
 
 
-def _read_frame(path: Path, encoding: str) -> Any:
-    options = READERS.get(path.suffix.lower())
-    if options is None:
-        raise DataError(f"{path}: must end in {', '.join(READERS)}")
-    pd = pandas()
+def _read_lines(path: Path, encoding: str) -> list[Line]:
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise DataError(f"{path}: must end in {', '.join(SUFFIXES)}")
     try:
-        if "lines" in options:
-            with open(path, encoding=encoding) as file:
-                return pd.read_json(file, dtype=False, convert_dates=False, **options)
-        return pd.read_csv(path, encoding=encoding, dtype=str, keep_default_na=False, **options)
+        "".encode(encoding)
+    except (LookupError, ValueError):
+        raise DataError(f"{encoding!r} is not a text encoding Python knows") from None
+    try:
+        with open(path, encoding=encoding, newline="") as file:
+            return _read_jsonl(path, file) if suffix == ".jsonl" else _read_separated(path, file, DIALECTS[suffix])
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: is not {encoding} (byte {error.start}): name its encoding, for example --encoding cp949"
-        ) from None
-    except LookupError:
-        raise DataError(f"{encoding!r} is not an encoding Python knows") from None
-    except ValueError as error:  # pandas' ParserError and EmptyDataError are ValueErrors
-        raise DataError(f"{path}: cannot be parsed: {str(error).strip()}") from None
+    except UnicodeError:
+        raise DataError(f"{path}: is not {encoding}: name its encoding, for example --encoding cp949") from None
 
 
-def _texts(path: Path, frame: Any, name: str) -> list[str]:
-    values = [_text(value) for value in frame[name]]
-    first = {".jsonl": ("line", 1), ".tsv": ("line", 2)}.get(
-        path.suffix.lower(), ("row", 1)
-    )  # a CSV's row may span lines
-    if empty := [number for number, value in enumerate(values) if value is None or not value.strip()]:
-        shown = ", ".join(str(first[1] + number) for number in empty[:5])
-        raise DataError(
-            f"{path}: column {name!r} is empty in {first[0]} {shown}"
-            + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
-        )
-    return [value for value in values if value is not None]
+def _read_separated(path: Path, file: TextIO, dialect: Mapping[str, Any]) -> list[Line]:
+    lines: list[Line] = []
+    reader, header, number = csv.reader(file, **dialect), None, 1
+    try:
+        for cells in reader:
+            number, start = reader.line_num + 1, number  # a quoted cell may span lines
+            if not cells:
+                continue
+            if header is None:
+                header = cells
+                if twice := sorted({name for name in header if header.count(name) > 1}):
+                    raise DataError(f"{path}: has these columns more than once: {', '.join(map(repr, twice))}")
+                lines.append((HEADER, dict.fromkeys(header)))
+            elif len(cells) != len(header):
+                raise DataError(
+                    f"{path}: line {start} has {len(cells)} cell{'s' * (len(cells) > 1)} where the header has {len(header)}"
+                )
+            else:
+                lines.append((start, dict(zip(header, cells, strict=True))))
+    except csv.Error as error:
+        raise DataError(f"{path}: line {number}: cannot be parsed: {error}") from None
+    return lines
 
 
-def _text(value: Any) -> str | None:
-    """A cell as text; JSON may hold numbers and truth values."""
-    if value is None or value != value:  # NaN stands for a missing key
-        return None
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+def _read_jsonl(path: Path, file: TextIO) -> list[Line]:
+    lines: list[Line] = []
+    for number, text in enumerate(file, 1):
+        if not text.strip():
+            continue
+        try:
+            row = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{path}: line {number}: cannot be parsed: {error}") from None
+        if not isinstance(row, dict):
+            raise DataError(f"{path}: line {number} is not a JSON object")
+        lines.append((number, row))
+    return lines
+
+
+def _texts(path: Path, rows: Sequence[Line], name: str) -> list[str]:
+    values = [_text(row.get(name)) for _, row in rows]
+    if empty := [str(line) for (line, _), value in zip(rows, values, strict=True) if not value.strip()]:
+        more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
+        raise DataError(f"{path}: column {name!r} is empty, or no text, in line {', '.join(empty[:5])}{more}")
+    return values
+
+
+def _text(value: Any) -> str:
+    """A cell as text; JSON may hold numbers and truth values. Nothing, lists and objects are no text."""
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else str(value) if math.isfinite(value) else ""
+    return str(value) if isinstance(value, str | int) else ""

@@ -1,0 +1,436 @@
+import json
+import logging
+import random
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from mobilebert_common import checkpoint
+from mobilebert_common.config import CONFIG_FILE, MobileBertConfig
+from mobilebert_common.errors import CheckpointError, ConfigError
+from mobilebert_common.files import MANIFEST_FILE
+from mobilebert_common.formats import safetensors
+from mobilebert_common.formats.safetensors import WEIGHTS_FILE
+from mobilebert_common.schema import HEADS, expand
+from mobilebert_common.tokenization import MobileBertTokenizer
+
+BASE, CLASSIFIER = "MobileBertModel", "MobileBertForSequenceClassification"
+HEAD_NAMES = ("classifier.weight", "classifier.bias")
+SIZES: dict[str, Any] = {
+    "vocab_size": 11,
+    "hidden_size": 8,
+    "embedding_size": 4,
+    "intra_bottleneck_size": 4,
+    "intermediate_size": 6,
+    "num_attention_heads": 2,
+    "num_hidden_layers": 1,
+    "num_feedforward_networks": 2,
+    "max_position_embeddings": 6,
+    "num_labels": 3,
+}
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c", "d", "e", "##f"]
+Arrays = dict[str, np.ndarray]
+
+
+def make_config(**overrides: Any) -> MobileBertConfig:
+    return MobileBertConfig(**{**SIZES, **overrides})
+
+
+def make_weights(head: str = BASE, dtype: Any = np.float32, **overrides: Any) -> Arrays:
+    generator = np.random.default_rng(0)
+    tensors = expand(make_config(**overrides), head)
+    return {name: generator.normal(size=tensor.shape).astype(dtype) for name, tensor in tensors.items()}
+
+
+def save(folder: Path, head: str = BASE, dtype: Any = np.float32, **overrides: Any) -> Arrays:
+    weights = make_weights(head, dtype, **overrides)
+    checkpoint.save(folder, make_config(**overrides), head, weights)
+    return weights
+
+
+def save_as_others_do(folder: Path, tensors: Arrays, head: str = BASE, **config: Any) -> None:
+    """config.json and model.safetensors without a manifest."""
+    values = {**SIZES, "architectures": [head], "torch_dtype": "float32", "true_hidden_size": 4, **config}
+    (folder / CONFIG_FILE).write_text(json.dumps(values))
+    safetensors.write(folder / WEIGHTS_FILE, tensors)
+
+
+def equal(ours: Arrays, theirs: Arrays) -> bool:
+    """The same names in the same order, the same bits."""
+    return list(ours) == list(theirs) and all(
+        ours[name].dtype == theirs[name].dtype and ours[name].tobytes() == theirs[name].tobytes() for name in ours
+    )
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("dtype", checkpoint.DTYPES)
+def test_round_trip(dtype: str, head: str, tmp_path: Path) -> None:
+    weights = save(tmp_path / "a", head, checkpoint.DTYPES[dtype])
+    found = checkpoint.load(tmp_path / "a", head, dtype)
+    assert equal(found.tensors, weights)
+    assert (found.config.architectures, found.config.dtype, found.fresh) == ([head], dtype, ())
+    checkpoint.save(tmp_path / "b", found.config, head, found.tensors)
+    for name in (CONFIG_FILE, WEIGHTS_FILE, MANIFEST_FILE):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_saving_over_a_loaded_checkpoint(tmp_path: Path) -> None:
+    weights = save(tmp_path)
+    found = checkpoint.load(tmp_path, BASE)
+    checkpoint.save(tmp_path, found.config, BASE, {name: array + 1 for name, array in found.tensors.items()})
+    assert equal(found.tensors, weights)
+    again = checkpoint.load(tmp_path, BASE)
+    assert equal(again.tensors, {name: array + 1 for name, array in weights.items()})
+
+
+def test_views_are_saved_as_they_look(tmp_path: Path) -> None:
+    weights = {name: np.asfortranarray(array) for name, array in make_weights().items()}
+    checkpoint.save(tmp_path, make_config(), BASE, weights)
+    assert equal(checkpoint.load(tmp_path, BASE).tensors, weights)
+
+
+def test_a_head_model_reads_a_base_model(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    weights = save(tmp_path, BASE)
+    found = checkpoint.load(tmp_path, CLASSIFIER, num_labels=5)
+    assert found.fresh == HEAD_NAMES
+    assert equal(found.tensors, {f"mobilebert.{name}": array for name, array in weights.items()})
+    assert found.config.num_labels == 5
+    assert len(caplog.records) == 1 and all(name in caplog.text for name in HEAD_NAMES)
+
+
+def test_a_base_model_reads_a_head_model(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    weights = save(tmp_path, CLASSIFIER)
+    found = checkpoint.load(tmp_path, BASE)
+    assert found.fresh == () and not caplog.records
+    assert equal(
+        found.tensors,
+        {name.removeprefix("mobilebert."): array for name, array in weights.items() if name not in HEAD_NAMES},
+    )
+
+
+OTHERS = {
+    "cls.predictions.bias": np.zeros(11, np.float32),
+    "cls.seq_relationship.weight": np.zeros((2, 8), np.float32),
+    "qa_outputs.bias": np.zeros(2, np.float32),
+}
+
+
+@pytest.mark.parametrize("root", ["", "mobilebert."])
+@pytest.mark.parametrize("head", HEADS)
+def test_what_transformers_writes(head: str, root: str, tmp_path: Path) -> None:
+    """A buffer of old releases, heads of other models, no manifest."""
+    base = make_weights(BASE)
+    weights = {root + name: array for name, array in base.items()}
+    buffer = {f"{root}embeddings.position_ids": np.arange(6)[None]}
+    save_as_others_do(tmp_path, {**weights, **buffer, **(OTHERS if root else {})})
+    found = checkpoint.load(tmp_path, head)
+    assert equal(found.tensors, {HEADS[head].root + name: array for name, array in base.items()})
+    assert found.fresh == (HEAD_NAMES if head == CLASSIFIER else ())
+
+
+@pytest.mark.parametrize(
+    ("file_head", "name"),
+    [
+        (BASE, "encoder.layer.1.output.dense.weight"),
+        (BASE, "pooler.extra"),
+        (BASE, "junk"),
+        (BASE, "classifier.scale"),
+        (CLASSIFIER, "mobilebert.junk"),
+        (CLASSIFIER, "junk"),
+        (CLASSIFIER, "encoder.layer.0.output.dense.weight"),
+    ],
+)
+@pytest.mark.parametrize("head", HEADS)
+def test_what_is_not_expected_is_refused(file_head: str, name: str, head: str, tmp_path: Path) -> None:
+    save_as_others_do(tmp_path, {**make_weights(file_head), name: np.zeros(1, np.float32)}, file_head)
+    with pytest.raises(CheckpointError, match=f"{name} is unexpected"):
+        checkpoint.load(tmp_path, head)
+
+
+def test_one_error_names_every_mismatch(tmp_path: Path) -> None:
+    weights = make_weights(CLASSIFIER)
+    del weights["mobilebert.embeddings.LayerNorm.bias"]
+    del weights["classifier.bias"]
+    weights["mobilebert.pooler.dense.weight"] = np.zeros((8, 9), np.float32)
+    weights["mobilebert.pooler.dense.bias"] = np.zeros(8, np.int64)
+    weights["mobilebert.extra"] = np.zeros(1, np.float32)
+    save_as_others_do(tmp_path, weights, CLASSIFIER)
+    with pytest.raises(CheckpointError) as error:
+        checkpoint.load(tmp_path, CLASSIFIER)
+    assert error.value.path == tmp_path / WEIGHTS_FILE
+    assert sorted(error.value.reason.splitlines()[1:]) == [
+        "  classifier.bias is missing",
+        "  mobilebert.embeddings.LayerNorm.bias is missing",
+        "  mobilebert.extra is unexpected",
+        "  mobilebert.pooler.dense.bias holds integers",
+        f"  mobilebert.pooler.dense.weight has shape [8, 9] where config.json and {CLASSIFIER} expect [8, 8]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        ({"num_labels": 4}, "classifier.weight"),
+        ({"vocab_size": 12}, "word_embeddings"),
+        ({"num_hidden_layers": 2}, "layer.1.output.dense.weight is missing"),
+        ({"num_feedforward_networks": 1}, "ffn.0.output.dense.weight is unexpected"),
+        ({"classifier_activation": False}, "pooler.dense.weight is unexpected"),
+    ],
+)
+def test_overrides_must_fit_the_weights(overrides: dict[str, Any], named: str, tmp_path: Path) -> None:
+    save(tmp_path, CLASSIFIER)
+    with pytest.raises(CheckpointError, match=named):
+        checkpoint.load(tmp_path, CLASSIFIER, **overrides)
+    with pytest.raises(ConfigError, match="unknown argument"):
+        checkpoint.load(tmp_path, CLASSIFIER, hidden=8)
+    with pytest.raises(ValueError, match="float32, float64, bfloat16, float16"):
+        checkpoint.load(tmp_path, CLASSIFIER, "int8")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", checkpoint.DTYPES)
+def test_weights_must_be_finite(value: float, dtype: str, tmp_path: Path) -> None:
+    weights = make_weights(dtype=checkpoint.DTYPES[dtype])
+    weights["pooler.dense.weight"][1, 2] = value
+    weights["embeddings.LayerNorm.bias"][-1] = value
+    checkpoint.save(tmp_path, make_config(), BASE, weights)
+    with pytest.raises(CheckpointError, match=r"NaN.*embeddings\.LayerNorm\.bias, pooler\.dense\.weight"):
+        checkpoint.load(tmp_path, BASE, dtype)
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+def test_what_overflows_the_dtype_is_refused(tmp_path: Path) -> None:
+    weights = make_weights()
+    weights["pooler.dense.bias"][0] = 1e6
+    checkpoint.save(tmp_path, make_config(), BASE, weights)
+    assert np.isfinite(checkpoint.load(tmp_path, BASE, "bfloat16").tensors["pooler.dense.bias"]).all()
+    with pytest.raises(CheckpointError, match=r"as float16.*pooler\.dense\.bias"):
+        checkpoint.load(tmp_path, BASE, "float16")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_dtypes_are_converted(dtype: str, tmp_path: Path) -> None:
+    weights = save(tmp_path, dtype=np.float64)
+    found = checkpoint.load(tmp_path, BASE, dtype)
+    assert equal(found.tensors, {name: array.astype(checkpoint.DTYPES[dtype]) for name, array in weights.items()})
+
+
+def test_float16_warns_once(tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "_warned_float16", False)
+    save(tmp_path)
+    for dtype in ("float32", "bfloat16", "float16", "float16"):
+        checkpoint.load(tmp_path, BASE, dtype)
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert "bfloat16" in caplog.text
+
+
+@pytest.mark.parametrize("manifest", [True, False])
+def test_a_truncated_file_is_refused_at_any_length(manifest: bool, tmp_path: Path) -> None:
+    save(tmp_path)
+    if not manifest:
+        (tmp_path / MANIFEST_FILE).unlink()
+    path = tmp_path / WEIGHTS_FILE
+    data = path.read_bytes()
+    for length in [*range(20), *range(20, len(data), 97), len(data) - 1]:
+        path.write_bytes(data[:length])
+        with pytest.raises(CheckpointError) as error:
+            checkpoint.load(tmp_path, BASE)
+        assert error.value.path == path
+
+
+def test_every_flipped_bit_is_detected(tmp_path: Path) -> None:
+    save(tmp_path, CLASSIFIER)
+    MobileBertTokenizer(vocab=VOCABULARY).save_pretrained(tmp_path)
+    files, generator = sorted(tmp_path.iterdir()), random.Random(0)
+    assert len(files) == 6
+    undetected = []
+    for number in range(240):
+        path = files[number % len(files)]
+        data = path.read_bytes()
+        place, bit = generator.randrange(len(data)), 1 << generator.randrange(8)
+        path.write_bytes(data[:place] + bytes([data[place] ^ bit]) + data[place + 1 :])
+        try:
+            checkpoint.load(tmp_path, CLASSIFIER)
+            MobileBertTokenizer.from_pretrained(tmp_path)
+        except CheckpointError:
+            pass
+        else:
+            undetected.append((path.name, place, bit))
+        path.write_bytes(data)
+    assert undetected == []
+    assert checkpoint.load(tmp_path, CLASSIFIER).fresh == ()
+
+
+Header = dict[str, Any]
+NAME = "pooler.dense.bias"
+
+
+def entry(header: Header, **changes: Any) -> Header:
+    return {**header, NAME: {**header[NAME], **changes}}
+
+
+def renamed(header: Header, name: str) -> Header:
+    return {name if key == NAME else key: value for key, value in header.items()}
+
+
+def shifted(header: Header, change: int) -> Header:
+    begin, end = header[NAME]["data_offsets"]
+    return entry(header, data_offsets=[begin + change, end + change])
+
+
+def twice(header: Header) -> str:
+    return json.dumps(header)[:-1] + f", {json.dumps(NAME)}: {json.dumps(header[NAME])}}}"
+
+
+# what is wrong -> a header made from a good one
+HEADERS: dict[str, Callable[[Header], Any]] = {
+    "a name twice": twice,
+    "overlap": lambda header: shifted(header, -32),
+    "gap": lambda header: shifted(header, 32),
+    "one tensor on another": lambda header: {**header, "more": header[NAME]},
+    "extra field": lambda header: entry(header, extra=1),
+    "no shape": lambda header: {**header, NAME: {"dtype": "F32", "data_offsets": [0, 32]}},
+    "not an object": lambda header: {**header, NAME: [1]},
+    "null": lambda header: {**header, NAME: None},
+    "unknown dtype": lambda header: entry(header, dtype="F8_E4M3"),
+    "dtype of another size": lambda header: entry(header, dtype="F64"),
+    "dtype a number": lambda header: entry(header, dtype=5),
+    "dtype a list": lambda header: entry(header, dtype=["F32"]),
+    "integers": lambda header: entry(header, dtype="I64", shape=[4]),
+    "negative offsets": lambda header: entry(header, data_offsets=[-32, 0]),
+    "reversed offsets": lambda header: entry(header, data_offsets=header[NAME]["data_offsets"][::-1]),
+    "fractional offsets": lambda header: entry(header, data_offsets=[0.0, 32.0]),
+    "three offsets": lambda header: entry(header, data_offsets=[0, 32, 64]),
+    "no offsets": lambda header: entry(header, data_offsets=[]),
+    "offsets null": lambda header: entry(header, data_offsets=None),
+    "offsets far away": lambda header: entry(header, data_offsets=[1 << 40, (1 << 40) + 32]),
+    "offsets without end": lambda header: entry(header, data_offsets=[10**4000, 10**4000 + 32]),
+    "shape a number": lambda header: entry(header, shape=8),
+    "shape of truth values": lambda header: entry(header, shape=[True, 8]),
+    "negative shape": lambda header: entry(header, shape=[-2, -4]),
+    "absurd shape": lambda header: entry(header, shape=[1 << 40, 1 << 40]),
+    "absurd shape of nothing": lambda header: entry(header, shape=[0, 1 << 47], data_offsets=[0, 0]),
+    "absurd rank": lambda header: entry(header, shape=[8] + [1] * 10_000),
+    "other rank": lambda header: entry(header, shape=[8, 1]),
+    "no rank": lambda header: entry(header, shape=[]),
+    "NUL in a name": lambda header: renamed(header, f"{NAME}\0"),
+    "empty name": lambda header: renamed(header, ""),
+    "huge name": lambda header: renamed(header, "x" * 100_000),
+    "lone surrogate": lambda header: renamed(header, "\ud800"),
+    "a list": lambda header: [header],
+    "nothing": lambda header: {},
+    "NaN": lambda header: json.dumps(header).replace("[8]", "[NaN]"),
+    "not JSON": lambda header: json.dumps(header)[:-1],
+    "deep": lambda header: '{"a": ' + "[" * 100_000 + "]" * 100_000 + "}",
+    "digits": lambda header: '{"a": ' + "9" * 100_000 + "}",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save(tmp_path)
+    (tmp_path / MANIFEST_FILE).unlink()
+    return tmp_path
+
+
+def refuse_quickly(folder: Path, data: bytes) -> None:
+    (folder / WEIGHTS_FILE).write_bytes(data)
+    tracemalloc.start()
+    started = time.perf_counter()
+    with pytest.raises(CheckpointError) as error:
+        checkpoint.load(folder, BASE)
+    seconds, (_, peak) = time.perf_counter() - started, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert error.value.path == folder / WEIGHTS_FILE
+    assert len(str(error.value)) < 10_000
+    assert seconds < 1 and peak < 16 << 20
+
+
+@pytest.mark.parametrize("wrong", HEADERS)
+def test_bad_headers(wrong: str, folder: Path) -> None:
+    data = (folder / WEIGHTS_FILE).read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = HEADERS[wrong](json.loads(data[8:end]))
+    text = (header if isinstance(header, str) else json.dumps(header)).encode()
+    refuse_quickly(folder, len(text).to_bytes(8, "little") + text + data[end:])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: b"",
+        lambda data: b"\0" * 8,
+        lambda data: data[:8],
+        lambda data: (1).to_bytes(8, "little") + data[8:],
+        lambda data: (len(data) - 8).to_bytes(8, "little") + data[8:],
+        lambda data: (len(data)).to_bytes(8, "little") + data[8:],
+        lambda data: ((1 << 63) - 1).to_bytes(8, "little") + data[8:],
+        lambda data: b"\xff" * 8 + data[8:],
+        lambda data: data + b"\0",
+        lambda data: b"\x80\x04" + data,
+        lambda data: data[:8] + b"\xff" + data[9:],
+    ],
+)
+def test_bad_files(change: Callable[[bytes], bytes], folder: Path) -> None:
+    refuse_quickly(folder, change((folder / WEIGHTS_FILE).read_bytes()))
+
+
+@pytest.mark.parametrize("missing", [CONFIG_FILE, WEIGHTS_FILE])
+@pytest.mark.parametrize("manifest", [True, False])
+def test_missing_files(missing: str, manifest: bool, tmp_path: Path) -> None:
+    save(tmp_path)
+    (tmp_path / missing).unlink()
+    if not manifest:
+        (tmp_path / MANIFEST_FILE).unlink()
+    with pytest.raises(CheckpointError, match="cannot be read") as error:
+        checkpoint.load(tmp_path, BASE)
+    assert error.value.path == tmp_path / missing
+
+
+def test_the_directory_must_be_one(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "nowhere", tmp_path / "file" / "below"):
+        with pytest.raises(CheckpointError, match="is not a directory"):
+            checkpoint.load(path, BASE)
+    with pytest.raises(OSError):
+        save(tmp_path / "file")
+    (tmp_path / WEIGHTS_FILE).mkdir()
+    make_config().save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        checkpoint.load(tmp_path, BASE)
+
+
+FILLING = """
+import resource, sys
+from pathlib import Path
+from common.test_checkpoint import CLASSIFIER, save
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
+try:
+    save(Path(sys.argv[1]), CLASSIFIER, num_labels=7)
+except OSError as error:
+    sys.exit(f"refused: {error}")
+"""
+
+
+@pytest.mark.parametrize("limit", [10, 3000])
+def test_a_full_disk_leaves_the_old_checkpoint(limit: int, tmp_path: Path) -> None:
+    """As far as a limit on the size of a file can stand for a full disk."""
+    weights = save(tmp_path, CLASSIFIER)
+    files = sorted(tmp_path.iterdir())
+    command = [sys.executable, "-c", FILLING, str(tmp_path), str(limit)]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stderr.startswith("refused: "), done.stderr
+    assert sorted(tmp_path.iterdir()) == files
+    assert equal(checkpoint.load(tmp_path, CLASSIFIER).tensors, weights)
+
+
+def test_bfloat16_needs_no_framework() -> None:
+    assert checkpoint.parse_dtype("bfloat16") == ml_dtypes.bfloat16

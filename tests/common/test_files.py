@@ -1,0 +1,357 @@
+import builtins
+import hashlib
+import inspect
+import io
+import json
+import os
+import pickle
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mobilebert_common import checkpoint
+from mobilebert_common.errors import CheckpointError
+from mobilebert_common.files import (
+    MANIFEST_FILE,
+    Content,
+    read_bytes,
+    read_json,
+    read_manifest,
+    save_files,
+    stored,
+    verify,
+    write_atomically,
+)
+
+OLD = {"config.json": b"old", "weights": b"old" * 1000, "kept": b"kept"}
+NEW = {"config.json": b"new", "weights": b"new" * 2000, "added": b"added"}
+STATES = {"old": OLD, "new": {**OLD, **NEW}}
+
+
+def contents(values: dict[str, bytes]) -> dict[str, Content]:
+    """One of the files through a function, as a library would write it, in two pieces."""
+
+    def write(path: Path) -> None:
+        with path.open("wb") as file:
+            file.write(values["weights"][:100])
+            os.fsync(file.fileno())
+            file.write(values["weights"][100:])
+
+    return {**values, "weights": write}
+
+
+def state(folder: Path) -> str:
+    """Which of STATES a reader sees."""
+    names = [name for name in {**OLD, **NEW} if stored(folder, name).exists()]
+    seen = {name: verify(folder, name).read_bytes() for name in names}
+    return next(name for name, values in STATES.items() if values == seen)
+
+
+def hidden(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name.startswith("."))
+
+
+@contextmanager
+def failing(after: int, error: Callable[[], BaseException], *, once: bool = False) -> Iterator[list[int]]:
+    """Let so many calls of the operating system pass and fail the others (or only the next)."""
+    calls = [0]
+
+    def call(real: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == after + 1 or (calls[0] > after and not once):
+            raise error()
+        return real(*arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in ((os, "replace"), (os, "fsync"), (os, "open"), (io, "open"), (builtins, "open")):
+            patch.setattr(module, name, partial(call, getattr(module, name)))
+        yield calls
+
+
+def full_disk() -> OSError:
+    return OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize(("error", "once"), [(full_disk, True), (full_disk, False), (KeyboardInterrupt, True)])
+def test_a_failure_at_any_step_leaves_the_old_or_the_new(
+    error: Callable[[], BaseException], once: bool, tmp_path: Path
+) -> None:
+    seen = []
+    for step in count():
+        folder = tmp_path / str(step)
+        save_files(folder, contents(OLD))
+        with failing(step, error, once=once) as calls:
+            try:
+                save_files(folder, contents(NEW))
+            except (OSError, KeyboardInterrupt):
+                failed = True
+            else:
+                failed = False
+        if not failed:
+            assert calls[0] <= step
+            break
+        seen.append(state(folder))
+        if seen[-1] == "old" and error is full_disk:  # an interrupt at the commit leaves the sweeping to the next save
+            assert hidden(folder) == []
+        save_files(folder, {"other": b"other"})
+        assert state(folder) == seen[-1] and hidden(folder) == []
+    assert seen == sorted(seen, reverse=True)  # old, then new, and never old again
+    assert set(seen) == {"old", "new"} and len(seen) > 15
+
+
+def test_a_first_save_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    for step in count():
+        folder = tmp_path / str(step)
+        try:
+            with failing(step, full_disk):
+                save_files(folder, contents(OLD))
+        except OSError as error:
+            assert "No space left" in str(error)
+            if not (folder / MANIFEST_FILE).exists():
+                assert list(folder.iterdir()) == []
+            else:
+                assert state(folder) == "old"
+        else:
+            break
+    assert step > 10
+
+
+DYING = f"""
+import os, sys
+from pathlib import Path
+from mobilebert_common.files import Content, save_files
+{inspect.getsource(contents)}
+folder, left = Path(sys.argv[1]), int(sys.argv[2])
+
+def step():
+    global left
+    left -= 1
+    if left < 0:
+        os._exit(9)
+
+def hook(event, arguments):
+    if event in ("open", "os.rename", "os.remove") and str(folder) in str(arguments[0]):
+        step()
+
+def fsync(descriptor, real=os.fsync):
+    step()
+    real(descriptor)
+
+os.fsync = fsync
+sys.addaudithook(hook)
+save_files(folder, contents({NEW!r}))
+"""
+
+
+def test_a_process_that_dies_at_any_step_leaves_the_old_or_the_new(tmp_path: Path) -> None:
+    seen = []
+    for step in count():
+        folder = tmp_path / str(step)
+        save_files(folder, contents(OLD))
+        command = [sys.executable, "-c", DYING, str(folder), str(step)]
+        if (status := subprocess.run(command, check=False, timeout=60).returncode) == 0:
+            break
+        assert status == 9
+        seen.append(state(folder))
+        save_files(folder, {"other": b"other"})
+        assert state(folder) == seen[-1]
+        assert hidden(folder) == []
+    assert seen == sorted(seen, reverse=True)
+    assert set(seen) == {"old", "new"} and len(seen) > 20
+
+
+SAVING = """
+import sys
+from itertools import count
+import numpy as np
+from mobilebert_common import checkpoint
+from mobilebert_common.config import MobileBertConfig
+from mobilebert_common.schema import expand
+config = MobileBertConfig(vocab_size=50, hidden_size=128, num_hidden_layers=1, max_position_embeddings=8)
+shapes = {name: tensor.shape for name, tensor in expand(config, "MobileBertModel").items()}
+for number in count(int(sys.argv[2])):
+    tensors = {name: np.full(shape, number, np.float32) for name, shape in shapes.items()}
+    checkpoint.save(sys.argv[1], config.replace(note=number), "MobileBertModel", tensors)
+    print(number, flush=True)
+"""
+
+
+def test_kill_while_saving(tmp_path: Path) -> None:
+    """After each kill the last checkpoint that was reported, or the one in the making, loads whole."""
+    generator, number = random.Random(0), 0
+    for _ in range(5):
+        command = [sys.executable, "-c", SAVING, str(tmp_path), str(number)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            reported = int(process.stdout.readline())
+            time.sleep(generator.uniform(0.0, 0.1))
+            process.send_signal(signal.SIGKILL)
+            reported = max([reported, *map(int, process.stdout.read().split())])
+        weights = checkpoint.load(tmp_path, "MobileBertModel")
+        number = weights.config.model_extra["note"]
+        assert reported <= number <= reported + 1
+        assert all((array == number).all() for array in weights.tensors.values())
+        number += 1
+    save_files(tmp_path, {})
+    assert hidden(tmp_path) == []
+
+
+def test_what_is_durable_before_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[tuple[str, str]] = []
+    fsync, replace = os.fsync, os.replace
+
+    def label(path: Path) -> str:
+        kind = next((mark for mark in (".tmp-", ".new-") if mark in path.name), "")
+        return kind + path.name.split(kind)[0].lstrip(".") if kind else path.name
+
+    def spy_fsync(descriptor: int) -> None:
+        number = os.fstat(descriptor).st_ino
+        events.append(("fsync", next(label(p) for p in (tmp_path, *tmp_path.iterdir()) if p.stat().st_ino == number)))
+        fsync(descriptor)
+
+    def spy_replace(source: Path, target: Path) -> None:
+        events.append((label(Path(source)), label(Path(target))))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", spy_fsync)
+    monkeypatch.setattr(os, "replace", spy_replace)
+    save_files(tmp_path, {"a": b"1", "b": lambda path: path.write_bytes(b"2") and None})
+    assert events == [
+        ("fsync", ".tmp-a"),
+        (".tmp-a", ".new-a"),
+        ("fsync", ".tmp-b"),
+        (".tmp-b", ".new-b"),
+        ("fsync", ".tmp-manifest.json"),
+        ("fsync", tmp_path.name),
+        (".tmp-manifest.json", "manifest.json"),
+        ("fsync", tmp_path.name),
+        (".new-a", "a"),
+        (".new-b", "b"),
+        ("fsync", tmp_path.name),
+    ]
+    events.clear()
+    write_atomically(tmp_path / "c", b"3")
+    assert events == [("fsync", ".tmp-c"), (".tmp-c", "c"), ("fsync", tmp_path.name)]
+
+
+def test_stale_temporaries_are_swept_and_nothing_else(tmp_path: Path) -> None:
+    stale = [".weights.tmp-123", ".weights.new-0123456789abcdef", ".manifest.json.tmp-9"]
+    others = [".gitignore", "notes.tmp-1", "weights.new-1"]
+    for name in (*stale, *others):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / ".cache.tmp-1").mkdir()
+    save_files(tmp_path, {"a": b"1"})
+    assert {path.name for path in tmp_path.iterdir()} == {*others, ".cache.tmp-1", "a", MANIFEST_FILE}
+
+
+def test_the_files_have_the_permissions_of_any_new_file(tmp_path: Path) -> None:
+    save_files(tmp_path, contents(OLD))
+    (tmp_path / "plain").touch()
+    assert {path.stat().st_mode for path in tmp_path.iterdir()} == {(tmp_path / "plain").stat().st_mode}
+
+
+def test_write_atomically_keeps_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    for step in count():
+        try:
+            with failing(step, full_disk):
+                write_atomically(path, b"new")
+        except OSError:
+            assert path.read_bytes() in (b"old", b"new") and hidden(tmp_path) == []
+        else:
+            break
+    assert path.read_bytes() == b"new" and step >= 4
+
+
+def manifest(name: str, digest: str) -> str:
+    """With the digest of its own that save_files would give it."""
+    digests = {name: digest}
+    own = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+    return json.dumps({"self": own, "sha256": digests})
+
+
+def test_manifest(tmp_path: Path) -> None:
+    save_files(tmp_path, OLD)
+    assert read_manifest(tmp_path) == {name: hashlib.sha256(value).hexdigest() for name, value in OLD.items()}
+    save_files(tmp_path, {"added": b"added"})
+    (tmp_path / "kept").unlink()
+    save_files(tmp_path, {})
+    assert set(read_manifest(tmp_path)) == {"config.json", "weights", "added"}
+
+
+def test_a_changed_file_is_refused_until_the_manifest_goes(tmp_path: Path) -> None:
+    save_files(tmp_path, OLD)
+    (tmp_path / "weights").write_bytes(b"older")
+    with pytest.raises(CheckpointError, match=r"weights: .*delete manifest\.json") as error:
+        verify(tmp_path, "weights")
+    assert error.value.path == tmp_path / "weights"
+    (tmp_path / MANIFEST_FILE).unlink()
+    assert verify(tmp_path, "weights") == tmp_path / "weights"
+    assert verify(tmp_path, "absent") == tmp_path / "absent"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}",
+        "[]",
+        '{"sha256": 5}',
+        '{"sha256": {"a": 5}}',
+        manifest("a", "x" * 64),
+        manifest("a", "0" * 63),
+        manifest("a", "0" * 64).replace("self", "selves"),
+        manifest("a", "0" * 64).replace('"a"', '"b"'),
+        *(manifest(name, "0" * 64) for name in ("../a", "a/b", "/a", "..", ".", "", "a\0")),
+    ],
+)
+def test_bad_manifests(text: str, tmp_path: Path) -> None:
+    (tmp_path / MANIFEST_FILE).write_text(text)
+    (tmp_path / "a").write_bytes(b"1")
+    with pytest.raises(CheckpointError, match=r"manifest\.json"):
+        verify(tmp_path, "a")
+    save_files(tmp_path, {"a": b"2"})
+    assert verify(tmp_path, "a").read_bytes() == b"2"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"\xff", "not valid JSON"),
+        (b"{", "not valid JSON"),
+        (b"[1]", "JSON list"),
+        (b'{"a": 1, "b": {"c": 1, "c": 2}}', "'c'"),
+        (b'{"a": NaN}', "NaN"),
+        (b'{"a": -1e400}', "-1e400"),
+        (b'{"a": "' + b"x" * 200 + b'"}', "larger than the 100 bytes"),
+    ],
+)
+def test_read_json(data: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(data)
+    with pytest.raises(CheckpointError, match=message) as error:
+        read_json(tmp_path / "x", 100)
+    assert error.value.path == tmp_path / "x"
+
+
+def test_read_bytes(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"12345")
+    assert read_bytes(tmp_path / "x", 5) == b"12345"
+    for path in (tmp_path / "absent", tmp_path, tmp_path / "x" / "y"):
+        with pytest.raises(CheckpointError, match="cannot be read"):
+            read_bytes(path, 5)
+
+
+def test_checkpoint_errors_survive_pickling() -> None:
+    error = pickle.loads(pickle.dumps(CheckpointError(Path("a"), "b")))
+    assert (str(error), error.path, error.reason) == ("a: b", Path("a"), "b")

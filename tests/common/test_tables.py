@@ -1,0 +1,108 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mobilebert_common.errors import DataError
+from mobilebert_common.tasks.tables import Columns, read_table
+
+GOOD: list[tuple[str, str, list[str], list[str] | None]] = [
+    ("a.csv", 'text,label\n"a, ""b""",1\nc,2\n', ['a, "b"', "c"], ["1", "2"]),
+    ("a.csv", 'text,label\n"two\nlines",1\n', ["two\nlines"], ["1"]),
+    ("a.csv", "text,label\r\na,1\r\n", ["a"], ["1"]),
+    ("a.csv", "label,other,text\n1,x,a\n", ["a"], ["1"]),
+    ("a.csv", "text,label\nNA,null\n01,1.0\n", ["NA", "01"], ["null", "1.0"]),
+    ("a.csv", "text,label\na,1\n\n\nb,2", ["a", "b"], ["1", "2"]),
+    ("A.CSV", "text,label\na,1\n", ["a"], ["1"]),
+    ("a.tsv", 'text\tlabel\n"open\t1\nend"\t0\n', ['"open', 'end"'], ["1", "0"]),
+    ("a.tsv", 'sentence\tlabel\na, "b"\\n\t1\n', ['a, "b"\\n'], ["1"]),
+    ("a.tsv", "text\tsentence\tlabel\na\tb\t1\n", ["a"], ["1"]),
+    ("a.jsonl", '{"label": "x", "text": "a"}\n\n{"text": "b", "label": "y"}', ["a", "b"], ["x", "y"]),
+    ("a.jsonl", '{"text": "12", "label": 1}\n{"text": 3, "label": 1.0}\n', ["12", "3"], ["1", "1"]),
+    ("a.jsonl", '{"text": "2020-01-01", "label": true}\n', ["2020-01-01"], ["True"]),
+    ("a.jsonl", '{"text": "a", "label": 123456789012345678901}\n', ["a"], ["123456789012345678901"]),
+]
+
+BAD: list[tuple[str, str | bytes, str]] = [
+    ("a.csv", "", "is empty"),
+    ("a.jsonl", "\n\n", "is empty"),
+    ("a.csv", "text,label\n", "has no rows"),
+    ("a.csv", "txt,label\na,1\n", "has no column 'text'; its columns are 'txt', 'label'"),
+    ("a.tsv", "text,label\na,1\n", "has no column 'label'; its columns are 'text,label'"),
+    ("a.jsonl", '{"text": "a"}\n', "has no column 'label'; its columns are 'text'"),
+    ("a.csv", "text,label,text\na,1,b\n", "more than once: 'text'"),
+    ("a.csv", 'text,label\n"a\nb",1\n ,2\n', "column 'text' is empty, or no text, in line 4"),
+    ("a.tsv", "text\tlabel\n\na\t1\nb\t\n", "column 'label' is empty, or no text, in line 4"),
+    ("a.tsv", "text\tlabel\n" + "\t1\n" * 9, "in line 2, 3, 4, 5, 6 and 4 more"),
+    ("a.jsonl", '{"text": "a", "label": 1}\n\n{"text": "b"}\n', "column 'label' is empty, or no text, in line 3"),
+    ("a.jsonl", '{"text": ["a"], "label": 1}\n', "column 'text' is empty, or no text, in line 1"),
+    ("a.jsonl", '{"text": null, "label": 1}\n', "column 'text' is empty"),
+    ("a.jsonl", '{"text": "a", "label": NaN}\n', "column 'label' is empty"),
+    ("a.jsonl", '{"text": "a", "label": 1}\n{bad\n', "line 2: cannot be parsed"),
+    ("a.jsonl", "[1]\n", "line 1 is not a JSON object"),
+    ("a.jsonl", '{"text": ' + "[" * 100_000, "line 1: cannot be parsed"),
+    ("a.tsv", "text\tlabel\na\t1\nb\n", "line 3 has 1 cell where the header has 2"),
+    ("a.tsv", "text\tlabel\na\t1\textra\nb\t1\textra\n", "line 2 has 3 cells where the header has 2"),
+    ("a.csv", 'text,label\n"a\nb",1\nc,1,\n', "line 4 has 3 cells where the header has 2"),
+    ("a.csv", 'text,label\n"a,1\n', "line 2: cannot be parsed"),
+    ("a.csv", 'text,label\n"a"b,1\n', "line 2: cannot be parsed"),
+    ("a.csv", "text,label\n" + "x" * 200_000 + ",1\n", "line 2: cannot be parsed"),
+    ("a.csv", "text,label\n좋다,1\n".encode("cp949"), "is not utf-8-sig.*--encoding cp949"),
+    ("a.jsonl", "é".encode("latin-1"), "is not utf-8-sig"),
+    ("a.txt", "text\na\n", r"must end in \.csv, \.tsv, \.jsonl"),
+    ("a", "text\na\n", "must end in"),
+]
+
+
+def read(folder: Path, name: str, data: str | bytes, columns: Columns | None = None, **options: Any) -> Any:
+    path = folder / name
+    path.write_bytes(data.encode() if isinstance(data, str) else data)
+    return read_table(path, columns or Columns(), **options)
+
+
+@pytest.mark.parametrize(("name", "data", "texts", "labels"), GOOD)
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_good_files(name: str, data: str, texts: list[str], labels: list[str], mark: str, tmp_path: Path) -> None:
+    table = read(tmp_path, name, mark + data)
+    assert (table.path, table.texts, table.pairs, table.labels) == (tmp_path / name, texts, None, labels)
+
+
+@pytest.mark.parametrize(("name", "data", "message"), BAD, ids=[f"{n} {m[:30]}" for n, _, m in BAD])
+def test_bad_files(name: str, data: str | bytes, message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=message) as error:
+        read(tmp_path, name, data)
+    assert str(error.value).startswith(f"{tmp_path / name}: ")
+
+
+def test_columns(tmp_path: Path) -> None:
+    data = "q1,q2,same\na,b,yes\n"
+    table = read(tmp_path, "a.csv", data, Columns(text="q1", text_pair="q2", label="same"))
+    assert (table.texts, table.pairs, table.labels) == (["a"], ["b"], ["yes"])
+    assert read(tmp_path, "a.csv", data, Columns(text="q2", label=None)).labels is None
+    for columns in (Columns(text="q3"), Columns(text="q1", text_pair="q3"), Columns(text="q1", label="q3")):
+        with pytest.raises(DataError, match="has no column 'q3'; its columns are 'q1', 'q2', 'same'"):
+            read(tmp_path, "a.csv", data, columns)
+
+
+def test_cells_of_other_columns_may_be_empty(tmp_path: Path) -> None:
+    assert read(tmp_path, "a.csv", "text,note,label\na,,1\n").texts == ["a"]
+
+
+@pytest.mark.parametrize("encoding", ["cp949", "utf-16", "euc-kr"])
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_encodings(encoding: str, name: str, tmp_path: Path) -> None:
+    text = "text,label\n좋다,1\n" if name == "a.csv" else '{"text": "좋다", "label": 1}'
+    assert read(tmp_path, name, text.encode(encoding), encoding=encoding).texts == ["좋다"]
+
+
+@pytest.mark.parametrize("encoding", ["nope", "", "hex", "a\0b"])
+def test_unknown_encodings(encoding: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is not a text encoding"):
+        read(tmp_path, "a.csv", "text,label\na,1\n", encoding=encoding)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "b.csv").mkdir()
+    for path in (tmp_path / "absent.csv", tmp_path / "b.csv"):
+        with pytest.raises(DataError, match="cannot be read"):
+            read_table(path, Columns())

@@ -1,0 +1,62 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mobilebert_common.training import BUCKET, Plan, Recipe
+
+
+def make_plan(examples: int, batch_size: int = 4, **options: Any) -> Plan:
+    lengths = np.random.default_rng(0).integers(3, 100, examples).tolist()
+    return Plan(lengths, Recipe(learning_rate=1.0, epochs=3, batch_size=batch_size, **options))
+
+
+@pytest.mark.parametrize("examples", [1, 3, 4, 5, 130, 4 * BUCKET * 2 + 7])
+def test_an_epoch_sees_each_example_once(examples: int) -> None:
+    plan = make_plan(examples)
+    batches = plan.epoch(1)
+    assert len(batches) == plan.steps_per_epoch == -(-examples // 4) and plan.steps == 3 * len(batches)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(examples))
+    sizes = sorted(map(len, batches))
+    assert sizes[1:] == [4] * (len(sizes) - 1) and sizes[0] == (examples % 4 or 4)
+
+
+def test_a_plan_is_a_function_of_seed_and_epoch() -> None:
+    def order(epoch: int, **options: Any) -> list[list[int]]:
+        return [batch.tolist() for batch in make_plan(50, **options).epoch(epoch)]
+
+    assert order(0) == order(0) and order(1, seed=5) == order(1, seed=5)
+    different = [order(0), order(1), order(2), order(0, seed=1), order(1, seed=1)]
+    assert len({str(batches) for batches in different}) == len(different)
+
+
+def test_batches_hold_examples_of_like_length_in_random_order() -> None:
+    plan = make_plan(4 * BUCKET)
+    lengths = np.asarray(plan.lengths)
+    batches = [lengths[batch] for batch in plan.epoch(0)]
+    spread = np.mean([batch.max() - batch.min() for batch in batches])
+    assert spread < 0.1 * (lengths.max() - lengths.min())
+    ends = [int(batch.max()) for batch in batches]
+    assert ends != sorted(ends)
+
+
+@pytest.mark.parametrize(
+    ("steps", "warmup", "rates"),
+    [
+        (10, 0.2, [0.5, 1.0, 1.0, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8]),
+        (4, 0.0, [1.0, 1.0, 2 / 3, 1 / 3]),
+        (4, 1.0, [0.25, 0.5, 0.75, 1.0]),
+        (1, 0.1, [1.0]),
+    ],
+)
+def test_rate(steps: int, warmup: float, rates: list[float]) -> None:
+    recipe = Recipe(learning_rate=3e-4, epochs=1, batch_size=1, warmup=warmup)
+    assert [recipe.rate(step, steps) for step in range(steps)] == pytest.approx([3e-4 * rate for rate in rates])
+
+
+def test_the_rate_rises_to_its_peak_and_falls_to_nothing() -> None:
+    recipe = Recipe(learning_rate=2.0, epochs=1, batch_size=1)
+    rates = [recipe.rate(step, 1000) for step in range(1001)]
+    assert rates[0] == pytest.approx(0.02) and rates[99] == rates[100] == 2.0 and rates[1000] == 0.0
+    assert rates[:100] == sorted(rates[:100]) and rates[100:] == sorted(rates[100:], reverse=True)
+    assert min(rates[:1000]) > 0
