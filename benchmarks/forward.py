@@ -4,13 +4,14 @@
 
 transformers 5 (PyTorch) and 4.57 (the last with TF) do not install together, so each side runs in a Python of its own:
 
-    --python      ours, both twins: pip install -c constraints.txt -e '.[pt,tf]'; default: the Python that runs this file
+    --python      ours, both twins: pip install -c constraints.txt -e '.[pt,tf]'; default: the Python of this run
     --hf5-python  pip install -c constraints-hf5.txt torch transformers
     --hf4-python  pip install -c constraints-hf4.txt torch tensorflow tf_keras transformers
 
-PyTorch is compared with sdpa attention, TF as tf.function graphs. All workers live at the same time and take turns, a few calls
-each, so that what else the machine does meets both sides. A ratio is their time divided by ours for one pair of turns; the table
-shows its median, and 1 or more means that ours is no slower.
+PyTorch is compared with sdpa attention, TF as tf.function graphs. The two workers of a row live at the same time and take
+turns, a few calls each, so that what else the machine does meets both sides. A ratio is their time divided by ours for one
+pair of turns; the table shows its median, and 1 or more means that ours is no slower. Needs two idle cores: on a busy machine
+the threads of a call wait for each other, and times and ratios mean nothing.
 """
 
 import argparse

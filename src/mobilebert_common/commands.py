@@ -194,13 +194,13 @@ def info(
 ) -> None:
     """Describe a checkpoint or a named configuration; without an argument, list the zoo."""
     if directory is None:
-        grid = make_grid("name", "layers", "h / k / i", "FFNs", "norm", "parameters")
+        grid = make_grid("name", "layers", "h/k/i", "FFNs", "norm", "parameters")
         for name in ZOO:
             config = MobileBertConfig.from_zoo(name)
             grid.add_row(
                 name,
                 str(config.num_hidden_layers),
-                f"{config.hidden_size} / {config.true_hidden_size} / {config.intermediate_size}",
+                f"{config.hidden_size}/{config.true_hidden_size}/{config.intermediate_size}",
                 str(config.num_feedforward_networks),
                 config.normalization_type,
                 f"{_parameters(config, 'MobileBertModel'):,}",

@@ -241,12 +241,12 @@ def _with_labels(values: dict[str, Any]) -> dict[str, Any]:
 
 def _pairs(name: str, value: Any, parse: Callable[[tuple[Any, Any]], tuple[int | None, Any]]) -> list[tuple[int, str]]:
     """The labels of id2label or label2id as (number, label)."""
-    pairs = [parse(pair) for pair in value.items()] if isinstance(value, Mapping) else [(None, None)]
-    if not all(index is not None and isinstance(label, str) for index, label in pairs):
-        raise ValueError(
-            f"{name} must map {'whole numbers to names' if name == 'id2label' else 'names to whole numbers'}, not {_shown(value)}"
-        )
-    return [(index, label) for index, label in pairs if index is not None]
+    parsed = [parse(pair) for pair in value.items()] if isinstance(value, Mapping) else []
+    pairs = [(index, label) for index, label in parsed if index is not None and isinstance(label, str)]
+    if not isinstance(value, Mapping) or len(pairs) < len(parsed):
+        wanted = "whole numbers to names" if name == "id2label" else "names to whole numbers"
+        raise ValueError(f"{name} must map {wanted}, not {_shown(value)}")
+    return pairs
 
 
 def _number(value: Any) -> int | None:

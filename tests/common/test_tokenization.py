@@ -512,7 +512,7 @@ def test_strips_around_added_tokens(tokenizer: Any) -> None:
         (
             {"text": "a", "text_pair": "a b", "max_length": 5, "truncation": "only_first"},
             ValueError,
-            "the other text is too long",
+            "the other is too long",
         ),
         ({"text": "a", "return_tensors": "jax"}, ValueError, "return_tensors must be"),
         ({"text": ["a", "a b"], "return_tensors": "np"}, ValueError, "differ in length"),

@@ -16,7 +16,7 @@ collect_ignore = [] if transformers.__version__.startswith("4.") else ["test_hf_
 
 @pytest.fixture(scope="session", autouse=True)
 def repaired_hugging_face() -> Iterator[None]:
-    """HF's PyTorch models with layer_norm_eps at every norm, and able to run the teacher (see models.repaired_pytorch)."""
+    """HF's PyTorch models with layer_norm_eps everywhere and able to run the teacher (models.repaired_pytorch)."""
     torch.set_num_threads(1)  # thousands of tiny products
     transformers.utils.logging.disable_progress_bar()
     with repaired_pytorch():

@@ -1,4 +1,4 @@
-"""What the oracle tests of the models share: configurations, random weights, calls, and the distance between outputs."""
+"""What the oracle tests of the models share: configurations, random weights, calls, distances."""
 
 import contextlib
 import itertools
@@ -42,7 +42,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "classifier_activation": (True, False),
     "hidden_act": ("relu", "gelu"),
 }
-TEACHER: Config = {  # ib-bert-large in small: a bottleneck wider than the stream, and queries and keys that read the stream
+TEACHER: Config = {  # ib-bert-large in small: a bottleneck wider than the stream, which query and key read
     "intra_bottleneck_size": 96,
     "num_feedforward_networks": 1,
     "key_query_shared_bottleneck": False,
@@ -94,7 +94,7 @@ def hf_config(case: Config) -> transformers.MobileBertConfig:
 
 
 def random_model(cls: type, case: Config, seed: int = 0) -> Any:
-    """A Hugging Face PyTorch model whose every parameter is random; what scales a norm varies around 1 and keeps the signal."""
+    """A Hugging Face PyTorch model whose every parameter is random; the weights of norms vary around 1."""
     model = cls._from_config(
         hf_config(case), attn_implementation="eager"
     ).eval()  # only eager attention returns attentions
@@ -179,7 +179,7 @@ def assert_close(ours: Arrays, theirs: Arrays, tolerance: float) -> None:
 
 
 def assert_float32_close(ours: Arrays, exact: Arrays) -> None:
-    """The project's bound on float32: outputs within 1e-4 relative, the loss within 1e-5, relative where it is above 1."""
+    """The bound on float32: outputs within 1e-4 relative, the loss within 1e-5, relative where it is above 1."""
     assert_close({**ours, "loss": exact["loss"]}, exact, 1e-4)
     assert abs(ours["loss"] - exact["loss"]) <= 1e-5 * max(1.0, exact["loss"])
 
@@ -212,7 +212,7 @@ def _widen(module: Any, config: Any) -> None:
 
 @contextlib.contextmanager
 def repaired_pytorch() -> Iterator[None]:
-    """Hugging Face's PyTorch file forgets layer_norm_eps at two norms and gives the teacher's query and key the wrong width."""
+    """Hugging Face forgets layer_norm_eps at two norms and gives the teacher's query and key the wrong width."""
     repairs = {hf.MobileBertEmbeddings: _set_eps, hf.MobileBertOutput: _set_eps, hf.MobileBertSelfAttention: _widen}
     with pytest.MonkeyPatch.context() as patch:
         for cls, repair in repairs.items():

@@ -45,7 +45,7 @@ LABELS = {"labels": np.array(LOSSES["single-label"][1])}
 
 
 class Trio(NamedTuple):
-    """A directory that Hugging Face's PyTorch saved; its float64 model, their TF model, and ours in float64 and float32."""
+    """A directory that Hugging Face's PyTorch saved; its float64 model, their TF model, ours in both dtypes."""
 
     folder: Path
     exact: Any
@@ -78,7 +78,7 @@ class Archive:
 
 @pytest.fixture(scope="module", autouse=True)
 def repaired_tf() -> Iterator[None]:
-    """Let Hugging Face's TF classes read safetensors, and build the teacher's query and key for the stream they read."""
+    """Let Hugging Face's TF classes read safetensors, and build the teacher's query and key as wide as their input."""
 
     def widen(layer: Any, config: Any) -> None:
         if models.is_teacher(config):

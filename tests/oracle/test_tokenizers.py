@@ -158,7 +158,7 @@ def test_added_tokens_equal_fast(vocabulary: Path, seed: int) -> None:
                 ours, theirs, (text.split(" "),), {"return_offsets_mapping": True, "is_split_into_words": True}
             )
             if any(token.normalized for token in tokens):
-                continue  # tokenizers 0.23 decodes those to their normalized form, and then does not know them as special
+                continue  # tokenizers 0.23 decodes those to their normalized form, which is not special
             ids = ours(text)["input_ids"]
             for skip in (True, False):
                 assert ours.decode(ids, skip_special_tokens=skip) == theirs.decode(ids, skip_special_tokens=skip)

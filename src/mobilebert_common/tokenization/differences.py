@@ -31,7 +31,7 @@ Table = dict[str, Found]  # by Unicode version
 
 
 def measure() -> Found:
-    """The characters that the two classes treat differently: between letters, as a word of their own, or after an accent.
+    """The characters that the two classes treat differently: between letters, as a word, or after an accent.
 
     Where accents are kept, the texts are composed (NFC), as MobileBertTokenizer does and the Rust library does not.
     """

@@ -3,6 +3,7 @@
 from collections import UserDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
@@ -36,6 +37,29 @@ class Segment(Protocol):
     def offsets(self) -> list[tuple[int, int]]: ...
     @property
     def word_ids(self) -> list[int | None]: ...
+
+
+class SharedSegment:
+    """A segment that several rows are cut from: its lists are made once, not for every row."""
+
+    def __init__(self, segment: Segment) -> None:
+        self._segment = segment
+
+    @cached_property
+    def ids(self) -> list[int]:
+        return self._segment.ids
+
+    @cached_property
+    def tokens(self) -> list[str]:
+        return self._segment.tokens
+
+    @cached_property
+    def offsets(self) -> list[tuple[int, int]]:
+        return self._segment.offsets
+
+    @cached_property
+    def word_ids(self) -> list[int | None]:
+        return self._segment.word_ids
 
 
 class Part(NamedTuple):

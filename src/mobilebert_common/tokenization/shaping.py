@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .encoding import Encoding, Part
+from .encoding import Encoding, Part, SharedSegment
 
 SIDES = ("right", "left")
 TRUNCATIONS = ("longest_first", "only_first", "only_second", "do_not_truncate")
@@ -68,7 +68,7 @@ class Truncation:
         room = limit - (second if self.strategy == "only_first" else first)
         if room < 1:
             raise ValueError(
-                f"truncation={self.strategy!r} cannot bring {first} + {second} tokens to {limit}: the other text is too long"
+                f"truncation={self.strategy!r} cannot cut {first} + {second} tokens to {limit}: the other is too long"
             )
         return (room, second) if self.strategy == "only_first" else (first, room)
 
@@ -81,6 +81,8 @@ class Truncation:
         spans = windows(length, room, self.stride) if overflow else [(0, room)]
         if self.side == "left":
             spans = [(length - stop, length - start) for start, stop in spans]
+        if len(spans) > 1:
+            part = part._replace(segment=SharedSegment(part.segment))
         return [part.cut(start, stop) for start, stop in spans]
 
 
