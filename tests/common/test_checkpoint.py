@@ -258,8 +258,10 @@ def test_every_flipped_bit_is_detected(tmp_path: Path) -> None:
         place, bit = generator.randrange(len(data)), 1 << generator.randrange(8)
         path.write_bytes(data[:place] + bytes([data[place] ^ bit]) + data[place + 1 :])
         try:
-            checkpoint.load(tmp_path, CLASSIFIER)
-            MobileBertTokenizer.from_pretrained(tmp_path)
+            if "tok" in path.name or "vocab" in path.name:
+                MobileBertTokenizer.from_pretrained(tmp_path)
+            else:
+                checkpoint.load(tmp_path, CLASSIFIER)
         except CheckpointError:
             pass
         else:
@@ -334,6 +336,17 @@ HEADERS: dict[str, Callable[[Header], Any]] = {
 }
 
 
+# where another check would refuse it too
+REASONS = {
+    "NUL in a name": "impossible name",
+    "empty name": "impossible name",
+    "shape of truth values": r"has shape \[true, 8\]$",
+    "negative shape": r"has shape \[-2, -4\]$",
+    "overlap": "overlaps another",
+    "one tensor on another": "overlaps another",
+}
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     save(tmp_path)
@@ -341,11 +354,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def refuse_quickly(folder: Path, data: bytes) -> None:
+def refuse_quickly(folder: Path, data: bytes, reason: str = "") -> None:
     (folder / WEIGHTS_FILE).write_bytes(data)
     tracemalloc.start()
     started = time.perf_counter()
-    with pytest.raises(CheckpointError) as error:
+    with pytest.raises(CheckpointError, match=reason) as error:
         checkpoint.load(folder, BASE)
     seconds, (_, peak) = time.perf_counter() - started, tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -360,7 +373,21 @@ def test_bad_headers(wrong: str, folder: Path) -> None:
     end = 8 + int.from_bytes(data[:8], "little")
     header = HEADERS[wrong](json.loads(data[8:end]))
     text = (header if isinstance(header, str) else json.dumps(header)).encode()
-    refuse_quickly(folder, len(text).to_bytes(8, "little") + text + data[end:])
+    refuse_quickly(folder, len(text).to_bytes(8, "little") + text + data[end:], REASONS.get(wrong, ""))
+
+
+def test_bytes_that_no_tensor_owns(folder: Path) -> None:
+    data = (folder / WEIGHTS_FILE).read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    del header["__metadata__"]
+    for name in header:
+        header = {
+            **header,
+            name: {**header[name], "data_offsets": [place + 4 for place in header[name]["data_offsets"]]},
+        }
+    text = json.dumps(header).encode()
+    refuse_quickly(folder, len(text).to_bytes(8, "little") + text + bytes(4) + data[end:], "leaves a gap")
 
 
 @pytest.mark.parametrize(

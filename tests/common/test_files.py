@@ -319,8 +319,9 @@ def test_a_changed_file_is_refused_until_the_manifest_goes(tmp_path: Path) -> No
 def test_bad_manifests(text: str, tmp_path: Path) -> None:
     (tmp_path / MANIFEST_FILE).write_text(text)
     (tmp_path / "a").write_bytes(b"1")
-    with pytest.raises(CheckpointError, match=r"manifest\.json"):
+    with pytest.raises(CheckpointError) as error:
         verify(tmp_path, "a")
+    assert error.value.path == tmp_path / MANIFEST_FILE
     save_files(tmp_path, {"a": b"2"})
     assert verify(tmp_path, "a").read_bytes() == b"2"
 

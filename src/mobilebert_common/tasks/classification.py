@@ -1,5 +1,6 @@
 """Sentence and sentence-pair classification: labels, features, metrics and predictions."""
 
+import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,12 +152,20 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
 
 
 def write_columns(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Write a table of results as .csv, .tsv or .jsonl, whole or not at all."""
+    """Write a table of results as .csv, .tsv (without quoting, as it is read) or .jsonl, whole or not at all.
+
+    Raises:
+        DataError: another suffix, or a text with a tab or a line break in a .tsv.
+    """
     frame, suffix = pandas().DataFrame(dict(columns)), path.suffix.lower()
     if suffix == ".jsonl":
         text = frame.to_json(orient="records", lines=True, force_ascii=False)
-    elif suffix in (".csv", ".tsv"):
-        text = frame.to_csv(sep="," if suffix == ".csv" else "\t", index=False, lineterminator="\n")
+    elif suffix == ".csv":
+        text = frame.to_csv(index=False, lineterminator="\n")
+    elif suffix == ".tsv":
+        if any(mark in str(value) for values in columns.values() for value in values for mark in "\t\r\n"):
+            raise DataError(f"{path}: a .tsv cannot hold texts with tabs or line breaks; write .csv or .jsonl")
+        text = frame.to_csv(index=False, lineterminator="\n", sep="\t", quoting=csv.QUOTE_NONE)
     else:
         raise DataError(f"{path}: must end in .csv, .tsv or .jsonl")
     write_atomically(path, text.encode())
