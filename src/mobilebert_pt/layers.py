@@ -185,7 +185,7 @@ class SelfAttention(nn.Module):
         head_mask: Tensor | None,  # [n 1 1]
         output_attentions: bool,
     ) -> tuple[Tensor, Tensor | None]:
-        """Returns the context [b t k] and, if asked for, the probabilities [b n t t], dropout and head mask included."""
+        """Returns the context [b t k] and, if asked for, the probabilities [b n t t] with dropout and head mask."""
         q, k, v = self.split(self.query(query)), self.split(self.key(key)), self.split(self.value(value))  # [b n t d]
         bias, seen = attention_bias or (None, None)
         q = q if seen is None else q * seen

@@ -32,7 +32,7 @@ class _GivenSeed(keras.random.SeedGenerator):
 
 
 def fold(seed: Any, number: int) -> Any:
-    """Another seed, two integers as SeedGenerator.next() returns them, for another place in the model; None stays None."""
+    """Another seed, two integers as SeedGenerator draws them, for another place in the model; None stays None."""
     if seed is None or number == 0:
         return seed
     step = number * 0x9E3779B1 % (1 << 31)  # far apart in the first word; the generator itself counts in the second

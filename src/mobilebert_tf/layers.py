@@ -220,7 +220,7 @@ class SelfAttention(Layer):
         output_attentions: bool = False,
         seed: Any = None,
     ) -> tuple[Any, Any]:
-        """Returns the context [b t k] and, if asked for, the probabilities [b n t t], dropout and head mask included."""
+        """Returns the context [b t k] and, if asked for, the probabilities [b n t t] with dropout and head mask."""
         q, k, v = self.split(self.query(query)), self.split(self.key(key)), self.split(self.value(value))  # [b n t d]
         scores = ops.matmul(q, ops.transpose(k, (0, 1, 3, 2))) * (q.shape[-1] ** -0.5)  # [b n t t]
         if attention_bias is not None:

@@ -202,7 +202,7 @@ class TFMobileBertModel(PreTrainedModel):
         return self.finish(output, return_dict)
 
     def attention_bias(self, attention_mask: Any) -> Any:
-        """[b t] or [b t t] -> [b 1 1 t] or [b 1 t t]: 0 where visible, elsewhere the compute dtype's smallest number."""
+        """[b t] or [b t t] -> [b 1 1 t] or [b 1 t t]: 0 where visible, elsewhere the smallest number."""
         if attention_mask is None:
             return None
         visible = ops.not_equal(

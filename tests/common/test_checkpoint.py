@@ -354,7 +354,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def refuse_quickly(folder: Path, data: bytes, reason: str = "") -> None:
+def refuse_quickly(folder: Path, data: bytes, reason: str | None = None) -> None:
     (folder / WEIGHTS_FILE).write_bytes(data)
     tracemalloc.start()
     started = time.perf_counter()
@@ -373,7 +373,7 @@ def test_bad_headers(wrong: str, folder: Path) -> None:
     end = 8 + int.from_bytes(data[:8], "little")
     header = HEADERS[wrong](json.loads(data[8:end]))
     text = (header if isinstance(header, str) else json.dumps(header)).encode()
-    refuse_quickly(folder, len(text).to_bytes(8, "little") + text + data[end:], REASONS.get(wrong, ""))
+    refuse_quickly(folder, len(text).to_bytes(8, "little") + text + data[end:], REASONS.get(wrong))
 
 
 def test_bytes_that_no_tensor_owns(folder: Path) -> None:

@@ -104,9 +104,8 @@ def _read_separated(path: Path, file: TextIO, dialect: Mapping[str, Any]) -> lis
                     raise DataError(f"{path}: has these columns more than once: {', '.join(map(repr, twice))}")
                 lines.append((HEADER, dict.fromkeys(header)))
             elif len(cells) != len(header):
-                raise DataError(
-                    f"{path}: line {start} has {len(cells)} cell{'s' * (len(cells) > 1)} where the header has {len(header)}"
-                )
+                count = f"{len(cells)} cell" + "s" * (len(cells) > 1)
+                raise DataError(f"{path}: line {start} has {count} where the header has {len(header)}")
             else:
                 lines.append((start, dict(zip(header, cells, strict=True))))
     except csv.Error as error:

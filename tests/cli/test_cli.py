@@ -1,0 +1,280 @@
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest import mock
+
+import numpy as np
+import pytest
+
+import mobilebert_conversion.verification
+from equivalence.twins import random_weights
+from mobilebert_common import checkpoint, cli, jobs
+from mobilebert_common.config import CONFIG_FILE, ZOO, MobileBertConfig
+from mobilebert_common.formats.safetensors import WEIGHTS_FILE
+from mobilebert_common.tasks.classification import HEAD
+from mobilebert_common.tokenization import MobileBertTokenizerFast, learn_vocabulary
+
+FRAMEWORKS = ("pt", "tf")
+OTHER = {"pt": "tf", "tf": "pt"}
+THINGS = ("film", "song", "meal", "train", "phone")
+WORDS = {"good": ("great", "lovely", "fine"), "bad": ("awful", "broken", "dull")}
+ROWS = [
+    (f"the {thing} was {word}{mark}", label)
+    for mark in (".", "!")
+    for thing in THINGS
+    for label, words in WORDS.items()
+    for word in words
+]
+
+
+class Done(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    """The command line sets up logging and the environment of its process."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    with mock.patch.dict(os.environ):
+        yield
+    root.handlers[:], root.level = handlers, level
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run `mobilebert` in this process, as its entry point does."""
+
+    def call(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["mobilebert", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return Done(int(end.value.code or 0), *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 sentences as CSV, good files beside bad ones, and a tiny checkpoint."""
+    folder = tmp_path_factory.mktemp("files")
+    lines = [f"{text},{label}" for text, label in ROWS]
+    texts = {
+        "data.csv": "\n".join(["text,label", *lines]),
+        "more.csv": "text,label\nthe film was fine,good\nthe film was odd,strange\n",
+        "unlabelled.csv": "text\nthe film was great\n",
+        "one.csv": "text,label\na,x\nb,x\n",
+        "letters.csv": "text,label\n" + "\n".join(f"{chr(0x4E00 + n)},{n % 2}" for n in range(9500)),
+        "vocab.txt": "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nfilm\n",
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    (folder / "korean.csv").write_bytes("text,label\n좋다,good\n나쁘다,bad\n".encode("cp949"))
+    tokenizer = MobileBertTokenizerFast(vocab=learn_vocabulary([text for text, _ in ROWS], 200), model_max_length=16)
+    config = MobileBertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        embedding_size=8,
+        intra_bottleneck_size=8,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_feedforward_networks=2,
+        max_position_embeddings=20,
+        normalization_type="layer_norm",
+        attention_probs_dropout_prob=0.0,
+        id2label={0: "bad", 1: "good"},
+    )
+    weights = {name: array.astype(np.float32) for name, array in random_weights(config, HEAD).items()}
+    checkpoint.save(folder / "tiny", config, HEAD, weights)
+    tokenizer.save_pretrained(folder / "tiny")
+    shutil.copytree(folder / "tiny", folder / "corrupt")
+    data = bytearray((folder / "corrupt" / WEIGHTS_FILE).read_bytes())
+    data[-1] ^= 1
+    (folder / "corrupt" / WEIGHTS_FILE).write_bytes(data)
+    base = {name.removeprefix("mobilebert."): array for name, array in weights.items() if "classifier" not in name}
+    checkpoint.save(folder / "base", config, "MobileBertModel", base)
+    return folder
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_train_here_evaluate_there(framework: str, files: Path, tmp_path: Path, run: Any) -> None:
+    trained = tmp_path / "trained"
+    options = ["--model", files / "tiny", "--output", trained, "--epochs", 6, "--batch-size", 8, "--max-length", 12]
+    done = run("train", files / "data.csv", *options, "--learning-rate", 0.01, "--framework", framework)
+    assert done.status == 0, done.err
+    assert "54 examples to train on, 6 to validate, labels bad, good" in done.out
+    assert "accuracy" in done.out and "F1" in done.out and f"saved in {trained}" in done.out
+    assert json.loads((trained / CONFIG_FILE).read_text())["id2label"] == {"0": "bad", "1": "good"}
+    assert (trained / WEIGHTS_FILE).read_bytes() != (files / "tiny" / WEIGHTS_FILE).read_bytes()
+
+    predictions = {}
+    for evaluator in (framework, OTHER[framework]):
+        file = tmp_path / f"{evaluator}.csv"
+        done = run("evaluate", trained, files / "data.csv", "--framework", evaluator, "--predictions", file)
+        assert done.status == 0, done.err
+        assert "accuracy" in done.out and f"on {len(ROWS)} examples" in done.out
+        predictions[evaluator] = file.read_bytes()
+    assert predictions["pt"] == predictions["tf"]
+    lines = predictions["pt"].decode().splitlines()
+    assert lines[0] == "label,prediction" and len(lines) == 1 + len(ROWS)
+    assert sum(line in ("good,good", "bad,bad") for line in lines) > 0.9 * len(ROWS)
+
+
+def test_predict(files: Path, tmp_path: Path, run: Any) -> None:
+    done = run("predict", files / "tiny", "the film was great", "an awful meal")
+    assert done.status == 0, done.err
+    rows = [line.split("\t") for line in done.out.splitlines()]
+    assert [row[2] for row in rows] == ["the film was great", "an awful meal"]
+    assert all(row[0] in WORDS and 0.5 <= float(row[1]) <= 1 for row in rows)
+
+    done = run("predict", files / "tiny", "--file", files / "data.csv", "--output", tmp_path / "out.jsonl")
+    assert done == (0, "", "")
+    written = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [row["text"] for row in written] == [text for text, _ in ROWS]
+    assert all(list(row) == ["text", "label", "probability"] for row in written)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_verify(dtype: str, files: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = run("verify", files / "tiny", "--dtype", dtype)
+    assert done.status == 0, done.err
+    assert "the twins agree" in done.out
+    assert all(name in done.out for name in ("loss", "logits", "hidden_states.1", "attentions.0"))
+
+    different = [
+        mobilebert_conversion.verification.Difference("logits", (3, 2), 0.0, 0.0),
+        mobilebert_conversion.verification.Difference("attentions.0", (3, 2), 0.5, float("nan")),
+        mobilebert_conversion.verification.Difference("loss", (), 0.1, 0.1),
+    ]
+    monkeypatch.setattr(mobilebert_conversion.verification, "verify", lambda *arguments: different)
+    done = run("verify", files / "tiny", "--dtype", dtype)
+    assert done.status == 1 and done.err == ""
+    assert "in attentions.0, loss" in done.out
+
+
+def test_verify_above_the_tolerance(files: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(mobilebert_conversion.verification.TOLERANCE, "float32", 0.0)
+    done = run("verify", files / "tiny", "--dtype", "float32")
+    assert done.status == 1 and "THE TWINS DIFFER" in done.out
+
+
+def test_info(files: Path, run: Any) -> None:
+    done = run("info")
+    assert done.status == 0 and all(name in done.out for name in ZOO)
+    assert "24,581,888" in done.out and "294,467,840" in done.out
+    done = run("info", "mobilebert-tiny")
+    assert done.status == 0 and "15,485,696 parameters" in done.out and "use_bottleneck_attention" in done.out
+    done = run("info", files / "tiny")
+    assert done.status == 0 and HEAD in done.out and "{0: 'bad', 1: 'good'}" in done.out
+
+
+# the command, and what its one line of error says; {files} is the folder of files
+MISTAKES: dict[str, tuple[str, str]] = {
+    "no such file": ("train {files}/absent.csv", "absent.csv: cannot be read: No such file"),
+    "no such validation": ("train {files}/data.csv --validation {files}/absent.csv", "absent.csv: cannot be read"),
+    "no such column": ("train {files}/data.csv --text body", "has no column 'body'; its columns are 'text', 'label'"),
+    "no label": ("train {files}/unlabelled.csv", "has no column 'label'"),
+    "one label": ("train {files}/one.csv", "needs at least two labels"),
+    "encoding": ("train {files}/korean.csv", "is not utf-8-sig: name its encoding"),
+    "unknown encoding": ("train {files}/korean.csv --encoding klingon", "'klingon' is not a text encoding"),
+    "too few to split": ("train {files}/korean.csv --encoding cp949", "cannot be split into training and validation"),
+    "suffix": ("train {files}/vocab.txt", "must end in .csv, .tsv, .jsonl"),
+    "unseen in validation": ("train {files}/data.csv --validation {files}/more.csv", "unseen in training: 'strange'"),
+    "model": ("train {files}/data.csv --model mobilebert-huge", "neither a checkpoint directory nor in the zoo"),
+    "corrupt model": ("train {files}/data.csv --model {files}/corrupt", "is not the file that was saved"),
+    "length": ("train {files}/data.csv --model {files}/tiny --max-length 21", "more than the model's 20 positions"),
+    "vocabulary": (
+        "train {files}/data.csv --model {files}/tiny --vocabulary {files}/vocab.txt",
+        "has its own vocabulary",
+    ),
+    "no such vocabulary": ("train {files}/data.csv --vocabulary {files}/absent.txt", "absent.txt"),
+    "characters": ("train {files}/letters.csv", "cannot learn a vocabulary"),
+    "unseen in evaluation": ("evaluate {files}/tiny {files}/more.csv", "unseen in training: 'strange'"),
+    "corrupt": ("evaluate {files}/corrupt {files}/data.csv", "is not the file that was saved"),
+    "no classifier": ("evaluate {files}/base {files}/data.csv", "holds MobileBertModel, not a"),
+    "no checkpoint": ("evaluate {files}/absent {files}/data.csv", "config.json: cannot be read"),
+    "name of the zoo": ("evaluate mobilebert {files}/data.csv", "config.json: cannot be read"),
+    "no predictions there": ("evaluate {files}/tiny {files}/data.csv --predictions {files}/no/a.csv", "No such file"),
+    "suffix of predictions": ("evaluate {files}/tiny {files}/data.csv --predictions {files}/a.txt", "must end in"),
+    "nothing to predict": ("predict {files}/tiny", "give either sentences or --file"),
+    "two things to predict": ("predict {files}/tiny a --file {files}/data.csv", "give either sentences or --file"),
+    "verify": ("verify {files}/corrupt", "is not the file that was saved"),
+    "info": ("info {files}/absent", "config.json: cannot be read"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes(mistake: str, files: Path, tmp_path: Path, run: Any) -> None:
+    command, message = MISTAKES[mistake]
+    before = sorted(path.relative_to(files) for path in files.rglob("*"))
+    output = ["--output", tmp_path / "out"] if command.startswith("train") else []
+    done = run(*command.format(files=files).split(), *output)
+    assert done.status == 1
+    assert done.err.startswith("error: ") and done.err.count("\n") == 1 and message in done.err
+    assert "Traceback" not in done.out + done.err
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
+    assert sorted(path.relative_to(files) for path in files.rglob("*")) == before
+
+
+@pytest.mark.parametrize("command", [["train", "data.csv"], ["demo"]])
+def test_a_checkpoint_is_not_overwritten(command: list[str], files: Path, tmp_path: Path, run: Any) -> None:
+    there = tmp_path / "pt" if command == ["demo"] else tmp_path
+    shutil.copytree(files / "tiny", there, dirs_exist_ok=True)
+    before = content(there)
+    done = run(*command, "--output", tmp_path)
+    assert done.status == 1 and done.err.count("\n") == 1 and "already holds a checkpoint; --overwrite" in done.err
+    done = run("train", files / "absent.csv", "--output", there, "--overwrite")
+    assert done.status == 1 and content(there) == before
+
+
+def test_output_that_is_a_file(files: Path, tmp_path: Path, run: Any) -> None:
+    (tmp_path / "out").write_text("mine")
+    done = run("train", files / "data.csv", "--output", tmp_path / "out")
+    assert done.status == 1 and done.err.startswith("error: ") and done.err.count("\n") == 1
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+@pytest.mark.parametrize("command", ["train", "nonsense", "train a.csv --framework jax", "train a.csv --epochs 0"])
+def test_wrong_commands(command: str, run: Any) -> None:
+    assert run(*command.split()).status == 2
+
+
+def test_interrupted(files: Path, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "start", mock.Mock(side_effect=KeyboardInterrupt))
+    done = run("train", files / "data.csv", "--output", tmp_path / "out")
+    assert done.status == 130 and "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("missing", "command", "install"),
+    [
+        (["torch"], "evaluate {files}/tiny {files}/data.csv", "mobilebert-zoo[pt]"),
+        (["tensorflow", "keras"], "evaluate {files}/tiny {files}/data.csv --framework tf", "mobilebert-zoo[tf]"),
+        (["tensorflow", "keras"], "verify {files}/tiny", "mobilebert-zoo[tf]"),
+        (["typer"], "info", "mobilebert-zoo[cli]"),
+    ],
+    ids=["no torch", "no keras", "no keras to verify with", "no typer"],
+)
+def test_missing_libraries(missing: list[str], command: str, install: str, files: Path) -> None:
+    arguments = ["mobilebert", *command.format(files=files).split()]
+    code = (
+        f"import sys; sys.argv = {arguments!r}; sys.modules.update(dict.fromkeys({missing!r}))\n"
+        "from mobilebert_common.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ") and f"pip install '{install}'" in done.stderr
+    assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr

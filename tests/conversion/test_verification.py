@@ -1,0 +1,108 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mobilebert_pt.twin
+import mobilebert_tf.twin
+from equivalence.twins import BASE, CLASSIFIER, make_config, random_weights
+from mobilebert_common import checkpoint
+from mobilebert_common.config import MobileBertConfig
+from mobilebert_common.errors import CheckpointError
+from mobilebert_common.schema import HEADS
+from mobilebert_conversion.verification import TOLERANCE, Difference, difference, head_of, sample_inputs, verify
+
+OUTPUTS = {
+    BASE: ["last_hidden_state", "pooler_output"],
+    CLASSIFIER: ["loss", "logits"],
+}
+
+
+def save(folder: Path, head: str, **overrides: Any) -> Path:
+    config = make_config(**overrides)
+    checkpoint.save(folder, config, head, random_weights(config, head))
+    return folder
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("head", HEADS)
+def test_the_twins_agree(head: str, dtype: str, tmp_path: Path) -> None:
+    found = verify(save(tmp_path, head), dtype)
+    states = [f"hidden_states.{n}" for n in range(3)] + [f"attentions.{n}" for n in range(2)]
+    assert [difference.output for difference in found] == OUTPUTS[head] + states
+    assert all(difference.relative <= TOLERANCE[dtype] for difference in found)
+    if dtype == "float32":
+        assert max(difference.relative for difference in found) > TOLERANCE["float64"]  # it did compute in float32
+
+
+@pytest.mark.parametrize("twin", [mobilebert_pt.twin, mobilebert_tf.twin])
+@pytest.mark.parametrize("head", HEADS)
+def test_a_difference_is_detected(head: str, twin: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "a", head)
+    config, weights = make_config(), random_weights(make_config(), head)
+    name = next(name for name in weights if name.endswith("layer.1.output.dense.bias"))
+    weights[name] = weights[name] + 1e-6
+    checkpoint.save(tmp_path / "b", config, head, weights)
+    load = twin.load
+    monkeypatch.setattr(twin, "load", lambda directory, *options: load(tmp_path / "b", *options))
+    apart = {found.output for found in verify(tmp_path / "a") if not found.relative <= TOLERANCE["float64"]}
+    assert apart == {*OUTPUTS[head], "hidden_states.2"}
+
+
+def test_outputs_must_be_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs = mobilebert_tf.twin.outputs
+    monkeypatch.setattr(mobilebert_tf.twin, "outputs", lambda model, inputs, **switches: outputs(model, inputs))
+    with pytest.raises(AssertionError, match="the twins return different outputs"):
+        verify(save(tmp_path, BASE))
+
+
+def test_a_bad_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError):
+        verify(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("architectures", "head"),
+    [
+        (None, BASE),
+        ([], BASE),
+        ([BASE], BASE),
+        ([CLASSIFIER], CLASSIFIER),
+        ([f"TF{CLASSIFIER}"], CLASSIFIER),
+        (["SomethingElse", CLASSIFIER], CLASSIFIER),
+        (["SomethingElse"], BASE),
+    ],
+)
+def test_head_of(architectures: list[str] | None, head: str) -> None:
+    assert head_of(MobileBertConfig(architectures=architectures)) == head
+
+
+@pytest.mark.parametrize("positions", [1, 2, 5, 24, 512])
+def test_sample_inputs(positions: int) -> None:
+    config = make_config(max_position_embeddings=positions, type_vocab_size=3)
+    inputs = sample_inputs(config, BASE)
+    assert set(inputs) == {"input_ids", "attention_mask", "token_type_ids"}
+    assert {array.shape for array in inputs.values()} == {(3, min(24, positions))}
+    assert {array.dtype for array in inputs.values()} == {np.dtype(np.int64)}
+    assert inputs["input_ids"].min() >= 0 and inputs["input_ids"].max() < config.vocab_size
+    assert inputs["token_type_ids"].min() >= 0 and inputs["token_type_ids"].max() < 3
+    if positions >= 24:
+        assert sorted(inputs["attention_mask"].sum(axis=1)) == [12, 21, 24]
+        assert len(np.unique(inputs["token_type_ids"])) == 3
+    again, other = sample_inputs(config, BASE), sample_inputs(config, BASE, seed=1)
+    assert all(np.array_equal(inputs[name], again[name]) for name in inputs)
+    assert not np.array_equal(inputs["input_ids"], other["input_ids"]) or positions < 3
+
+
+@pytest.mark.parametrize(("labels", "kind"), [(1, "f"), (3, "i")])
+def test_sample_labels(labels: int, kind: str) -> None:
+    found = sample_inputs(make_config(num_labels=labels), CLASSIFIER)["labels"]
+    assert found.shape == (3,) and found.dtype.kind == kind and found.max() < labels
+
+
+def test_difference() -> None:
+    reference, other = np.array([[3.0, 4.0]], np.float32), np.array([[3.0, 4.5]], np.float32)
+    assert difference("x", reference, other) == Difference("x", (1, 2), 0.5, 0.1)
+    assert difference("x", np.zeros(2), np.array([0.0, 2.0])) == Difference("x", (2,), 2.0, 2.0)
+    assert np.isnan(difference("x", np.array([1.0]), np.array([np.nan])).relative)
