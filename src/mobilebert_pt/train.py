@@ -31,8 +31,8 @@ def train(model: Any, examples: Examples, recipe: Recipe, report: Report) -> Non
     prepared.train()
     done = 0
     for epoch in range(recipe.epochs):
-        total = 0.0
-        for number, rows in enumerate(plan.epoch(epoch), start=1):
+        total, seen = 0.0, 0
+        for rows in plan.epoch(epoch):
             for group in optimizer.param_groups:
                 group["lr"] = recipe.rate(done, plan.steps)
             with accelerator.split_between_processes(rows, apply_padding=True) as share:
@@ -45,8 +45,8 @@ def train(model: Any, examples: Examples, recipe: Recipe, report: Report) -> Non
             accelerator.clip_grad_norm_(prepared.parameters(), recipe.clip)
             optimizer.step()
             optimizer.zero_grad()
-            done, total = done + 1, total + loss.item()
-            report(done, total / number)
+            done, seen, total = done + 1, seen + len(rows), total + loss.item() * len(rows)
+            report(done, total / seen)
     model.eval()
 
 

@@ -18,7 +18,10 @@ from mobilebert_common import checkpoint, cli, jobs
 from mobilebert_common.config import CONFIG_FILE, ZOO, MobileBertConfig
 from mobilebert_common.formats.safetensors import WEIGHTS_FILE
 from mobilebert_common.tasks.classification import HEAD
+from mobilebert_common.tasks.tables import Columns, read_table
 from mobilebert_common.tokenization import MobileBertTokenizerFast, learn_vocabulary
+from mobilebert_common.training import Recipe
+from mobilebert_common.twins import twin
 
 FRAMEWORKS = ("pt", "tf")
 OTHER = {"pt": "tf", "tf": "pt"}
@@ -112,7 +115,7 @@ def content(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_train_here_evaluate_there(framework: str, files: Path, tmp_path: Path, run: Any) -> None:
     trained = tmp_path / "trained"
-    options = ["--model", files / "tiny", "--output", trained, "--epochs", 6, "--batch-size", 8, "--max-length", 12]
+    options = ["--model", files / "tiny", "--output", trained, "--epochs", 12, "--batch-size", 8, "--max-length", 12]
     done = run("train", files / "data.csv", *options, "--learning-rate", 0.01, "--framework", framework)
     assert done.status == 0, done.err
     assert "54 examples to train on, 6 to validate, labels bad, good" in done.out
@@ -131,6 +134,18 @@ def test_train_here_evaluate_there(framework: str, files: Path, tmp_path: Path, 
     lines = predictions["pt"].decode().splitlines()
     assert lines[0] == "label,prediction" and len(lines) == 1 + len(ROWS)
     assert sum(line in ("good,good", "bad,bad") for line in lines) > 0.9 * len(ROWS)
+
+
+def test_both_frameworks_learn_alike(files: Path) -> None:
+    """The same examples in the same order, the same rates, the same reported losses."""
+    table = read_table(files / "data.csv", Columns())
+    losses: dict[str, list[float]] = {"pt": [], "tf": []}
+    for framework, reported in losses.items():
+        begin = jobs.start(str(files / "tiny"), table.labels or [], table.texts)
+        recipe = Recipe(learning_rate=1e-3, epochs=2, batch_size=8)
+        jobs.train(twin(framework), begin, table, recipe, 12, lambda steps: lambda done, loss: reported.append(loss))
+    assert len(losses["pt"]) == 16
+    assert losses["tf"] == pytest.approx(losses["pt"], rel=1e-4)
 
 
 def test_predict(files: Path, tmp_path: Path, run: Any) -> None:

@@ -99,6 +99,29 @@ def test_fit_evaluate_and_predict_with_the_heads_own_loss(form: str) -> None:
     assert predicted.logits.shape == (20, 3)
 
 
+@pytest.mark.parametrize(
+    "validation",
+    [
+        (X, LABELS),
+        ({**X, "labels": LABELS},),
+        tf.data.Dataset.from_tensor_slices({**X, "labels": LABELS}).batch(5),
+    ],
+    ids=["x and y", "labels in x", "tf.data"],
+)
+def test_validation_data(validation: Any) -> None:
+    model = compiled(make_model(), metrics=["accuracy"])
+    history = model.fit(X, LABELS, validation_data=validation, verbose=0).history
+    after = model.evaluate(X, LABELS, verbose=0, return_dict=True)
+    assert history["val_loss"][-1] == pytest.approx(after["loss"], rel=1e-5)
+    assert history["val_accuracy"][-1] == pytest.approx(after["accuracy"])
+
+
+def test_train_on_batch_with_labels_in_x() -> None:
+    model, other = compiled(make_model()), compiled(make_model())
+    assert model.train_on_batch({**X, "labels": LABELS}) == pytest.approx(other.train_on_batch(X, LABELS))
+    assert model.test_on_batch({**X, "labels": LABELS}) == pytest.approx(other.test_on_batch(X, LABELS))
+
+
 def test_predict_over_several_batches_returns_what_the_call_does() -> None:
     model = make_model(output_hidden_states=True)
     predicted, called = model.predict(X, batch_size=6, verbose=0), model(X)
