@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mobilebert_common import checkpoint
 from mobilebert_common.config import MobileBertConfig
 from mobilebert_common.outputs import BaseModelOutputWithPooling, ModelOutput
+from mobilebert_common.schema import HEADS
 
 from . import arrays
 from .checks import check_model_inputs
@@ -44,15 +45,15 @@ class PreTrainedModel(nn.Module):
             CheckpointError: a file is missing or damaged, or the tensors do not fit; one error names all of them.
             ConfigError: an unknown or impossible override.
         """
-        weights = checkpoint.load(directory, cls.__name__, arrays.dtype_name(dtype), **overrides)
+        weights = checkpoint.load(directory, canonical_class(cls), arrays.dtype_name(dtype), **overrides)
         with torch.device("meta"):
             model = cls(weights.config)
         tensors = {name: arrays.to_tensor(array) for name, array in weights.tensors.items()}
         model.load_state_dict(tensors, strict=False, assign=True)
-        for module in {name.rpartition(".")[0] for name in weights.fresh}:
-            fresh = model.get_submodule(module).to_empty(device="cpu")
-            fresh.reset_parameters()
-            fresh.to(arrays.torch_dtype(dtype))
+        for module in model.modules():  # a head the file does not have, or what a subclass adds
+            if any(parameter.is_meta for parameter in module.parameters(recurse=False)):
+                module.to_empty(device="cpu", recurse=False).reset_parameters()
+                module.to(arrays.torch_dtype(dtype))
         return model.to(device).eval()
 
     def save_pretrained(self, directory: str | Path) -> None:
@@ -62,7 +63,7 @@ class PreTrainedModel(nn.Module):
             OSError: nothing was written, and what was there is intact.
         """
         tensors = {name: arrays.to_numpy(tensor) for name, tensor in self.state_dict().items()}
-        checkpoint.save(directory, self.config, type(self).__name__, tensors)
+        checkpoint.save(directory, self.config, canonical_class(type(self)), tensors)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -196,6 +197,11 @@ class MobileBertModel(PreTrainedModel):
 def base_model(model: PreTrainedModel) -> "MobileBertModel":
     """A model without its head."""
     return model if isinstance(model, MobileBertModel) else model.mobilebert
+
+
+def canonical_class(cls: type) -> str:
+    """The name the schema knows a model class by; a subclass has its parent's."""
+    return next(name for base in cls.__mro__ if (name := base.__name__) in HEADS)
 
 
 def known(condition: Tensor) -> bool:

@@ -13,6 +13,8 @@ from mobilebert_common.schema import expand
 from mobilebert_common.tasks.classification import Examples
 from mobilebert_common.training import Plan, Recipe, Report
 
+from .model import canonical_class
+
 
 def train(model: Any, examples: Examples, recipe: Recipe, report: Report) -> None:
     """Fine-tune a model in place.
@@ -52,7 +54,9 @@ def train(model: Any, examples: Examples, recipe: Recipe, report: Report) -> Non
 
 def parameter_groups(model: Any, recipe: Recipe) -> list[dict[str, Any]]:
     """Matrices with weight decay, norms and biases without."""
-    matrices = {name for name, tensor in expand(model.config, type(model).__name__).items() if len(tensor.shape) > 1}
+    matrices = {
+        name for name, tensor in expand(model.config, canonical_class(type(model))).items() if len(tensor.shape) > 1
+    }
     decayed = [parameter for name, parameter in model.named_parameters() if name in matrices]
     others = [parameter for name, parameter in model.named_parameters() if name not in matrices]
     return [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]

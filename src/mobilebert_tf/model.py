@@ -10,7 +10,7 @@ from keras import ops
 from mobilebert_common import checkpoint
 from mobilebert_common.config import MobileBertConfig
 from mobilebert_common.outputs import BaseModelOutputWithPooling, ModelOutput
-from mobilebert_common.schema import expand
+from mobilebert_common.schema import HEADS, expand
 
 from . import arrays
 from .base import build_children
@@ -225,5 +225,5 @@ def base_model(model: PreTrainedModel) -> "TFMobileBertModel":
 
 
 def canonical_class(cls: type) -> str:
-    """The name the schema knows a class by, which is the PyTorch twin's."""
-    return cls.__name__.removeprefix("TF")
+    """The name the schema knows a model class by, which is the PyTorch twin's; a subclass has its parent's."""
+    return next(name for base in cls.__mro__ if (name := base.__name__.removeprefix("TF")) in HEADS)

@@ -137,15 +137,22 @@ def test_train_here_evaluate_there(framework: str, files: Path, tmp_path: Path, 
 
 
 def test_both_frameworks_learn_alike(files: Path) -> None:
-    """The same examples in the same order, the same rates, the same reported losses."""
+    """The same examples in the same order, the same rates, the same reported losses.
+
+    Not to the last digit: Keras' Adam adds its epsilon before the bias correction, PyTorch's after it.
+    """
     table = read_table(files / "data.csv", Columns())
-    losses: dict[str, list[float]] = {"pt": [], "tf": []}
-    for framework, reported in losses.items():
+
+    def losses(framework: str) -> list[float]:
+        reported: list[float] = []
         begin = jobs.start(str(files / "tiny"), table.labels or [], table.texts)
         recipe = Recipe(learning_rate=1e-3, epochs=2, batch_size=8)
         jobs.train(twin(framework), begin, table, recipe, 12, lambda steps: lambda done, loss: reported.append(loss))
-    assert len(losses["pt"]) == 16
-    assert losses["tf"] == pytest.approx(losses["pt"], rel=1e-4)
+        return reported
+
+    expected = losses("pt")
+    assert len(expected) == 16
+    assert losses("tf") == pytest.approx(expected, rel=1e-3)
 
 
 def test_predict(files: Path, tmp_path: Path, run: Any) -> None:

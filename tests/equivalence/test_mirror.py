@@ -28,7 +28,6 @@ ONLY_KERAS = {
     "Embedding._embeddings": "a resized table replaces the variable of keras.layers.Embedding",
     "Embedding.input_dim": "num_embeddings in torch",
     "PreTrainedModel.canonical_variables": "state_dict in torch",
-    "canonical_class": "its class names bear TF",
     "concrete": "eager and traced tensors are one type in torch",
     "assert_traced": "torch._assert_async",
     "truncated_normal": "in torch a function fills a tensor",

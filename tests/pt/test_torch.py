@@ -82,6 +82,19 @@ def test_a_fresh_head_is_reported_once_by_name(tmp_path: Path, caplog: pytest.Lo
     assert torch.equal(model(IDS).logits, model(IDS).logits)
 
 
+def test_a_subclass_with_a_layer_of_its_own_opens_the_parents_checkpoint(tmp_path: Path) -> None:
+    class Own(MobileBertForSequenceClassification):
+        def __init__(self, config: MobileBertConfig) -> None:
+            super().__init__(config)
+            self.extra = torch.nn.Linear(3, 2)
+
+    parent = make_model().eval()
+    parent.save_pretrained(tmp_path)
+    model = Own.from_pretrained(tmp_path)
+    assert torch.equal(model(IDS).logits, parent(IDS).logits)
+    assert torch.isfinite(model.extra(model(IDS).logits)).all()
+
+
 def test_gradient_checkpointing_with_dropout_gives_the_same_gradients() -> None:
     def gradients(checkpointing: bool) -> list[torch.Tensor]:
         model = make_model(hidden_dropout_prob=0.3, attention_probs_dropout_prob=0.3).double().train()

@@ -191,6 +191,19 @@ def test_keras_file(tmp_path: Path) -> None:
     assert again.evaluate(X, LABELS, verbose=0) == pytest.approx(model.evaluate(X, LABELS, verbose=0))
 
 
+def test_a_subclass_opens_and_saves_the_parents_checkpoint(tmp_path: Path) -> None:
+    class Own(TFMobileBertForSequenceClassification):
+        pass
+
+    parent = make_model()
+    parent.save_pretrained(tmp_path / "parent")
+    model = Own.from_pretrained(tmp_path / "parent")
+    model.save_pretrained(tmp_path / "own")
+    np.testing.assert_array_equal(
+        TFMobileBertForSequenceClassification.from_pretrained(tmp_path / "own")(X).logits, parent(X).logits
+    )
+
+
 def test_inside_a_functional_model(tmp_path: Path) -> None:
     base = TFMobileBertModel(CONFIG, name="bert")
     ids = keras.Input((None,), dtype="int32", name="input_ids")
