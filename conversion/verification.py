@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mobilebert_common.config import MobileBertConfig
+from mobilebert_common.inputs import problem_type
 from mobilebert_common.schema import HEADS
 from mobilebert_common.twins import twin
 
@@ -45,9 +46,13 @@ def sample_inputs(config: MobileBertConfig, head: str, seed: int = 0) -> dict[st
         "attention_mask": mask,
         "token_type_ids": generator.integers(0, config.type_vocab_size, (batch, length)),
     }
-    if head == "MobileBertForSequenceClassification" and config.problem_type in (None, "single_label_classification"):
-        labels = generator.integers(0, config.num_labels, batch)
-        inputs["labels"] = labels if config.num_labels > 1 else labels.astype(np.float64)
+    if head == "MobileBertForSequenceClassification":
+        shape = (batch, config.num_labels)
+        inputs["labels"] = {
+            "single_label_classification": generator.integers(0, config.num_labels, batch),
+            "multi_label_classification": generator.integers(0, 2, shape).astype(np.float64),
+            "regression": generator.normal(size=shape),
+        }[problem_type(config, integer_labels=True)]
     return inputs
 
 

@@ -21,7 +21,7 @@ from . import jobs
 from .config import CONFIG_FILE, ZOO, MobileBertConfig
 from .errors import ConfigError
 from .schema import HEADS, count_parameters, expand
-from .tasks.classification import label_numbers, split, write_columns
+from .tasks.classification import check_result_path, label_numbers, split, write_columns
 from .tasks.tables import LABEL_COLUMN, TEXT_COLUMNS, Columns, read_table
 from .training import Recipe, Report
 from .twins import FRAMEWORKS, Twin, twin
@@ -51,8 +51,9 @@ def demo(output: Output = Path("mobilebert-demo"), overwrite: Overwrite = False)
     """Train a small classifier in PyTorch, train on in Keras, open that in PyTorch: three minutes, no network."""
     from .demo import run
 
-    _claim(output / "pt", overwrite)
-    _claim(output / "keras", overwrite)
+    for directory in (output / "pt", output / "keras"):
+        _refuse_overwriting(directory, overwrite)
+        _claim(directory)
     grid = run(output, say, open_twin, watch_training, make_grid)
     console.print(grid)
 
@@ -91,7 +92,7 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Decides fresh weights, dropout, the order and the split.")] = 0,
 ) -> None:
     """Fine-tune a sentence classifier and save it."""
-    _claim(output, overwrite)
+    _refuse_overwriting(output, overwrite)
     columns = Columns(text, text_pair, label)
     table = read_table(file, columns, encoding)
     if validation is None:
@@ -106,6 +107,7 @@ def train(
         f"labels {', '.join(begin.id2label.values())}; "
         f"{'fresh ' if begin.fresh else ''}{model} in {FRAMEWORKS[framework][1]}, learning rate {rate:g}"
     )
+    _claim(output)
     door = open_twin(framework)
     recipe = Recipe(rate, epochs, batch_size, seed=seed)
     started = time.monotonic()
@@ -131,6 +133,8 @@ def evaluate(
     ] = None,
 ) -> None:
     """Accuracy and F1 of a saved classifier on labelled data."""
+    if predictions is not None:
+        check_result_path(predictions)
     table = read_table(file, Columns(text, text_pair, label), encoding)
     scores, columns = jobs.Classifier.open(open_twin(framework), directory).evaluate(table)
     say(f"{_scores(scores)} on {len(table.texts):,} examples")
@@ -152,6 +156,8 @@ def predict(
     """Label sentences with a saved classifier."""
     if bool(texts) == (file is not None):
         raise ConfigError("give either sentences or --file")
+    if output is not None:
+        check_result_path(output)
     table = jobs.table_of(texts or []) if file is None else read_table(file, Columns(text, text_pair, None), encoding)
     columns = jobs.Classifier.open(open_twin(framework), directory).predict(table)
     if output is not None:
@@ -280,10 +286,13 @@ def _silent_stderr() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _claim(output: Path, overwrite: bool) -> None:
-    """Make the folder a result goes to, before any work is done for it."""
+def _refuse_overwriting(output: Path, overwrite: bool) -> None:
     if (output / CONFIG_FILE).exists() and not overwrite:
         raise ConfigError(f"{output} already holds a checkpoint; --overwrite replaces it, --output names another place")
+
+
+def _claim(output: Path) -> None:
+    """Make the folder a result goes to, before long work is done for it."""
     output.mkdir(parents=True, exist_ok=True)
     if not os.access(output, os.W_OK):
         raise ConfigError(f"{output} cannot be written to")

@@ -229,7 +229,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "no classifier": ("evaluate {files}/base {files}/data.csv", "holds MobileBertModel, not a"),
     "no checkpoint": ("evaluate {files}/absent {files}/data.csv", "config.json: cannot be read"),
     "name of the zoo": ("evaluate mobilebert {files}/data.csv", "config.json: cannot be read"),
-    "no predictions there": ("evaluate {files}/tiny {files}/data.csv --predictions {files}/no/a.csv", "No such file"),
+    "no predictions there": ("evaluate {files}/tiny {files}/data.csv --predictions {files}/no/a.csv", "there is no folder"),
     "suffix of predictions": ("evaluate {files}/tiny {files}/data.csv --predictions {files}/a.txt", "must end in"),
     "nothing to predict": ("predict {files}/tiny", "give either sentences or --file"),
     "two things to predict": ("predict {files}/tiny a --file {files}/data.csv", "give either sentences or --file"),

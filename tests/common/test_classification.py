@@ -146,7 +146,7 @@ def test_what_is_written_can_be_read(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.txt", "a", r"must end in \.csv, \.tsv or \.jsonl"),
+        ("a.txt", "a", r"must end in \.csv, \.tsv, \.jsonl"),
         *(("a.tsv", f"a{mark}b", "tabs or line breaks") for mark in "\t\n\r"),
     ],
 )

@@ -95,10 +95,20 @@ def test_sample_inputs(positions: int) -> None:
     assert not np.array_equal(inputs["input_ids"], other["input_ids"]) or positions < 3
 
 
-@pytest.mark.parametrize(("labels", "kind"), [(1, "f"), (3, "i")])
-def test_sample_labels(labels: int, kind: str) -> None:
-    found = sample_inputs(make_config(num_labels=labels), CLASSIFIER)["labels"]
-    assert found.shape == (3,) and found.dtype.kind == kind and found.max() < labels
+@pytest.mark.parametrize(
+    ("overrides", "shape", "kind"),
+    [
+        ({"num_labels": 1}, (3, 1), "f"),
+        ({"num_labels": 4}, (3,), "i"),
+        ({"num_labels": 4, "problem_type": "regression"}, (3, 4), "f"),
+        ({"num_labels": 4, "problem_type": "multi_label_classification"}, (3, 4), "f"),
+    ],
+)
+def test_sample_labels(tmp_path: Path, overrides: dict[str, Any], shape: tuple[int, ...], kind: str) -> None:
+    found = sample_inputs(make_config(**overrides), CLASSIFIER)["labels"]
+    assert found.shape == shape and found.dtype.kind == kind
+    loss = verify(save(tmp_path, CLASSIFIER, **overrides))[0]
+    assert loss.output == "loss" and loss.relative <= TOLERANCE["float64"]
 
 
 def test_difference() -> None:
