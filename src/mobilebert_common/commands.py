@@ -48,7 +48,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a checkpoi
 
 @app.command()
 def demo(output: Output = Path("mobilebert-demo"), overwrite: Overwrite = False) -> None:
-    """Train a small classifier in PyTorch, train on in Keras, open that in PyTorch: three minutes, no network."""
+    """Train a small classifier in PyTorch, train on in Keras, open that in PyTorch: a minute or two, no network."""
     from .demo import run
 
     for directory in (output / "pt", output / "keras"):
