@@ -37,7 +37,7 @@ def train(model: Any, examples: Examples, recipe: Recipe, report: Report) -> Non
         for rows in plan.epoch(epoch):
             for group in optimizer.param_groups:
                 group["lr"] = recipe.rate(done, plan.steps)
-            with accelerator.split_between_processes(rows, apply_padding=True) as share:
+            with accelerator.split_between_processes(rows.tolist(), apply_padding=True) as share:
                 batch = {
                     name: torch.from_numpy(array).to(accelerator.device)
                     for name, array in examples.batch(share).items()
