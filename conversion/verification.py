@@ -41,7 +41,7 @@ def sample_inputs(config: MobileBertConfig, head: str, seed: int = 0) -> dict[st
     mask = np.ones((batch, length), np.int64)
     mask[1, length // 2 :] = 0
     mask[2, max(1, length - 3) :] = 0
-    inputs = {
+    inputs: dict[str, np.ndarray] = {
         "input_ids": generator.integers(0, config.vocab_size, (batch, length)),
         "attention_mask": mask,
         "token_type_ids": generator.integers(0, config.type_vocab_size, (batch, length)),
