@@ -37,7 +37,7 @@ console = Console()
 Framework = Annotated[Literal["pt", "tf"], typer.Option(help="pt for PyTorch, tf for Keras.")]
 Checkpoint = Annotated[Path, typer.Argument(help="A checkpoint directory.")]
 TextColumn_ = Annotated[
-    str | None, typer.Option("--text", help=f"Column with the text. [default: {' or '.join(TEXT_COLUMNS)}]")
+    str | None, typer.Option("--text", help=f"Column with the text. Default: {' or '.join(TEXT_COLUMNS)}.")
 ]
 PairColumn = Annotated[str | None, typer.Option("--text-pair", help="Column with the second text of a pair.")]
 LabelColumn = Annotated[str, typer.Option("--label", help="Column with the label.")]
@@ -73,7 +73,7 @@ def train(
         str, typer.Option(help=f"A checkpoint directory, or for fresh weights one of {', '.join(ZOO)}.")
     ] = "mobilebert-mini",
     vocabulary: Annotated[
-        Path | None, typer.Option(help="vocab.txt of a fresh model. [default: learned from the training texts]")
+        Path | None, typer.Option(help="vocab.txt of a fresh model. Default: learned from the training texts.")
     ] = None,
     output: Output = Path("mobilebert-classifier"),
     overwrite: Overwrite = False,
@@ -82,7 +82,7 @@ def train(
     learning_rate: Annotated[
         float | None,
         typer.Option(
-            help=f"Peak rate. [default: {jobs.FRESH_RATE:g} fresh, {jobs.FINE_TUNING_RATE:g} from a checkpoint]"
+            help=f"Peak rate. Default: {jobs.FRESH_RATE:g} fresh, {jobs.FINE_TUNING_RATE:g} from a checkpoint."
         ),
     ] = None,
     max_length: Annotated[int, typer.Option(min=3, help="Tokens a text is cut to.")] = 128,
