@@ -11,7 +11,6 @@ from mobilebert_common.config import MobileBertConfig
 from mobilebert_common.outputs import flat
 
 from . import heads
-from . import outputs as _outputs  # noqa: F401  (registers the output classes with torch)
 from .arrays import to_numpy
 from .train import train
 

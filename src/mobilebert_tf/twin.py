@@ -11,7 +11,6 @@ from mobilebert_common.config import MobileBertConfig
 from mobilebert_common.outputs import flat
 
 from . import heads
-from . import outputs as _outputs  # noqa: F401  (registers the output classes with keras)
 from .train import train
 
 __all__ = ["create", "load", "outputs", "predict", "tensor", "train"]
