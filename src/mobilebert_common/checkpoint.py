@@ -1,18 +1,23 @@
 """A checkpoint directory <-> {canonical name: array}. All weights go through here."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import ml_dtypes
 import numpy as np
 
 from .config import CONFIG_FILE, MobileBertConfig
 from .errors import CheckpointError
-from .files import Content, save_files, verify
-from .formats import safetensors
-from .schema import HEADS, Tensor, expand
+from .files import Content, save_files, stored, verify
+from .formats import h5, safetensors, torch_bin
+from .formats.archive import Archive
+from .formats.shards import open_shards
+from .matching import Names, match
+from .schema import from_layout
 
 log = logging.getLogger(__name__)
 
@@ -22,9 +27,27 @@ DTYPES: dict[str, np.dtype] = {
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
     "float16": np.dtype(np.float16),
 }
-ROOT = "mobilebert."
-OTHER_HEADS = ("cls.", "classifier.", "qa_outputs.")  # what a model leaves aside if its own head has other names
-IGNORED = "embeddings.position_ids"  # a buffer old transformers releases saved
+WORDS = "embeddings.word_embeddings.weight"
+
+
+class Source(NamedTuple):
+    """A weights file by its name: how it names its tensors, and what opens it."""
+
+    file: str
+    names: Names
+    open: Callable[[Path], Archive]
+
+
+# what a directory may hold, the best first
+SOURCES: tuple[Source, ...] = (
+    Source(safetensors.WEIGHTS_FILE, "canonical", safetensors.open_file),
+    Source(f"{safetensors.WEIGHTS_FILE}.index.json", "canonical", partial(open_shards, open_shard=safetensors.open_file)),
+    Source(torch_bin.WEIGHTS_FILE, "canonical", torch_bin.open_file),
+    Source(f"{torch_bin.WEIGHTS_FILE}.index.json", "canonical", partial(open_shards, open_shard=torch_bin.open_file)),
+    Source(h5.WEIGHTS_FILE, "h5", h5.open_file),
+)
+# what only `mobilebert convert` reads
+CONVERTIBLE = ("*.ckpt*.index", "*.keras", "*.weights.h5")
 
 
 @dataclass(frozen=True)
@@ -34,50 +57,100 @@ class Weights:
     Attributes:
         config: the configuration of the directory with the caller's overrides.
         tensors: {canonical name: array in the dtype asked for}; may be read-only.
-        fresh: canonical names of head tensors the checkpoint does not have; the model keeps its initial values there.
+        fresh: canonical names of tensors the checkpoint does not have; the model keeps its initial values there.
+        ignored: names of tensors in the file that this model has no use for.
     """
 
     config: MobileBertConfig
     tensors: dict[str, np.ndarray]
-    fresh: tuple[str, ...]
+    fresh: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
 
-def load(directory: str | Path, head: str, dtype: str = "float32", **overrides: object) -> Weights:
-    """Read the weights a model class needs.
+def load(
+    directory: str | Path,
+    head: str,
+    dtype: str = "float32",
+    *,
+    ignore_mismatched_sizes: bool = False,
+    zero_pad_embedding: bool = False,
+    **overrides: object,
+) -> Weights:
+    """Read the weights a model class needs, from the best of the files in SOURCES.
 
     A head model takes the file of a base model or of another head and gets a fresh head, reported once; a base model
     takes that of any head.
 
     Args:
-        directory: holds config.json and model.safetensors; with manifest.json beside them both are verified first.
+        directory: holds config.json and weights; with manifest.json beside them both are verified first.
         head: class name, see schema.HEADS.
-        dtype: "float32", "float64", "bfloat16" or "float16", whatever the file holds.
+        dtype: "float32", "float64", "bfloat16" or "float16", whatever the file holds; "auto" is what it holds.
+        ignore_mismatched_sizes: a tensor of another shape starts fresh, as a classifier for other labels does.
+        zero_pad_embedding: set the word embedding of [PAD] to zero, without which padding changes results.
         overrides: keys of the configuration that take precedence over config.json.
     Raises:
         CheckpointError: a file is missing or damaged, or tensors are missing, unexpected, mis-shaped or not finite: all
             in one error.
         ConfigError: an unknown or impossible override.
     """
-    folder, wanted = Path(directory), parse_dtype(dtype)
+    folder = Path(directory)
+    if dtype != "auto":
+        parse_dtype(dtype)
     if not folder.is_dir():
-        raise CheckpointError(
-            folder, "is not a directory; a checkpoint is a directory with config.json and model.safetensors"
-        )
+        raise CheckpointError(folder, "is not a directory; a checkpoint is a directory with config.json and weights")
     config = MobileBertConfig.from_pretrained(folder, **overrides)
-    path = verify(folder, safetensors.WEIGHTS_FILE)
-    entries = safetensors.read_header(path)
-    expected = expand(config, head)
-    source = _match_root(expected, entries)
-    fresh = _check_names(path, head, expected, source, entries)
-    arrays = safetensors.read_tensors(path, entries, [source[name] for name in expected if name not in fresh])
-    tensors = {name: arrays[source[name]].astype(wanted, copy=False) for name in expected if name not in fresh}
-    if broken := [name for name, array in tensors.items() if not np.isfinite(array).all()]:
-        raise CheckpointError(path, f"holds NaN or infinite values (as {dtype}) in {', '.join(broken)}")
-    if fresh:
-        log.warning("%s has no %s: fresh weights, to be trained before use", folder, ", ".join(fresh))
-    if dtype == "float16":
+    archive, names = open_weights(folder)
+    keep_tied = "tie_word_embeddings" in overrides
+    weights = read(archive, names, config, head, dtype, ignore_mismatched_sizes, keep_tied)
+    if weights.fresh:
+        log.warning("%s has no %s: fresh weights, to be trained before use", folder, ", ".join(weights.fresh))
+    _treat_padding(weights, folder, zero_pad_embedding)
+    if "float16" in {str(array.dtype) for array in weights.tensors.values()}:
         _warn_float16()
-    return Weights(config, tensors, fresh)
+    return weights
+
+
+def open_weights(folder: Path) -> tuple[Archive, Names]:
+    """The best weights file of a directory, and how it names its tensors.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    for source in SOURCES:
+        if stored(folder, source.file).exists() or (folder / source.file).is_symlink():
+            return source.open(verify(folder, source.file)), source.names
+    files = ", ".join(source.file for source in SOURCES)
+    if others := [path.name for pattern in CONVERTIBLE for path in sorted(folder.glob(pattern))]:
+        raise CheckpointError(
+            folder, f"has {others[0]}, which `mobilebert convert` turns into {safetensors.WEIGHTS_FILE}, and none of {files}"
+        )
+    raise CheckpointError(folder, f"has no weights: none of {files}")
+
+
+def read(
+    archive: Archive,
+    names: Names,
+    config: MobileBertConfig,
+    head: str,
+    dtype: str = "float32",
+    ignore_mismatched_sizes: bool = False,
+    keep_tied: bool = False,
+) -> Weights:
+    """The canonical tensors of a model from a file in any dialect; see `load` and `matching.match`.
+
+    Raises:
+        CheckpointError: the tensors do not fit, or hold NaN or infinite values.
+    """
+    found = match(archive, names, config, head, ignore_mismatched_sizes, keep_tied)
+    arrays = archive.read(place.name for place in found.source.values())
+    wanted = _stored_dtype(arrays) if dtype == "auto" else parse_dtype(dtype)
+    tensors = {
+        name: from_layout(arrays[place.name], place.layout).astype(wanted, copy=False)
+        for name, place in found.source.items()
+    }
+    if broken := [name for name, array in tensors.items() if not np.isfinite(array).all()]:
+        raise CheckpointError(archive.path, f"holds NaN or infinite values (as {wanted}) in {', '.join(broken)}")
+    return Weights(found.config, tensors, found.fresh, found.ignored)
 
 
 def save(directory: str | Path, config: MobileBertConfig, head: str, tensors: Mapping[str, np.ndarray]) -> None:
@@ -107,52 +180,26 @@ def parse_dtype(dtype: str) -> np.dtype:
     return DTYPES[dtype]
 
 
-def _match_root(expected: Mapping[str, Tensor], entries: Mapping[str, safetensors.Entry]) -> dict[str, str]:
-    """{expected name: name in the file}; only a base model's file has names without "mobilebert."."""
-    has_root = any(name.startswith(ROOT) for name in entries)
-    if has_root:
-        return {name: name if name.startswith(ROOT) or _is_head(name) else ROOT + name for name in expected}
-    return {name: name.removeprefix(ROOT) for name in expected}
+def _stored_dtype(arrays: Mapping[str, np.ndarray]) -> np.dtype:
+    """The dtype of a file's tensors, the widest where they differ."""
+    return max((array.dtype for array in arrays.values()), key=lambda dtype: dtype.itemsize)
 
 
-def _is_head(name: str) -> bool:
-    return any(name.startswith(f"{module}.") for head in HEADS.values() for module in head.modules)
-
-
-def _check_names(
-    path: Path,
-    head: str,
-    expected: Mapping[str, Tensor],
-    source: Mapping[str, str],
-    entries: Mapping[str, safetensors.Entry],
-) -> tuple[str, ...]:
-    """Refuse, in one error, all that does not fit; return the names of a head that is not in the file at all."""
-    absent = [name for name in expected if source[name] not in entries]
-    fresh = tuple(name for name in absent if _is_head(name))
-    if any(source[name] in entries for name in expected if _is_head(name)):
-        fresh = ()  # half a head is damage, not a base model
-    known = {*source.values(), IGNORED, ROOT + IGNORED}
-    foreign = [name for name in entries if name not in known]
-    if any(name.startswith(ROOT) for name in entries):  # a head model's file, of another head perhaps
-        foreign = [name for name in foreign if not name.startswith(OTHER_HEADS) or name in expected]
-    findings = [
-        *(f"{name} is missing" for name in absent if name not in fresh),
-        *(f"{name} is unexpected" for name in foreign),
-        *(
-            f"{name} has shape {list(entries[source[name]].shape)} "
-            f"where config.json and {head} expect {list(tensor.shape)}"
-            for name, tensor in expected.items()
-            if source[name] in entries and entries[source[name]].shape != tensor.shape
-        ),
-        *(
-            f"{name} holds integers"
-            for name in expected
-            if source[name] in entries and entries[source[name]].dtype.kind == "i"
-        ),
-    ]
-    if findings:
-        raise CheckpointError(path, f"does not fit {head}:\n  " + "\n  ".join(findings))
-    return fresh
+def _treat_padding(weights: Weights, folder: Path, zero: bool) -> None:
+    """Set the row of [PAD] to zero or say that it is not: the trigram lets the last token read it."""
+    name = next((name for name in weights.tensors if name.endswith(WORDS)), None)
+    pad = weights.config.pad_token_id
+    if name is None or not weights.tensors[name][pad].any():
+        return
+    if zero:
+        weights.tensors[name] = weights.tensors[name].copy()
+        weights.tensors[name][pad] = 0
+    else:
+        log.warning(
+            "%s has a word embedding of [PAD] that is not zero, so padding changes results; "
+            "zero_pad_embedding=True sets it to zero",
+            folder,
+        )
 
 
 _warned_float16 = False

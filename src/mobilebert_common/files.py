@@ -20,6 +20,8 @@ MANIFEST_FILE = "manifest.json"
 TEMPORARY = ".tmp-"  # marks a file that a save has not finished
 PENDING = ".new-"  # marks a finished file that waits for its name
 
+MAX_VALUES = 500_000  # in a JSON file: a vocabulary is the longest list there is
+
 Content = bytes | Callable[[Path], None]  # what a file will hold, or the function that writes it to a path
 
 
@@ -73,12 +75,17 @@ def stored(directory: Path, name: str) -> Path:
 
 
 def verify(directory: Path, name: str) -> Path:
-    """`stored`, after comparing the file with its SHA-256 in the manifest, where there is one.
+    """`stored`, after a look at what kind of file it is and, where there is a manifest, at its SHA-256.
 
     Raises:
-        CheckpointError: the file is not the one that was saved; the message says how to accept it.
+        CheckpointError: the file is a link out of the directory, a device or a pipe, or not the one that was saved; the
+            message says how to accept it.
     """
     path = stored(directory, name)
+    if path.is_symlink() and not _is_inside(path.resolve(), directory):
+        raise CheckpointError(directory / name, "is a link to a file outside its folder; put the file itself there")
+    if path.exists() and not path.is_file():
+        raise CheckpointError(directory / name, "is not a regular file")
     digest = read_manifest(directory).get(name)
     if digest and path.exists() and sha256(path) != digest:
         raise CheckpointError(
@@ -87,6 +94,15 @@ def verify(directory: Path, name: str) -> Path:
             f"if the change was meant, delete {MANIFEST_FILE} to accept it",
         )
     return path
+
+
+def _is_inside(path: Path, directory: Path) -> bool:
+    """Whether a resolved path lies in a directory, or in the blobs that a snapshot of the hub's cache links to."""
+    folder = directory.resolve()
+    snapshot = next((parent for parent in (folder, *folder.parents) if parent.parent.name == "snapshots"), None)
+    return path.is_relative_to(folder) or (
+        snapshot is not None and path.is_relative_to(snapshot.parent.parent / "blobs")
+    )
 
 
 def read_manifest(directory: Path) -> dict[str, str]:
@@ -203,6 +219,8 @@ def read_json(path: Path, max_bytes: int = 1 << 20) -> dict[str, Any]:
 def read_bytes(path: Path, max_bytes: int) -> bytes:
     """Read a whole file of bounded size."""
     try:
+        if path.exists() and not path.is_file():
+            raise CheckpointError(path, "is not a regular file")  # a pipe would wait for ever
         with open(path, "rb") as file:
             data = file.read(max_bytes + 1)
     except OSError as error:
@@ -214,6 +232,8 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
 
 def parse_json(path: Path, data: bytes) -> dict[str, Any]:
     """Parse a JSON object strictly; `path` only names the culprit in the error."""
+    if sum(map(data.count, (b",", b"[", b"{"))) > MAX_VALUES:  # each takes up to 100 bytes of memory
+        raise CheckpointError(path, f"holds more than {MAX_VALUES:,} values")
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = dict(pairs)

@@ -3,8 +3,8 @@
 `expand(config, head)` turns the table into exact names for one configuration. Nothing is parsed out of a file's names, so reading
 and writing are the same lookup and the order of a file does not matter.
 
-Letters of the shapes: v vocabulary, e embedding, x embedding_transformation input, h hidden, k width inside a layer, q width of the
-query and key inputs, w width of the value input, i FFN, p positions, s segments, n labels.
+Letters of the shapes: v vocabulary, e embedding, x embedding_transformation input, h hidden, r what the embedding leaves of h, k width
+inside a layer, q width of the query and key inputs, w width of the value input, i FFN, p positions, s segments, n labels.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,15 +24,20 @@ Condition = Callable[[MobileBertConfig], bool]
 MAX_PARAMETERS = 4_000_000_000  # a model above this is a hostile config.json, not a MobileBERT
 
 # Where a block of modules lives. {root} is "mobilebert." in a model with a head and "" in the base model; {n} counts layers,
-# {f} the FFNs before the last one, {last} is the number of that last one. What precedes "mobilebert/" in an h5 is up to its writer.
+# {f} the FFNs before the last one, {last} is the number of that last one. What precedes these names in an h5 is up to its writer.
 BLOCKS: dict[str, dict[str, str]] = {
-    #              canonical                          h5                                    tf1                               garden
-    "embeddings": {"canonical": "{root}embeddings",    "h5": "mobilebert/embeddings",         "tf1": "bert/embeddings",         "garden": "mobile_bert_embedding"},
-    "layer":      {"canonical": "{root}encoder.layer.{n}", "h5": "mobilebert/encoder/layer_._{n}", "tf1": "bert/encoder/layer_{n}", "garden": "transformer_layer_{n}"},
-    "ffn":        {"canonical": "{root}encoder.layer.{n}.ffn.{f}", "h5": "mobilebert/encoder/layer_._{n}/ffn.{f}", "tf1": "bert/encoder/layer_{n}/ffn_layer_{f}", "garden": "transformer_layer_{n}/ffn_layer_{f}"},
-    "pooler":     {"canonical": "{root}pooler",        "h5": "mobilebert/pooler",             "tf1": "bert/pooler",             "garden": "pooler"},
-    "head":       {"canonical": "",                    "h5": "",                              "tf1": "",                        "garden": ""},
+    #               canonical                           h5                                    tf1                               garden
+    "embeddings":  {"canonical": "{root}embeddings",    "h5": "mobilebert/embeddings",         "tf1": "bert/embeddings",         "garden": "mobile_bert_embedding"},
+    "layer":       {"canonical": "{root}encoder.layer.{n}", "h5": "mobilebert/encoder/layer_._{n}", "tf1": "bert/encoder/layer_{n}", "garden": "transformer_layer_{n}"},
+    "ffn":         {"canonical": "{root}encoder.layer.{n}.ffn.{f}", "h5": "mobilebert/encoder/layer_._{n}/ffn.{f}", "tf1": "bert/encoder/layer_{n}/ffn_layer_{f}", "garden": "transformer_layer_{n}/ffn_layer_{f}"},
+    "pooler":      {"canonical": "{root}pooler",        "h5": "mobilebert/pooler",             "tf1": "bert/pooler",             "garden": "pooler"},
+    "predictions": {"canonical": "cls.predictions",     "h5": "predictions___cls/predictions", "tf1": "cls/predictions",         "garden": "masked_lm"},
+    "relation":    {"canonical": "cls",                 "h5": "seq_relationship___cls",        "tf1": "cls",                     "garden": ""},
+    "classifier":  {"canonical": "",                    "h5": "",                              "tf1": "",                        "garden": ""},
+    "choice":      {"canonical": "",                    "h5": "",                              "tf1": "",                        "garden": ""},
+    "span":        {"canonical": "",                    "h5": "",                              "tf1": "cls",                     "garden": ""},
 }  # fmt: skip
+ENCODER = ("embeddings", "layer", "ffn")  # the blocks every model has; the others may be absent from a file as a whole
 
 
 class Part(NamedTuple):
@@ -79,6 +84,10 @@ KINDS: dict[str, tuple[Part, ...]] = {
         Part("weight", 2, ("kernel", "transpose"), ("kernel", "transpose"), ("output_weights", "same"), ("kernel", "transpose")),
         Part("bias", 1, ("bias", "same"), ("bias", "same"), ("output_bias", "same"), ("bias", "same")),
     ),
+    # the masked-LM head's own: the rows of its matrix that the word embeddings do not have, a bias, and an untied table
+    "extra": (Part("weight", 2, ("kernel", "same"), ("weight", "same"), ("extra_output_weights", "transpose"), ("extra_output_weights", "transpose")),),
+    "bias": (Part("bias", 1, ("bias", "same"), ("bias", "same"), ("output_bias", "same"), ("bias", "same")),),
+    "decoder": _embedding("weight"),
 }  # fmt: skip
 
 
@@ -94,19 +103,23 @@ def _shared(config: MobileBertConfig) -> bool:
     return config.use_bottleneck and config.key_query_shared_bottleneck
 
 
+def _untied(config: MobileBertConfig) -> bool:
+    return not config.tie_word_embeddings
+
+
 def _pooler_dense(config: MobileBertConfig) -> bool:
     return config.classifier_activation
 
 
 class Row(NamedTuple):
-    """One module. `kind` "norm" stands for the configuration's normalization_type."""
+    """One module. `kind` "norm" stands for the configuration's normalization_type; None is a dialect that has no such module."""
 
     block: str
     module: str
     kind: str
     shape: str
-    tf1: str
-    garden: str
+    tf1: str | None
+    garden: str | None
     when: Condition = _always
 
 
@@ -136,22 +149,40 @@ ROWS: tuple[Row, ...] = (
     Row("ffn", "output.dense",                      "linear",    "k i",  "output/dense",                     "output_dense"),
     Row("ffn", "output.LayerNorm",                  "norm",      "k",    "output/FakeLayerNorm",             "norm"),
     Row("pooler", "dense",                          "linear",    "h h",  "dense",                            "dense",                       _pooler_dense),
-    Row("head", "classifier",                       "scores",    "n h",  "",                                 ""),
+    Row("predictions", "transform.dense",           "linear",    "h h",  "transform/dense",                  "dense"),
+    Row("predictions", "transform.LayerNorm",       "layer_norm", "h",   "transform/LayerNorm",              "layer_norm"),
+    Row("predictions", "dense",                     "extra",     "r v",  "",                                 ""),
+    Row("predictions", "decoder",                   "decoder",   "v e",  None,                               None,                          _untied),
+    Row("predictions", "",                          "bias",      "v",    "",                                 ""),
+    Row("relation", "seq_relationship",             "scores",    "2 h",  "seq_relationship",                 None),
+    Row("classifier", "classifier",                 "scores",    "n h",  "",                                 None),
+    Row("choice", "classifier",                     "scores",    "1 h",  "",                                 None),
+    Row("span", "qa_outputs",                       "scores",    "2 h",  "squad",                            None),
 )  # fmt: skip
 
 
 class Head(NamedTuple):
-    """A model class: the modules of its head and whether it pools."""
+    """A model class: the blocks it has beyond the encoder. A pooler without a dense layer has no tensors."""
 
-    modules: tuple[str, ...]
-    pooler: bool
+    blocks: tuple[str, ...]
     root: str = "mobilebert."
 
 
-# class name -> what it has beyond the embeddings and the encoder
 HEADS: dict[str, Head] = {
-    "MobileBertModel": Head((), pooler=True, root=""),
-    "MobileBertForSequenceClassification": Head(("classifier",), pooler=True),
+    "MobileBertModel": Head(("pooler",), root=""),
+    "MobileBertForPreTraining": Head(("pooler", "predictions", "relation")),
+    "MobileBertForMaskedLM": Head(("predictions",)),
+    "MobileBertForNextSentencePrediction": Head(("pooler", "relation")),
+    "MobileBertForSequenceClassification": Head(("pooler", "classifier")),
+    "MobileBertForMultipleChoice": Head(("pooler", "choice")),
+    "MobileBertForTokenClassification": Head(("classifier",)),
+    "MobileBertForQuestionAnswering": Head(("span",)),
+}
+
+# What other writers keep beside its original: {the copy: the original}, both canonical.
+TIED = {
+    "cls.predictions.decoder.weight": "mobilebert.embeddings.word_embeddings.weight",
+    "cls.predictions.decoder.bias": "cls.predictions.bias",
 }
 
 
@@ -171,6 +202,7 @@ class Tensor:
         name: canonical name, as in model.safetensors.
         shape: canonical shape.
         module: what the name says before its last dot.
+        block: the block of BLOCKS it belongs to.
         keras: the variable's name in its Keras layer and its layout there.
         dialects: its name and layout in each dialect that has it.
     """
@@ -178,6 +210,7 @@ class Tensor:
     name: str
     shape: tuple[int, ...]
     module: str
+    block: str
     keras: Foreign
     dialects: Mapping[str, Foreign]
 
@@ -193,10 +226,17 @@ def expand(config: MobileBertConfig, head: str) -> dict[str, Tensor]:
     Raises:
         ConfigError: the model would have more than MAX_PARAMETERS parameters.
     """
-    tensors = {tensor.name: tensor for row in ROWS if _has(row, config, head) for tensor in _row_tensors(row, config, head)}
+    model = HEADS[head]
+    tensors = _expand(config, (*ENCODER, *model.blocks), model.root)
     if (count := count_parameters(tensors)) > MAX_PARAMETERS:
         raise ConfigError(f"this configuration has {count:,} parameters, more than the {MAX_PARAMETERS:,} allowed")
     return tensors
+
+
+def expand_optional(config: MobileBertConfig) -> dict[str, Tensor]:
+    """What a file may hold beyond the encoder: the pooler and every head, a decoder of its own included."""
+    untied = config.replace(tie_word_embeddings=False)
+    return _expand(untied, tuple(block for block in BLOCKS if block not in ENCODER), "mobilebert.")
 
 
 def count_parameters(tensors: Mapping[str, Tensor]) -> int:
@@ -221,6 +261,15 @@ def to_layout(array: Array, layout: Layout, heads: int) -> Array:
     return np.ascontiguousarray(array)
 
 
+def layout_shape(shape: tuple[int, ...], layout: Layout, heads: int) -> tuple[int, ...]:
+    """The shape `to_layout` gives an array of a canonical shape."""
+    if layout == "split_in":
+        return (heads, shape[-1] // heads, *reversed(shape[:-1]))
+    if layout == "split_out":
+        return (shape[1], heads, shape[0] // heads)
+    return shape[::-1] if layout == "transpose" else shape
+
+
 def from_layout(array: Array, layout: Layout) -> Array:
     """The inverse of `to_layout`."""
     if layout == "transpose":
@@ -232,16 +281,12 @@ def from_layout(array: Array, layout: Layout) -> Array:
     return np.ascontiguousarray(array)
 
 
-def _has(row: Row, config: MobileBertConfig, head: str) -> bool:
-    model = HEADS[head]
-    if row.block == "head":
-        return row.module in model.modules
-    if row.block == "pooler":
-        return model.pooler and row.when(config)
-    return row.when(config)
+def _expand(config: MobileBertConfig, blocks: tuple[str, ...], root: str) -> dict[str, Tensor]:
+    rows = [row for row in ROWS if row.block in blocks and row.when(config)]
+    return {tensor.name: tensor for row in rows for tensor in _row_tensors(row, config, root)}
 
 
-def _row_tensors(row: Row, config: MobileBertConfig, head: str) -> list[Tensor]:
+def _row_tensors(row: Row, config: MobileBertConfig, root: str) -> list[Tensor]:
     sizes = letters(config)
     shape = tuple(sizes[letter] for letter in row.shape.split())
     kind = config.normalization_type if row.kind == "norm" else row.kind
@@ -250,14 +295,14 @@ def _row_tensors(row: Row, config: MobileBertConfig, head: str) -> list[Tensor]:
     tensors = []
     for n in layers:
         for f in ffns:
-            place = {"root": HEADS[head].root, "n": n, "f": f, "last": config.num_feedforward_networks - 1}
+            place = {"root": root, "n": n, "f": f, "last": config.num_feedforward_networks - 1}
             block = {dialect: path.format(**place) for dialect, path in BLOCKS[row.block].items()}
             module = _join(".", block["canonical"], row.module)
-            stems = {
-                "h5": row.module.replace(".", "/"),
-                "tf1": _tf1_norm(row.tf1, kind),
-                "garden": row.garden.format(**place),
-            }
+            stems = {"h5": row.module.replace(".", "/")}
+            if row.tf1 is not None:
+                stems["tf1"] = _tf1_norm(row.tf1, kind)
+            if row.garden is not None:
+                stems["garden"] = row.garden.format(**place)
             for part in KINDS[kind]:
                 foreign = {dialect: getattr(part, dialect) for dialect in stems}
                 tensors.append(
@@ -265,6 +310,7 @@ def _row_tensors(row: Row, config: MobileBertConfig, head: str) -> list[Tensor]:
                         name=f"{module}.{part.canonical}",
                         shape=shape[: part.rank],
                         module=module,
+                        block=row.block,
                         keras=Foreign(*part.keras),
                         dialects={
                             dialect: Foreign(_join("/", block[dialect], stem, foreign[dialect][0]), foreign[dialect][1])
@@ -284,6 +330,7 @@ def letters(config: MobileBertConfig) -> dict[str, int]:
         "e": config.embedding_size,
         "x": config.embedding_size * (3 if config.trigram_input else 1),
         "h": config.hidden_size,
+        "r": config.hidden_size - config.embedding_size,
         "k": width,
         "q": width if narrow or _shared(config) else config.hidden_size,
         "w": width if narrow else config.hidden_size,
@@ -291,6 +338,8 @@ def letters(config: MobileBertConfig) -> dict[str, int]:
         "p": config.max_position_embeddings,
         "s": config.type_vocab_size,
         "n": config.num_labels,
+        "1": 1,
+        "2": 2,
     }
 
 

@@ -4,7 +4,6 @@ import json
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import ml_dtypes
@@ -13,9 +12,10 @@ from safetensors.numpy import save
 
 from ..errors import CheckpointError
 from ..files import parse_json
+from .archive import MAX_NAME, MAX_RANK, Archive, Entry
 
 WEIGHTS_FILE = "model.safetensors"
-MAX_HEADER = 100_000_000  # the format's own limit
+MAX_HEADER = 4 << 20  # bytes; the deepest MobileBERT there can be needs half of it
 DTYPES = {
     "F64": np.dtype(np.float64),
     "F32": np.dtype(np.float32),
@@ -25,18 +25,8 @@ DTYPES = {
 }
 
 
-@dataclass(frozen=True)
-class Entry:
-    """What the header says of one tensor. begin and end count bytes from the start of the file."""
-
-    dtype: np.dtype
-    shape: tuple[int, ...]
-    begin: int
-    end: int
-
-
-def read_header(path: Path) -> dict[str, Entry]:
-    """{tensor name: Entry}, checked against the file's size.
+def open_file(path: Path) -> Archive:
+    """The tensors of a file, checked against its size; the data is mapped when it is asked for.
 
     Raises:
         CheckpointError: missing, truncated or malformed file; a dtype no weight has; overlapping tensors or unused
@@ -54,27 +44,23 @@ def read_header(path: Path) -> dict[str, Entry]:
     except OSError as error:
         raise CheckpointError(path, f"cannot be read: {error.strerror or error}") from None
     header.pop("__metadata__", None)
-    entries = {name: _entry(path, name, found, 8 + length) for name, found in header.items()}
+    entries = {name: _entry(path, name, found) for name, found in header.items()}
+    places = {name: slice(*(8 + length + offset for offset in header[name]["data_offsets"])) for name in entries}
     end = 8 + length
-    for name, entry in sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)):
-        if entry.begin != end:
+    for name, place in sorted(places.items(), key=lambda item: (item[1].start, item[1].stop)):
+        if place.start != end:
             raise CheckpointError(path, f"tensor {name!r} overlaps another or leaves a gap before it")
-        end = entry.end
+        end = place.stop
     if end != size:
         raise CheckpointError(
             path, f"is truncated or has bytes no tensor owns: {size:,} bytes where the header describes {end:,}"
         )
-    return entries
 
+    def read(names: Iterable[str]) -> dict[str, np.ndarray]:
+        data = np.memmap(path, dtype=np.uint8, mode="r") if entries else np.zeros(0, np.uint8)
+        return {name: data[places[name]].view(entries[name].dtype).reshape(entries[name].shape) for name in names}
 
-def read_tensors(path: Path, entries: Mapping[str, Entry], names: Iterable[str]) -> dict[str, np.ndarray]:
-    """The named tensors as read-only arrays over the file, which is mapped, not copied."""
-    data = np.memmap(path, dtype=np.uint8, mode="r") if entries else np.zeros(0, np.uint8)
-    return {
-        name: data[found.begin : found.end].view(found.dtype).reshape(found.shape)
-        for name in names
-        for found in [entries[name]]
-    }
+    return Archive(path, entries, read)
 
 
 def write(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
@@ -87,18 +73,18 @@ def write(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
     path.write_bytes(save(arrays, metadata={"format": "pt"}))
 
 
-def _entry(path: Path, name: str, found: object, start: int) -> Entry:
+def _entry(path: Path, name: str, found: object) -> Entry:
     def wrong(reason: str) -> CheckpointError:
         return CheckpointError(path, f"tensor {name!r:.200} {reason}")
 
-    if not name or len(name) > 1000 or "\0" in name:
+    if not name or len(name) > MAX_NAME or "\0" in name:
         raise wrong("has an impossible name")
     if not isinstance(found, dict) or set(found) != {"dtype", "shape", "data_offsets"}:
         raise wrong("must have dtype, shape and data_offsets and nothing else")
     dtype, shape, offsets = found["dtype"], found["shape"], found["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPES:
         raise wrong(f"has dtype {dtype!r:.40}; weights are {', '.join(DTYPES)}")
-    if not _are_sizes(shape) or len(shape) > 8:
+    if not _are_sizes(shape) or len(shape) > MAX_RANK:
         raise wrong(f"has shape {json.dumps(shape):.80}")
     if (
         not _are_sizes(offsets)
@@ -106,7 +92,7 @@ def _entry(path: Path, name: str, found: object, start: int) -> Entry:
         or offsets[1] - offsets[0] != math.prod(shape) * DTYPES[dtype].itemsize
     ):
         raise wrong(f"has data_offsets {json.dumps(offsets):.80}, which do not fit its dtype and shape")
-    return Entry(DTYPES[dtype], tuple(shape), start + offsets[0], start + offsets[1])
+    return Entry(DTYPES[dtype], tuple(shape))
 
 
 def _are_sizes(value: object) -> bool:

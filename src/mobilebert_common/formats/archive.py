@@ -1,0 +1,33 @@
+"""What the reader of every dialect returns: a checked list of a file's tensors, and a way to read some of them."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+MAX_NAME = 1000  # characters of a tensor's name
+MAX_RANK = 8
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a file's header says of one tensor, in the file's own layout."""
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A weights file whose header has been read and checked and whose data has not been touched.
+
+    Attributes:
+        path: the file, for errors.
+        entries: {name in the file's dialect: Entry}, without what is only the writer's (a class's scope, a suffix).
+        read: the arrays of some names; may be read-only and lie in the mapped file.
+    """
+
+    path: Path
+    entries: dict[str, Entry]
+    read: Callable[[Iterable[str]], dict[str, np.ndarray]]

@@ -1,0 +1,183 @@
+"""What a weights file has, held against what a model needs: the source of each tensor, or all that is wrong at once."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from .config import MobileBertConfig
+from .errors import CheckpointError
+from .formats.archive import Archive
+from .formats.shards import shortened
+from .schema import ENCODER, HEADS, TIED, Foreign, Tensor, expand, expand_optional, layout_shape
+
+log = logging.getLogger(__name__)
+
+ROOT = "mobilebert."
+BASE_PARTS = ("embeddings.", "encoder.", "pooler.")  # what a base model's file says without the root
+WORDS, DECODER = "mobilebert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"
+
+Names = Literal["canonical", "h5", "tf1", "garden"]  # how a file names its tensors
+
+
+@dataclass(frozen=True)
+class Match:
+    """Where a model's tensors come from.
+
+    Attributes:
+        config: the one asked for, with tie_word_embeddings as the file has it.
+        expected: {canonical name: Tensor} of the model.
+        source: {canonical name: where it lies in the file}; without the fresh ones.
+        fresh: canonical names of tensors the file does not have and the model starts anew.
+        ignored: names in the file that this model has no use for.
+    """
+
+    config: MobileBertConfig
+    expected: dict[str, Tensor]
+    source: dict[str, Foreign]
+    fresh: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+
+def match(
+    archive: Archive,
+    dialect: Names,
+    config: MobileBertConfig,
+    head: str,
+    ignore_mismatched_sizes: bool = False,
+    keep_tied: bool = False,
+) -> Match:
+    """Find every tensor of a model in a file.
+
+    A pooler or a head that is not in the file at all is fresh; half of one is damage.
+
+    Args:
+        dialect: how the file names and lays out its tensors.
+        ignore_mismatched_sizes: tensors of another shape are fresh too.
+        keep_tied: leave a decoder aside that differs from the word embeddings, where otherwise it is kept.
+    Raises:
+        CheckpointError: tensors are missing, unexpected, mis-shaped or not floating-point: all in one error.
+    """
+    names = normal_names(archive, dialect)
+    optional = {tensor.name: _foreign(tensor, dialect) for tensor in expand_optional(config).values()}
+    findings = []
+    if config.tie_word_embeddings and not keep_tied and "predictions" in HEADS[head].blocks:
+        words = expand(config, "MobileBertForMaskedLM")[WORDS]
+        if _differ(archive, names, words.shape, _foreign(words, dialect), optional[DECODER]):
+            log.warning("%s has a decoder that is not the word embeddings: tie_word_embeddings is now false", archive.path)
+            config = config.replace(tie_word_embeddings=False)
+    expected = expand(config, head)
+    places = {name: _foreign(tensor, dialect) for name, tensor in expected.items()}
+    present = {expected[name].block for name, place in places.items() if place and place.name in names}
+    for copy, original in TIED.items():
+        spare = optional.get(copy, Foreign(copy, "same") if dialect == "canonical" else None)
+        for name, other in ((original, spare), (copy, places.get(original))):  # either stands for the other
+            place = places.get(name)
+            if name in places and other and (place is None or place.name not in names) and other.name in names:
+                places[name] = other
+    biases = [Foreign(f"cls.predictions.{part}bias", "same") for part in ("", "decoder.")]
+    if dialect == "canonical" and _differ(archive, names, (config.vocab_size,), *biases):
+        findings.append("cls.predictions.decoder.bias differs from cls.predictions.bias")
+    source = {name: place for name, place in places.items() if place and place.name in names}
+    known = {place.name for place in (*places.values(), *optional.values()) if place} | set(TIED)
+    findings += [f"{names[name]} is unexpected" for name in names if name not in known]
+    fresh = [name for name, tensor in expected.items() if tensor.block not in (*ENCODER, *present)]
+    missing = [name for name in expected if name not in source and name not in fresh]
+    shapes = {
+        name: (archive.entries[names[place.name]].shape, layout_shape(expected[name].shape, place.layout, config.num_attention_heads))
+        for name, place in source.items()
+    }
+    mismatched = [name for name, (found, wanted) in shapes.items() if found != wanted]
+    if ignore_mismatched_sizes:
+        fresh, source = [*fresh, *mismatched], {name: place for name, place in source.items() if name not in mismatched}
+        mismatched = []
+    findings = [
+        *(f"{name} is missing" for name in missing),
+        *findings,
+        *(
+            f"{name} has shape {list(shapes[name][0])} where config.json and {head} expect {list(shapes[name][1])}"
+            for name in mismatched
+        ),
+        *(
+            f"{name} holds integers"
+            for name, place in source.items()
+            if archive.entries[names[place.name]].dtype.kind in "iu"
+        ),
+    ]
+    if mismatched and len(mismatched) == len(findings):
+        findings.append("ignore_mismatched_sizes=True starts these anew")
+    if findings:
+        raise CheckpointError(archive.path, f"does not fit {head}:\n  {shortened(findings)}")
+    used = {place.name for place in source.values()}
+    return Match(
+        config,
+        expected,
+        {name: Foreign(names[place.name], place.layout) for name, place in source.items()},
+        tuple(name for name in expected if name in fresh),
+        tuple(file_name for name, file_name in names.items() if name not in used),
+    )
+
+
+def normal_names(archive: Archive, dialect: Names) -> dict[str, str]:
+    """{name as the schema has it for a model with a head: name in the file}, without what holds no weights."""
+    names = {name: name for name in archive.entries}
+    if dialect == "canonical":
+        names = _without_prefix("module.", names)  # of DistributedDataParallel
+        if not any(name.startswith(ROOT) for name in names):
+            names = {ROOT + name if name.startswith(BASE_PARTS) else name: kept for name, kept in names.items()}
+        names.pop(f"{ROOT}embeddings.position_ids", None)  # a buffer that old transformers releases saved
+    if dialect == "tf1":
+        slots = ("/adam_m", "/adam_v")
+        names = {name: kept for name, kept in names.items() if not name.endswith(slots) and name != "global_step"}
+        students = {name: kept for name, kept in names.items() if not name.startswith("teacher/")}
+        names = students or _without_prefix("teacher/", names)
+    return names
+
+
+def head_of(archive: Archive, dialect: Names, config: MobileBertConfig) -> str:
+    """The model class a file was saved from: the one config.json names, or else the smallest that uses all of the file.
+
+    Raises:
+        CheckpointError: no class has all its heads.
+    """
+    named = [name.removeprefix("TF") for name in config.architectures or []]
+    if found := next((name for name in named if name in HEADS), None):
+        return found
+    names = normal_names(archive, dialect)
+    blocks = {
+        tensor.block
+        for tensor in expand_optional(config).values()
+        if (place := _foreign(tensor, dialect)) and place.name in names and tensor.block != "pooler"
+    }
+    fitting = [name for name, head in HEADS.items() if blocks <= set(head.blocks)]
+    if not fitting:
+        raise CheckpointError(archive.path, f"has heads that no one model has: {', '.join(sorted(blocks))}")
+    return min(fitting, key=lambda name: len(HEADS[name].blocks))
+
+
+def _foreign(tensor: Tensor, dialect: Names) -> Foreign | None:
+    """The name and layout of a tensor in a dialect, the same in every model; None where the dialect has no place for it."""
+    if dialect != "canonical":
+        return tensor.dialects.get(dialect)
+    return Foreign(ROOT + tensor.name if tensor.name.startswith(BASE_PARTS) else tensor.name, "same")
+
+
+def _without_prefix(prefix: str, names: Mapping[str, str]) -> dict[str, str]:
+    """Names without a prefix that all of them have."""
+    common = all(name.startswith(prefix) for name in names)
+    return {name.removeprefix(prefix) if common else name: kept for name, kept in names.items()}
+
+
+def _differ(
+    archive: Archive, names: Mapping[str, str], shape: tuple[int, ...], one: Foreign | None, other: Foreign | None
+) -> bool:
+    """Whether a file has two tensors where one of this shape would do: the other has other values."""
+    if one is None or other is None or one.name not in names or other.name not in names:
+        return False
+    ours, theirs = names[one.name], names[other.name]
+    if archive.entries[ours].shape != shape or archive.entries[theirs].shape != shape:
+        return archive.entries[theirs].shape != shape
+    arrays = archive.read([ours, theirs])
+    return not np.array_equal(arrays[ours], arrays[theirs])
