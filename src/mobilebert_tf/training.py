@@ -74,7 +74,11 @@ class TrainableModel(keras.Model):
             raise InputError("no labels to compute a loss with: give them as y or as x['labels']")
         terms = self.label_losses(y_pred, {name: ops.convert_to_tensor(label) for name, label in labels.items()})
         if sample_weight is not None:
-            terms = [(losses * _weights_like(sample_weight, losses), weights) for losses, weights in terms]
+            shares = [sample_weight[name] if isinstance(sample_weight, Mapping) else sample_weight for name in labels]
+            terms = [
+                (losses * _weights_like(share, losses), weights)
+                for (losses, weights), share in zip(terms, shares, strict=True)
+            ]
         return total(terms) + sum(self.losses)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
@@ -161,7 +165,8 @@ class TrainableModel(keras.Model):
         if y is None:
             return self._labels_in(x) or {}
         if isinstance(y, Mapping):
-            return {ALIASES.get(name, name) if name not in names else name: label for name, label in y.items()}
+            found = {name if name in names else ALIASES.get(name, name): label for name, label in y.items()}
+            return {name: found[name] for name in sorted(found, key=[*names, *found].index)}
         several = isinstance(y, tuple | list) and len(names) > 1
         return dict(zip(names, y, strict=True)) if several else {names[0] if names else "labels": y}
 
