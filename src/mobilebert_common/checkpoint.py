@@ -150,6 +150,11 @@ def read(
         name: from_layout(arrays[place.name], place.layout).astype(wanted, copy=False)
         for name, place in found.source.items()
     }
+    tensors |= {
+        name: np.zeros(tensor.shape, wanted)
+        for name, tensor in found.expected.items()
+        if 0 in tensor.shape and name not in (*tensors, *found.fresh)
+    }
     if broken := [name for name, array in tensors.items() if not np.isfinite(array).all()]:
         raise CheckpointError(archive.path, f"holds NaN or infinite values (as {wanted}) in {', '.join(broken)}")
     return Weights(found.config, tensors, found.fresh, found.ignored)

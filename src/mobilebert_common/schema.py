@@ -31,7 +31,7 @@ BLOCKS: dict[str, dict[str, str]] = {
     "layer":       {"canonical": "{root}encoder.layer.{n}", "h5": "mobilebert/encoder/layer_._{n}", "tf1": "bert/encoder/layer_{n}", "garden": "transformer_layer_{n}"},
     "ffn":         {"canonical": "{root}encoder.layer.{n}.ffn.{f}", "h5": "mobilebert/encoder/layer_._{n}/ffn.{f}", "tf1": "bert/encoder/layer_{n}/ffn_layer_{f}", "garden": "transformer_layer_{n}/ffn_layer_{f}"},
     "pooler":      {"canonical": "{root}pooler",        "h5": "mobilebert/pooler",             "tf1": "bert/pooler",             "garden": "pooler"},
-    "predictions": {"canonical": "cls.predictions",     "h5": "predictions___cls/predictions", "tf1": "cls/predictions",         "garden": "masked_lm"},
+    "predictions": {"canonical": "cls.predictions",     "h5": "predictions___cls/predictions", "tf1": "cls/predictions",         "garden": "cls/predictions"},
     "relation":    {"canonical": "cls",                 "h5": "seq_relationship___cls",        "tf1": "cls",                     "garden": ""},
     "classifier":  {"canonical": "",                    "h5": "",                              "tf1": "",                        "garden": ""},
     "choice":      {"canonical": "",                    "h5": "",                              "tf1": "",                        "garden": ""},
@@ -86,7 +86,7 @@ KINDS: dict[str, tuple[Part, ...]] = {
     ),
     # the masked-LM head's own: the rows of its matrix that the word embeddings do not have, a bias, and an untied table
     "extra": (Part("weight", 2, ("kernel", "same"), ("weight", "same"), ("extra_output_weights", "transpose"), ("extra_output_weights", "transpose")),),
-    "bias": (Part("bias", 1, ("bias", "same"), ("bias", "same"), ("output_bias", "same"), ("bias", "same")),),
+    "bias": (Part("bias", 1, ("bias", "same"), ("bias", "same"), ("output_bias", "same"), ("output_bias/bias", "same")),),
     "decoder": (Part("weight", 2, ("kernel", "same"), ("weight", "same"), ("", "same"), ("", "same")),),
 }  # fmt: skip
 
@@ -148,9 +148,9 @@ ROWS: tuple[Row, ...] = (
     Row("ffn", "intermediate.dense",                "linear",    "i k",  "intermediate/dense",               "intermediate_dense"),
     Row("ffn", "output.dense",                      "linear",    "k i",  "output/dense",                     "output_dense"),
     Row("ffn", "output.LayerNorm",                  "norm",      "k",    "output/FakeLayerNorm",             "norm"),
-    Row("pooler", "dense",                          "linear",    "h h",  "dense",                            "dense",                       _pooler_dense),
-    Row("predictions", "transform.dense",           "linear",    "h h",  "transform/dense",                  "dense"),
-    Row("predictions", "transform.LayerNorm",       "layer_norm", "h",   "transform/LayerNorm",              "layer_norm"),
+    Row("pooler", "dense",                          "linear",    "h h",  "dense",                            "",                            _pooler_dense),
+    Row("predictions", "transform.dense",           "linear",    "h h",  "transform/dense",                  "transform/dense"),
+    Row("predictions", "transform.LayerNorm",       "layer_norm", "h",   "transform/LayerNorm",              "transform/LayerNorm"),
     Row("predictions", "dense",                     "extra",     "r v",  "",                                 ""),
     Row("predictions", "decoder",                   "decoder",   "v e",  None,                               None,                          _untied),
     Row("predictions", "",                          "bias",      "v",    "",                                 ""),

@@ -31,3 +31,8 @@ class Archive:
     path: Path
     entries: dict[str, Entry]
     read: Callable[[Iterable[str]], dict[str, np.ndarray]]
+
+
+def is_name(name: str) -> bool:
+    """Whether a tensor can have this name: not empty or huge, and nothing in it that a terminal would act on."""
+    return 0 < len(name) <= MAX_NAME and name.isprintable()

@@ -12,7 +12,7 @@ from safetensors.numpy import save
 
 from ..errors import CheckpointError
 from ..files import parse_json
-from .archive import MAX_NAME, MAX_RANK, Archive, Entry
+from .archive import MAX_RANK, Archive, Entry, is_name
 
 WEIGHTS_FILE = "model.safetensors"
 MAX_HEADER = 4 << 20  # bytes; the deepest MobileBERT there can be needs half of it
@@ -77,7 +77,7 @@ def _entry(path: Path, name: str, found: object) -> Entry:
     def wrong(reason: str) -> CheckpointError:
         return CheckpointError(path, f"tensor {name!r:.200} {reason}")
 
-    if not name or len(name) > MAX_NAME or "\0" in name:
+    if not is_name(name):
         raise wrong("has an impossible name")
     if not isinstance(found, dict) or set(found) != {"dtype", "shape", "data_offsets"}:
         raise wrong("must have dtype, shape and data_offsets and nothing else")

@@ -1,0 +1,244 @@
+"""The pickle of a state_dict, read as plain data by a machine that can build nothing else.
+
+pickle.Unpickler runs what a file names. This machine has no way to import or call: it knows the few opcodes that torch.save
+emits, and of the names in a pickle only those of GLOBALS, which it never looks up anywhere.
+"""
+
+import pickletools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import ml_dtypes
+import numpy as np
+
+MAX_PICKLE = 4 << 20  # bytes; the published model's pickle has 0.15 million
+MAX_OPCODES = 400_000  # ten thousand tensors; more than four seconds are no file but an attack
+
+# what a storage is called -> its dtype. Anything else is no weight.
+STORAGES = {
+    "torch DoubleStorage": np.dtype(np.float64),
+    "torch FloatStorage": np.dtype(np.float32),
+    "torch HalfStorage": np.dtype(np.float16),
+    "torch BFloat16Storage": np.dtype(ml_dtypes.bfloat16),
+    "torch LongStorage": np.dtype(np.int64),  # an old checkpoint's embeddings.position_ids
+    "torch IntStorage": np.dtype(np.int32),
+}
+
+
+class Global(NamedTuple):
+    """The name of a class or function, which stays a name."""
+
+    name: str
+
+
+class Storage(NamedTuple):
+    """The memory behind a tensor: where the file keeps it and how much there is."""
+
+    key: str
+    dtype: np.dtype
+    size: int  # in elements
+
+
+class Tensor(NamedTuple):
+    """A view of a storage, in elements."""
+
+    storage: Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+def load(data: bytes) -> tuple[Any, int]:
+    """The object of the first pickle in some bytes, and where that pickle ends.
+
+    Returns:
+        Tensors, storages, numbers, strings, None, and tuples, lists and dicts of these; an OrderedDict is a dict.
+    Raises:
+        ValueError: anything else, with the opcode or the name it begins with.
+    """
+    machine = Machine()
+    try:
+        for count, (opcode, argument, place) in enumerate(pickletools.genops(data)):
+            if count >= MAX_OPCODES:
+                raise ValueError(f"has more than {MAX_OPCODES:,} opcodes")
+            if opcode.name == "STOP":
+                return machine.result(), (place or 0) + 1
+            if opcode.name not in OPCODES:
+                raise ValueError(f"has the opcode {opcode.name}, which no state_dict needs")
+            OPCODES[opcode.name](machine, argument)
+    except (IndexError, KeyError):
+        raise ValueError("takes from its stack or memo what it did not put there") from None
+    raise ValueError("does not end")
+
+
+class Machine:
+    """A stack, the marks on it, and the memo."""
+
+    def __init__(self) -> None:
+        self.stack: list[Any] = []
+        self.marks: list[int] = []
+        self.memo: dict[int, Any] = {}
+
+    def result(self) -> Any:
+        """The one object that is left at the end."""
+        if len(self.stack) != 1 or self.marks:
+            raise ValueError("ends before its object is complete")
+        return self.stack[0]
+
+    def push(self, value: Any) -> None:
+        """Put a value on the stack."""
+        self.stack.append(value)
+
+    def pop(self, count: int) -> tuple[Any, ...]:
+        """Take some values off the stack, not past the last mark."""
+        floor = self.marks[-1] if self.marks else 0
+        if len(self.stack) - count < floor:
+            raise IndexError
+        values = tuple(self.stack[len(self.stack) - count :])
+        del self.stack[len(self.stack) - count :]
+        return values
+
+    def pop_mark(self) -> tuple[Any, ...]:
+        """Take all values above the last mark, and the mark."""
+        values = self.pop(len(self.stack) - self.marks[-1])
+        self.marks.pop()
+        return values
+
+    def top(self, kind: type) -> Any:
+        """The value on top, of a kind the next opcode can add to."""
+        (value,) = self.pop(1)
+        if not isinstance(value, kind):
+            raise ValueError(f"adds to a {type(value).__name__} as if it were a {kind.__name__}")
+        self.push(value)
+        return value
+
+    def put(self, index: int) -> None:
+        """Remember the value on top."""
+        (value,) = self.pop(1)
+        self.push(value)
+        self.memo[index] = value
+
+    def name(self, name: Any) -> None:
+        """Put a name on the stack if it is one a state_dict has."""
+        if name not in GLOBALS:
+            raise ValueError(f"names {name!r:.80}, which no state_dict needs and nothing here will run")
+        self.push(Global(name))
+
+    def stack_name(self) -> None:
+        """The same with module and name from the stack."""
+        module, name = self.pop(2)
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise ValueError("names something by other things than strings")
+        self.name(f"{module} {name}")
+
+    def add_items(self, values: tuple[Any, ...]) -> None:
+        """Add keys and values in turn to the dict on top."""
+        target = self.top(dict)
+        if len(values) % 2:
+            raise IndexError
+        for key, value in zip(values[::2], values[1::2], strict=True):
+            if not isinstance(key, str):
+                raise ValueError(f"has a key that is a {type(key).__name__}, not a string")
+            if key in target:
+                raise ValueError(f"holds {key!r:.200} twice")
+            target[key] = value
+
+    def build(self) -> None:
+        """Drop the attributes of the OrderedDict on top: versions of modules (_metadata)."""
+        self.pop(1)
+        self.top(dict)
+
+    def reduce(self) -> None:
+        """Put in place of a name and its arguments what they stand for."""
+        name, arguments = self.pop(2)
+        if not isinstance(name, Global) or name.name not in REDUCTIONS or not isinstance(arguments, tuple):
+            raise ValueError("calls what is no function of a state_dict")
+        self.push(REDUCTIONS[name.name](arguments))
+
+    def load_storage(self) -> None:
+        """Put in place of a storage's description the storage."""
+        (found,) = self.pop(1)
+        if not isinstance(found, tuple) or len(found) not in (5, 6) or found[5:] not in ((), (None,)):
+            raise ValueError("describes a storage in a way torch.save does not, or a view of one")
+        kind, name, key, location, count = found[:5]
+        if kind != "storage" or not isinstance(name, Global) or name.name not in STORAGES:
+            raise ValueError("describes a storage without its type")
+        if not isinstance(key, str) or not isinstance(location, str) or not is_size(count):
+            raise ValueError("describes a storage by other things than a key, a device and a size")
+        self.push(Storage(key, STORAGES[name.name], count))
+
+
+def is_size(value: object) -> bool:
+    """Whether a value can be a length, an offset or a stride; True is a bool, not 1."""
+    return type(value) is int and 0 <= value < 1 << 48
+
+
+def _ordered_dict(arguments: tuple[Any, ...]) -> dict[str, Any]:
+    if arguments:
+        raise ValueError("makes an OrderedDict from something, not empty")
+    return {}
+
+
+def _tensor(arguments: tuple[Any, ...]) -> Tensor:
+    if len(arguments) != 6:
+        raise ValueError("makes a tensor from a number of arguments that is not six")
+    storage, offset, shape, strides = arguments[:4]
+    sizes = isinstance(shape, tuple) and isinstance(strides, tuple) and all(map(is_size, (offset, *shape, *strides)))
+    if not isinstance(storage, Storage) or not sizes or len(shape) != len(strides):
+        raise ValueError("makes a tensor from other things than a storage, an offset, a shape and as many strides")
+    return Tensor(storage, offset, shape, strides)
+
+
+def _parameter(arguments: tuple[Any, ...]) -> Tensor:
+    if len(arguments) != 3 or not isinstance(arguments[0], Tensor):
+        raise ValueError("makes a parameter from other things than a tensor")
+    return arguments[0]
+
+
+REDUCTIONS: dict[str, Callable[[tuple[Any, ...]], Any]] = {
+    "collections OrderedDict": _ordered_dict,
+    "torch._utils _rebuild_tensor_v2": _tensor,
+    "torch._utils _rebuild_parameter": _parameter,
+}
+GLOBALS = frozenset({*REDUCTIONS, *STORAGES})
+
+# all that torch.save emits for a state_dict under the protocols 2 to 5
+OPCODES: dict[str, Callable[[Machine, Any], None]] = {
+    "PROTO": lambda machine, version: None,
+    "FRAME": lambda machine, length: None,
+    "NONE": lambda machine, _: machine.push(None),
+    "NEWTRUE": lambda machine, _: machine.push(True),
+    "NEWFALSE": lambda machine, _: machine.push(False),
+    "BININT": lambda machine, value: machine.push(value),
+    "BININT1": lambda machine, value: machine.push(value),
+    "BININT2": lambda machine, value: machine.push(value),
+    "LONG1": lambda machine, value: machine.push(value),
+    "BINUNICODE": lambda machine, value: machine.push(value),
+    "SHORT_BINUNICODE": lambda machine, value: machine.push(value),
+    "EMPTY_TUPLE": lambda machine, _: machine.push(()),
+    "TUPLE1": lambda machine, _: machine.push(machine.pop(1)),
+    "TUPLE2": lambda machine, _: machine.push(machine.pop(2)),
+    "TUPLE3": lambda machine, _: machine.push(machine.pop(3)),
+    "TUPLE": lambda machine, _: machine.push(machine.pop_mark()),
+    "EMPTY_LIST": lambda machine, _: machine.push([]),
+    "APPEND": lambda machine, _: _extend(machine, machine.pop(1)),
+    "APPENDS": lambda machine, _: _extend(machine, machine.pop_mark()),
+    "EMPTY_DICT": lambda machine, _: machine.push({}),
+    "SETITEM": lambda machine, _: machine.add_items(machine.pop(2)),
+    "SETITEMS": lambda machine, _: machine.add_items(machine.pop_mark()),
+    "MARK": lambda machine, _: machine.marks.append(len(machine.stack)),
+    "BINPUT": lambda machine, index: machine.put(index),
+    "LONG_BINPUT": lambda machine, index: machine.put(index),
+    "MEMOIZE": lambda machine, _: machine.put(len(machine.memo)),
+    "BINGET": lambda machine, index: machine.push(machine.memo[index]),
+    "LONG_BINGET": lambda machine, index: machine.push(machine.memo[index]),
+    "GLOBAL": lambda machine, name: machine.name(name),
+    "STACK_GLOBAL": lambda machine, _: machine.stack_name(),
+    "BINPERSID": lambda machine, _: machine.load_storage(),
+    "REDUCE": lambda machine, _: machine.reduce(),
+    "BUILD": lambda machine, _: machine.build(),
+}
+
+
+def _extend(machine: Machine, values: tuple[Any, ...]) -> None:
+    machine.top(list).extend(values)
