@@ -17,7 +17,7 @@ from mobilebert_common.files import Content, read_bytes, read_json, save_files, 
 from mobilebert_common.formats import h5, safetensors, torch_bin
 from mobilebert_common.formats.archive import Archive
 from mobilebert_common.formats.shards import open_shards
-from mobilebert_common.matching import Names, head_of
+from mobilebert_common.matching import Names, head_of, with_copies
 from mobilebert_common.schema import HEADS
 from mobilebert_common.tokenization import storage
 
@@ -94,7 +94,7 @@ READERS: tuple[Reader, ...] = (
 WRITERS: dict[str, Writer] = {
     "safetensors": Writer(
         safetensors.WEIGHTS_FILE,
-        lambda config, head, tensors: {safetensors.WEIGHTS_FILE: lambda path: safetensors.write(path, tensors)},
+        lambda config, head, tensors: {safetensors.WEIGHTS_FILE: lambda path: safetensors.write(path, with_copies(config, tensors))},
     ),
     "bin": Writer(torch_bin.WEIGHTS_FILE, torch_files.contents, "pt"),
     "h5": Writer(

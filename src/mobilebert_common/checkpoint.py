@@ -16,7 +16,7 @@ from .files import Content, read_manifest, save_files, verify
 from .formats import h5, safetensors, torch_bin
 from .formats.archive import Archive
 from .formats.shards import open_shards
-from .matching import Names, match
+from .matching import Names, match, with_copies
 from .schema import from_layout
 
 log = logging.getLogger(__name__)
@@ -175,7 +175,7 @@ def save(directory: str | Path, config: MobileBertConfig, head: str, tensors: Ma
     config = config.replace(architectures=[head], dtype=dtype)
     contents: dict[str, Content] = {
         CONFIG_FILE: config.to_json_string().encode(),
-        safetensors.WEIGHTS_FILE: lambda path: safetensors.write(path, tensors),
+        safetensors.WEIGHTS_FILE: lambda path: safetensors.write(path, with_copies(config, tensors)),
     }
     save_files(Path(directory), contents)
 

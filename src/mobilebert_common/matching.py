@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 ROOT = "mobilebert."
 BASE_PARTS = ("embeddings.", "encoder.", "pooler.")  # what a base model's file says without the root
 WORDS, DECODER = "mobilebert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"
+BIAS, DECODER_BIAS = "cls.predictions.bias", "cls.predictions.decoder.bias"
 
 Names = Literal["canonical", "h5", "tf1", "garden"]  # how a file names its tensors
 
@@ -77,9 +78,11 @@ def match(
             place = places.get(name)
             if name in places and other and (place is None or place.name not in names) and other.name in names:
                 places[name] = other
-    biases = [Foreign(f"cls.predictions.{part}bias", "same") for part in ("", "decoder.")]
-    if dialect == "canonical" and _differ(archive, names, (config.vocab_size,), *biases):
-        findings.append("cls.predictions.decoder.bias differs from cls.predictions.bias")
+    if dialect == "canonical" and BIAS in places and DECODER_BIAS in names:
+        if not config.tie_word_embeddings:
+            places[BIAS] = Foreign(DECODER_BIAS, "same")  # transformers 5 adds this one, and never trains the other
+        elif _differ(archive, names, (config.vocab_size,), *(Foreign(name, "same") for name in (BIAS, DECODER_BIAS))):
+            findings.append(f"{DECODER_BIAS} differs from {BIAS}")
     source = {name: place for name, place in places.items() if place and place.name in names}
     known = {place.name for place in (*places.values(), *optional.values()) if place} | set(TIED)
     findings += [f"{names[name]} is unexpected" for name in names if name not in known]
@@ -120,6 +123,12 @@ def match(
         tuple(name for name in expected if name in fresh),
         tuple(file_name for name, file_name in names.items() if name not in used),
     )
+
+
+def with_copies(config: MobileBertConfig, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The tensors as transformers wants them in a file: an untied decoder has the bias under a second name."""
+    untied = not config.tie_word_embeddings and BIAS in tensors
+    return {**tensors, DECODER_BIAS: tensors[BIAS]} if untied else dict(tensors)
 
 
 def normal_names(archive: Archive, dialect: Names) -> dict[str, str]:

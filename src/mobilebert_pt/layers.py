@@ -445,10 +445,12 @@ class Predictions(nn.Module):
 
 
 def _drop_copies(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
-    """Leave out what transformers' in-memory state_dicts repeat: the tied decoder and its bias."""
+    """Take what transformers' state_dicts say twice: a tied decoder, and the bias, which an untied one has as well."""
+    bias = state.pop(f"{prefix}decoder.bias", None)
     if module.decoder is None:
         state.pop(f"{prefix}decoder.weight", None)
-    state.pop(f"{prefix}decoder.bias", None)
+    elif bias is not None:
+        state[f"{prefix}bias"] = bias  # the one that transformers adds
 
 
 class PreTrainingHeads(nn.Module):
