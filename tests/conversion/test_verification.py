@@ -13,7 +13,7 @@ from mobilebert_common.errors import CheckpointError
 from mobilebert_common.schema import HEADS
 from mobilebert_conversion.verification import TOLERANCE, Difference, difference, head_of, sample_inputs, verify
 
-OUTPUTS = dict.fromkeys(HEADS, ["loss", "logits"]) | {
+OUTPUTS = {head: ["loss", "logits"] for head in HEADS} | {
     BASE: ["last_hidden_state", "pooler_output"],
     "MobileBertForPreTraining": ["loss", "prediction_logits", "seq_relationship_logits"],
     "MobileBertForQuestionAnswering": ["loss", "start_logits", "end_logits"],
