@@ -31,6 +31,7 @@ PACKAGE = "mobilebert"  # under which the twin registers its classes
 MEMBERS = ("config.json", "metadata.json", "model.weights.h5")
 TRAINING = ("optimizer/", "metrics/", "loss_tracker/")  # what a compiled model's file has beside the model's own
 OVERHEAD, PER_TENSOR = 1 << 20, 1 << 13  # bytes an HDF5 file may have beyond its values
+MAX_PACKED = 4  # times smaller than its values: a fresh model is not built for a file that cannot be one
 COPIES = 4  # a file saved in training has two moments and may have more beside the values
 
 
@@ -61,6 +62,8 @@ def open_file(path: Path, config: MobileBertConfig | None, head: str | None) -> 
         datasets = h5.open_datasets(weights)
     except CheckpointError as error:
         raise CheckpointError(path, error.reason) from None
+    if (count := count_parameters(expand(config, head))) * 2 > weights.stat().st_size * MAX_PACKED + OVERHEAD:
+        raise CheckpointError(path, f"is far too small for the {count:,} parameters of its configuration")
     places, wanted = _fresh_tree(config, head)
     _compare(path, head, datasets.entries, wanted)
     tensors = expand(config, head)
