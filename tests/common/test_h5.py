@@ -1,5 +1,6 @@
 """tf_model.h5 without TensorFlow. tests/oracle/test_hf_h5.py compares with what transformers writes."""
 
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -228,6 +229,36 @@ def test_chunks_that_are_not_of_their_size(wrong: str, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError):
         archive.read(["b"])
     assert np.array_equal(archive.read(["a"])["a"], WEIGHT)
+
+
+def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
+    archive = h5.open_file(make(tmp_path, CHUNKS["a bomb"]))
+    tracemalloc.start()
+    with pytest.raises(CheckpointError):
+        archive.read(["b"])
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        (lambda first, second: first, "overlap"),
+        (lambda first, second: first + 4, "overlap"),
+        (lambda first, second: 1 << 20, "does not lie in the file|malformed"),
+        (lambda first, second: 1 << 40, "does not lie in the file|malformed"),
+    ],
+)
+def test_data_that_lies_elsewhere(place: Callable[[int, int], int], reason: str, tmp_path: Path) -> None:
+    path = make(tmp_path, dataset(WEIGHT))
+    with h5py.File(path) as file:
+        first, second = (file[f"{PREFIX}{name}:0"].id.get_offset() for name in "ab")
+    data = path.read_bytes()
+    address = second.to_bytes(8, "little") + WEIGHT.nbytes.to_bytes(8, "little")
+    assert data.count(address) == 1
+    path.write_bytes(data.replace(address, place(first, second).to_bytes(8, "little") + address[8:]))
+    with pytest.raises(CheckpointError, match=reason):
+        h5.open_file(path)
 
 
 def test_every_truncation_is_refused(tmp_path: Path) -> None:
