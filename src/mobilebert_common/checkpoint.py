@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 
 from .config import CONFIG_FILE, MobileBertConfig
-from .errors import CheckpointError
+from .errors import CheckpointError, ConfigError
 from .files import Content, save_files, stored, verify
 from .formats import h5, safetensors, torch_bin
 from .formats.archive import Archive
@@ -101,7 +101,10 @@ def load(
     config = MobileBertConfig.from_pretrained(folder, **overrides)
     archive, names = open_weights(folder)
     keep_tied = "tie_word_embeddings" in overrides
-    weights = read(archive, names, config, head, dtype, ignore_mismatched_sizes, keep_tied)
+    try:
+        weights = read(archive, names, config, head, dtype, ignore_mismatched_sizes, keep_tied)
+    except ConfigError as error:  # more parameters than any model
+        raise CheckpointError(folder / CONFIG_FILE, str(error)) from None
     if weights.fresh:
         log.warning("%s has no %s: fresh weights, to be trained before use", folder, ", ".join(weights.fresh))
     _treat_padding(weights, folder, zero_pad_embedding)
@@ -144,10 +147,11 @@ def read(
     found = match(archive, names, config, head, ignore_mismatched_sizes, keep_tied)
     arrays = archive.read(place.name for place in found.source.values())
     wanted = _stored_dtype(arrays) if dtype == "auto" else parse_dtype(dtype)
-    tensors = {
-        name: from_layout(arrays[place.name], place.layout).astype(wanted, copy=False)
-        for name, place in found.source.items()
-    }
+    with np.errstate(over="ignore"):  # what overflows is infinite, and refused below
+        tensors = {
+            name: from_layout(arrays[place.name], place.layout).astype(wanted, copy=False)
+            for name, place in found.source.items()
+        }
     if broken := [name for name, array in tensors.items() if not np.isfinite(array).all()]:
         raise CheckpointError(archive.path, f"holds NaN or infinite values (as {wanted}) in {', '.join(broken)}")
     return Weights(found.config, tensors, found.fresh, found.ignored)
