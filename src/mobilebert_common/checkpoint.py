@@ -12,7 +12,7 @@ import numpy as np
 
 from .config import CONFIG_FILE, MobileBertConfig
 from .errors import CheckpointError, ConfigError
-from .files import Content, save_files, stored, verify
+from .files import Content, read_manifest, save_files, verify
 from .formats import h5, safetensors, torch_bin
 from .formats.archive import Archive
 from .formats.shards import open_shards
@@ -106,7 +106,7 @@ def load(
     except ConfigError as error:  # more parameters than any model
         raise CheckpointError(folder / CONFIG_FILE, str(error)) from None
     if weights.fresh:
-        log.warning("%s has no %s: fresh weights, to be trained before use", folder, ", ".join(weights.fresh))
+        log.warning("%s has nothing that fits %s: fresh weights, to be trained before use", folder, ", ".join(weights.fresh))
     _treat_padding(weights, folder, zero_pad_embedding)
     if "float16" in {str(array.dtype) for array in weights.tensors.values()}:
         _warn_float16()
@@ -119,8 +119,10 @@ def open_weights(folder: Path) -> tuple[Archive, Names]:
     Raises:
         CheckpointError: there is none, or it is damaged.
     """
+    saved = read_manifest(folder)
     for source in SOURCES:
-        if stored(folder, source.file).exists() or (folder / source.file).is_symlink():
+        path = folder / source.file  # one that the manifest names and that is gone is not replaced by another
+        if source.file in saved or path.is_symlink() or path.exists():
             return source.open(verify(folder, source.file)), source.names
     files = ", ".join(source.file for source in SOURCES)
     if others := [path.name for pattern in CONVERTIBLE for path in sorted(folder.glob(pattern))]:
@@ -152,6 +154,11 @@ def read(
             name: from_layout(arrays[place.name], place.layout).astype(wanted, copy=False)
             for name, place in found.source.items()
         }
+    tensors |= {
+        name: np.zeros(tensor.shape, wanted)
+        for name, tensor in found.expected.items()
+        if 0 in tensor.shape and name not in (*tensors, *found.fresh)
+    }
     if broken := [name for name, array in tensors.items() if not np.isfinite(array).all()]:
         raise CheckpointError(archive.path, f"holds NaN or infinite values (as {wanted}) in {', '.join(broken)}")
     return Weights(found.config, tensors, found.fresh, found.ignored)

@@ -159,6 +159,18 @@ def _pending_name(path: Path, digest: str) -> Path:
     return path.with_name(f".{path.name}{PENDING}{digest[:16]}")
 
 
+def finish_renames(directory: Path) -> None:
+    """Give the files of an interrupted save their names, for a library that opens files by name."""
+    _finish_renames(directory, read_manifest(directory))
+
+
+def _finish_renames(directory: Path, digests: Mapping[str, str]) -> None:
+    for name, digest in digests.items():
+        finished = _pending_name(directory / name, digest)
+        if finished.exists():
+            os.replace(finished, directory / name)
+
+
 def _recover(directory: Path) -> dict[str, str]:
     """Finish the renames of a save that was interrupted, sweep what an unfinished one left, and return the manifest."""
     try:
@@ -167,10 +179,7 @@ def _recover(directory: Path) -> dict[str, str]:
         if isinstance(error.__context__, OSError):  # it may well be a good one
             raise error.__context__ from None
         digests = {}  # a save replaces a damaged manifest
-    for name, digest in digests.items():
-        finished = _pending_name(directory / name, digest)
-        if finished.exists():
-            os.replace(finished, directory / name)
+    _finish_renames(directory, digests)
     for path in directory.glob(".*"):
         if path.is_file() and (TEMPORARY in path.name or PENDING in path.name):
             path.unlink(missing_ok=True)

@@ -84,7 +84,9 @@ def match(
     known = {place.name for place in (*places.values(), *optional.values()) if place} | set(TIED)
     findings += [f"{names[name]} is unexpected" for name in names if name not in known]
     fresh = [name for name, tensor in expected.items() if tensor.block not in (*ENCODER, *present)]
-    missing = [name for name in expected if name not in source and name not in fresh]
+    # Google's code makes no tensor without elements, which the masked-LM head has where embedding_size is hidden_size
+    absent = [name for name, tensor in expected.items() if name not in source and 0 not in tensor.shape]
+    missing = [name for name in absent if name not in fresh]
     shapes = {
         name: (archive.entries[names[place.name]].shape, layout_shape(expected[name].shape, place.layout, config.num_attention_heads))
         for name, place in source.items()
@@ -146,15 +148,16 @@ def head_of(archive: Archive, dialect: Names, config: MobileBertConfig) -> str:
     if found := next((name for name in named if name in HEADS), None):
         return found
     names = normal_names(archive, dialect)
+    # a classifier of sentences, of tokens and of choices has the same names: the first of HEADS it is
     blocks = {
-        tensor.block
+        "classifier" if tensor.block == "choice" else tensor.block
         for tensor in expand_optional(config).values()
         if (place := _foreign(tensor, dialect)) and place.name in names and tensor.block != "pooler"
     }
     fitting = [name for name, head in HEADS.items() if blocks <= set(head.blocks)]
     if not fitting:
         raise CheckpointError(archive.path, f"has heads that no one model has: {', '.join(sorted(blocks))}")
-    return min(fitting, key=lambda name: len(HEADS[name].blocks))
+    return min(fitting, key=lambda name: len({*HEADS[name].blocks} - {"pooler"}))
 
 
 def _foreign(tensor: Tensor, dialect: Names) -> Foreign | None:

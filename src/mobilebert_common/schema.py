@@ -31,7 +31,7 @@ BLOCKS: dict[str, dict[str, str]] = {
     "layer":       {"canonical": "{root}encoder.layer.{n}", "h5": "mobilebert/encoder/layer_._{n}", "tf1": "bert/encoder/layer_{n}", "garden": "transformer_layer_{n}"},
     "ffn":         {"canonical": "{root}encoder.layer.{n}.ffn.{f}", "h5": "mobilebert/encoder/layer_._{n}/ffn.{f}", "tf1": "bert/encoder/layer_{n}/ffn_layer_{f}", "garden": "transformer_layer_{n}/ffn_layer_{f}"},
     "pooler":      {"canonical": "{root}pooler",        "h5": "mobilebert/pooler",             "tf1": "bert/pooler",             "garden": "pooler"},
-    "predictions": {"canonical": "cls.predictions",     "h5": "predictions___cls/predictions", "tf1": "cls/predictions",         "garden": "masked_lm"},
+    "predictions": {"canonical": "cls.predictions",     "h5": "predictions___cls/predictions", "tf1": "cls/predictions",         "garden": "cls/predictions"},
     "relation":    {"canonical": "cls",                 "h5": "seq_relationship___cls",        "tf1": "cls",                     "garden": ""},
     "classifier":  {"canonical": "",                    "h5": "",                              "tf1": "",                        "garden": ""},
     "choice":      {"canonical": "",                    "h5": "",                              "tf1": "",                        "garden": ""},
@@ -86,8 +86,8 @@ KINDS: dict[str, tuple[Part, ...]] = {
     ),
     # the masked-LM head's own: the rows of its matrix that the word embeddings do not have, a bias, and an untied table
     "extra": (Part("weight", 2, ("kernel", "same"), ("weight", "same"), ("extra_output_weights", "transpose"), ("extra_output_weights", "transpose")),),
-    "bias": (Part("bias", 1, ("bias", "same"), ("bias", "same"), ("output_bias", "same"), ("bias", "same")),),
-    "decoder": _embedding("weight"),
+    "bias": (Part("bias", 1, ("bias", "same"), ("bias", "same"), ("output_bias", "same"), ("output_bias/bias", "same")),),
+    "decoder": (Part("weight", 2, ("kernel", "same"), ("weight", "same"), ("", "same"), ("", "same")),),
 }  # fmt: skip
 
 
@@ -148,9 +148,9 @@ ROWS: tuple[Row, ...] = (
     Row("ffn", "intermediate.dense",                "linear",    "i k",  "intermediate/dense",               "intermediate_dense"),
     Row("ffn", "output.dense",                      "linear",    "k i",  "output/dense",                     "output_dense"),
     Row("ffn", "output.LayerNorm",                  "norm",      "k",    "output/FakeLayerNorm",             "norm"),
-    Row("pooler", "dense",                          "linear",    "h h",  "dense",                            "dense",                       _pooler_dense),
-    Row("predictions", "transform.dense",           "linear",    "h h",  "transform/dense",                  "dense"),
-    Row("predictions", "transform.LayerNorm",       "layer_norm", "h",   "transform/LayerNorm",              "layer_norm"),
+    Row("pooler", "dense",                          "linear",    "h h",  "dense",                            "",                            _pooler_dense),
+    Row("predictions", "transform.dense",           "linear",    "h h",  "transform/dense",                  "transform/dense"),
+    Row("predictions", "transform.LayerNorm",       "layer_norm", "h",   "transform/LayerNorm",              "transform/LayerNorm"),
     Row("predictions", "dense",                     "extra",     "r v",  "",                                 ""),
     Row("predictions", "decoder",                   "decoder",   "v e",  None,                               None,                          _untied),
     Row("predictions", "",                          "bias",      "v",    "",                                 ""),
@@ -161,22 +161,42 @@ ROWS: tuple[Row, ...] = (
 )  # fmt: skip
 
 
+class Label(NamedTuple):
+    """A label of a head.
+
+    Attributes:
+        shape: "b" or "b t".
+        classes: the letter of how many classes there are, c being the choices; "" for a place in the sequence.
+        scores: the output that is held against it.
+    """
+
+    shape: str
+    classes: str
+    scores: str = "logits"
+
+
 class Head(NamedTuple):
-    """A model class: the blocks it has beyond the encoder. A pooler without a dense layer has no tensors."""
+    """A model class: its blocks beyond the encoder and its labels. A pooler without a dense layer has no tensors."""
 
     blocks: tuple[str, ...]
+    labels: dict[str, Label]
     root: str = "mobilebert."
 
 
 HEADS: dict[str, Head] = {
-    "MobileBertModel": Head(("pooler",), root=""),
-    "MobileBertForPreTraining": Head(("pooler", "predictions", "relation")),
-    "MobileBertForMaskedLM": Head(("predictions",)),
-    "MobileBertForNextSentencePrediction": Head(("pooler", "relation")),
-    "MobileBertForSequenceClassification": Head(("pooler", "classifier")),
-    "MobileBertForMultipleChoice": Head(("pooler", "choice")),
-    "MobileBertForTokenClassification": Head(("classifier",)),
-    "MobileBertForQuestionAnswering": Head(("span",)),
+    "MobileBertModel": Head(("pooler",), {}, root=""),
+    "MobileBertForPreTraining": Head(
+        ("pooler", "predictions", "relation"),
+        {"labels": Label("b t", "v", "prediction_logits"), "next_sentence_label": Label("b", "2", "seq_relationship_logits")},
+    ),
+    "MobileBertForMaskedLM": Head(("predictions",), {"labels": Label("b t", "v")}),
+    "MobileBertForNextSentencePrediction": Head(("pooler", "relation"), {"labels": Label("b", "2")}),
+    "MobileBertForSequenceClassification": Head(("pooler", "classifier"), {"labels": Label("b", "n")}),
+    "MobileBertForMultipleChoice": Head(("pooler", "choice"), {"labels": Label("b", "c")}),
+    "MobileBertForTokenClassification": Head(("classifier",), {"labels": Label("b t", "n")}),
+    "MobileBertForQuestionAnswering": Head(
+        ("span",), {"start_positions": Label("b", "", "start_logits"), "end_positions": Label("b", "", "end_logits")}
+    ),
 }
 
 # What other writers keep beside its original: {the copy: the original}, both canonical.

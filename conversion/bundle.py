@@ -1,0 +1,87 @@
+"""The files of TensorFlow's checkpoints, prefix.index and prefix.data-*, read by TensorFlow's own reader."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mobilebert_common.checkpoint import DTYPES
+from mobilebert_common.errors import CheckpointError
+from mobilebert_common.files import finish_renames, read_bytes, stored, verify
+from mobilebert_common.formats.archive import Archive, Entry
+from mobilebert_common.optional import needs
+
+STATE_FILE = "checkpoint"  # names the newest prefix of its folder
+INDEX, DATA = ".index", ".data-"
+OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"  # only an object-based checkpoint has it
+
+
+def find_prefix(path: Path) -> Path | None:
+    """The prefix a path stands for: a folder with one checkpoint, a prefix, or one of its files; None if it is no such thing.
+
+    Raises:
+        CheckpointError: a folder has several checkpoints and does not say which is the newest.
+    """
+    if not path.is_dir():
+        name = path.name.removesuffix(INDEX).split(DATA)[0]
+        return path.with_name(name) if stored(path.parent, name + INDEX).exists() else None
+    prefixes = sorted(found.with_suffix("") for found in path.glob(f"*{INDEX}") if not found.name.startswith("."))
+    if len(prefixes) > 1:
+        newest = _newest(path)
+        if newest not in prefixes:
+            names = ", ".join(prefix.name for prefix in prefixes)
+            raise CheckpointError(path, f"has several checkpoints; name one of {names}")
+        return newest
+    return prefixes[0] if prefixes else None
+
+
+def open_bundle(prefix: Path) -> tuple[Any, Archive]:
+    """TensorFlow's reader of a checkpoint, and its variables by name; no value has been read.
+
+    Raises:
+        CheckpointError: a file is missing, damaged, linked from outside or not the one that was saved, or a variable has
+            a dtype that no weight has.
+        ImportError: TensorFlow is not installed.
+    """
+    with needs("tf"):
+        import tensorflow as tf
+    folder, index = prefix.parent, prefix.with_name(prefix.name + INDEX)
+    files = [index.name, *sorted(path.name for path in folder.glob("*") if path.name.startswith(prefix.name + DATA))]
+    if any(verify(folder, name) != folder / name for name in files):
+        finish_renames(folder)  # a save was interrupted after its commit; TensorFlow goes by names
+    errors = (tf.errors.OpError, ValueError, RuntimeError)
+    try:
+        reader = tf.train.load_checkpoint(str(prefix))
+        shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
+    except errors as error:
+        raise CheckpointError(index, f"cannot be read by TensorFlow: {_line(error)}") from None
+    entries = {
+        name: Entry(np.dtype(dtypes[name].as_numpy_dtype), tuple(shape))
+        for name, shape in shapes.items()
+        if name != OBJECT_GRAPH
+    }
+    allowed = {*DTYPES.values(), np.dtype(np.int64), np.dtype(np.int32)}  # counters are integers
+    if strange := sorted(f"{name} ({entry.dtype})" for name, entry in entries.items() if entry.dtype not in allowed):
+        raise CheckpointError(index, f"holds variables that are no weights: {', '.join(strange[:20])}")
+
+    def read(names: Iterable[str]) -> dict[str, np.ndarray]:
+        try:
+            return {name: np.asarray(reader.get_tensor(name)) for name in names}
+        except errors as error:
+            raise CheckpointError(index, f"cannot be read by TensorFlow: {_line(error)}") from None
+
+    return reader, Archive(index, entries, read)
+
+
+def _newest(folder: Path) -> Path | None:
+    """The prefix that the state file names; only its last part counts, for folders move."""
+    if not (folder / STATE_FILE).exists():
+        return None
+    lines = read_bytes(folder / STATE_FILE, 1 << 20).decode("utf-8", "replace").splitlines()
+    named = [line.split('"')[1] for line in lines if line.startswith("model_checkpoint_path:") and line.count('"') == 2]
+    return folder / Path(named[0]).name if named else None
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__

@@ -1,0 +1,305 @@
+"""A checkpoint of any dialect -> a checkpoint directory of another, without losing a bit."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from mobilebert_common import checkpoint
+from mobilebert_common.config import CONFIG_FILE, MobileBertConfig
+from mobilebert_common.errors import CheckpointError, ConfigError
+from mobilebert_common.files import Content, read_bytes, read_json, save_files, stored, verify
+from mobilebert_common.formats import h5, safetensors, torch_bin
+from mobilebert_common.formats.archive import Archive
+from mobilebert_common.formats.shards import open_shards
+from mobilebert_common.matching import Names, head_of
+from mobilebert_common.schema import HEADS
+from mobilebert_common.tokenization import storage
+
+from . import bundle, keras_files, tf1, torch_files
+
+log = logging.getLogger(__name__)
+
+Dialect = Literal["safetensors", "bin", "h5", "keras", "tf1"]
+Stage = Callable[[str], None]  # is told what begins
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a conversion did.
+
+    Attributes:
+        source: the weights file that was read.
+        dialect: safetensors, bin, h5, keras, tf1 or garden.
+        head: class name, see schema.HEADS.
+        dtype: of every tensor written.
+        tensors, parameters: how many were written.
+        ignored: names in the source that this model has no use for.
+        destination: the folder.
+        written: the files in it that are new.
+        seconds: how long it took.
+    """
+
+    source: Path
+    dialect: str
+    head: str
+    dtype: str
+    tensors: int
+    parameters: int
+    ignored: tuple[str, ...]
+    destination: Path
+    written: tuple[str, ...]
+    seconds: float
+
+
+class Opened(NamedTuple):
+    """A source whose tensors are listed and not read."""
+
+    dialect: str
+    config: MobileBertConfig
+    archive: Archive
+    names: Names
+    head: str | None = None  # where the file itself says it
+
+
+class Reader(NamedTuple):
+    """A weights file by how its name ends."""
+
+    ending: str
+    dialect: str
+    names: Names
+    open: Callable[[Path], Archive]
+
+
+class Writer(NamedTuple):
+    """A dialect that is written: its weights file and what makes its files."""
+
+    file: str
+    contents: Callable[[MobileBertConfig, str, Mapping[str, np.ndarray]], dict[str, Content]]
+    framework: str | None = None  # the twin whose framework it needs
+
+
+READERS: tuple[Reader, ...] = (
+    Reader(".safetensors", "safetensors", "canonical", safetensors.open_file),
+    Reader(".safetensors.index.json", "safetensors", "canonical", partial(open_shards, open_shard=safetensors.open_file)),
+    Reader(".bin", "bin", "canonical", torch_bin.open_file),
+    Reader(".bin.index.json", "bin", "canonical", partial(open_shards, open_shard=torch_bin.open_file)),
+    Reader(".h5", "h5", "h5", h5.open_file),
+)
+WRITERS: dict[str, Writer] = {
+    "safetensors": Writer(
+        safetensors.WEIGHTS_FILE,
+        lambda config, head, tensors: {safetensors.WEIGHTS_FILE: lambda path: safetensors.write(path, tensors)},
+    ),
+    "bin": Writer(torch_bin.WEIGHTS_FILE, torch_files.contents, "pt"),
+    "h5": Writer(
+        h5.WEIGHTS_FILE,
+        lambda config, head, tensors: {h5.WEIGHTS_FILE: lambda path: h5.write(path, config, head, tensors)},
+    ),
+    "keras": Writer(keras_files.WEIGHTS_FILE, keras_files.contents, "tf"),
+    "tf1": Writer(tf1.WEIGHTS_FILE, tf1.contents, "tf"),
+}
+# copied as they are, by what can tell a damaged one
+TOKENIZER_FILES: dict[str, Callable[[Path], object]] = {
+    storage.VOCAB_FILE: storage.read_vocabulary,
+    storage.TOKENIZER_FILE: storage.read_tokenizer,
+    storage.CONFIG_FILE: read_json,
+    storage.MAP_FILE: read_json,
+}
+
+
+def convert(
+    source: str | Path,
+    destination: str | Path,
+    to: Dialect = "safetensors",
+    dtype: str | None = None,
+    head: str | None = None,
+    *,
+    config: str | Path | None = None,
+    overwrite: bool = False,
+    stage: Stage = lambda text: None,
+) -> Report:
+    """Read a checkpoint and write it as a directory in another dialect: config.json, weights and tokenizer, in one step.
+
+    safetensors, bin and h5 are read, and safetensors and h5 written, without a framework.
+
+    Args:
+        source: a checkpoint folder, a weights file with its configuration beside it, or the prefix of a TensorFlow
+            checkpoint.
+        destination: a folder, created where it is absent.
+        to: the dialect to write.
+        dtype: "float32", "float64", "bfloat16" or "float16"; by default what the source has.
+        head: class name of schema.HEADS; by default what the source was saved from.
+        config: a config.json or bert_config.json in place of the one beside the weights.
+        overwrite: replace a checkpoint that is already there.
+        stage: called with a line for each part of the work.
+    Raises:
+        CheckpointError: the source is damaged, or does not have every tensor of the model.
+        ConfigError: the destination holds a checkpoint, or the dialect has no place for this model.
+        ImportError: the dialect needs a framework that is not installed.
+        OSError: nothing was written, and what was there is intact.
+    """
+    started = time.monotonic()
+    writer, folder = writer_of(to), Path(destination)
+    if dtype is not None:
+        checkpoint.parse_dtype(dtype)
+    if head is not None and head not in HEADS:
+        raise ConfigError(f"head must be one of {', '.join(HEADS)}, not {head!r}")
+    path = locate(Path(source))
+    refuse_overwriting(folder, writer.file, path.parent, overwrite)
+    stage(f"reading {path.name}")
+    opened = open_source(path, None if config is None else Path(config), head)
+    head = head or opened.head or head_of(opened.archive, opened.names, opened.config)
+    weights = checkpoint.read(opened.archive, opened.names, opened.config, head, dtype or "auto")
+    if weights.fresh:
+        raise CheckpointError(
+            opened.archive.path,
+            f"has no {', '.join(weights.fresh)}, which {head} needs, and a conversion makes up nothing; "
+            f"it is read from MobileBertModel.from_pretrained where a fresh head is wanted",
+        )
+    stored_dtype = str(next(iter(weights.tensors.values())).dtype)
+    final = weights.config.replace(architectures=[head], dtype=stored_dtype)
+    contents: dict[str, Content] = {
+        CONFIG_FILE: final.to_json_string().encode(),
+        **writer.contents(final, head, weights.tensors),
+        **({} if _same(path.parent, folder) else tokenizer_files(path.parent)),
+    }
+    stage(f"writing {writer.file}")
+    save_files(folder, contents)
+    return Report(
+        source=path,
+        dialect=opened.dialect,
+        head=head,
+        dtype=stored_dtype,
+        tensors=len(weights.tensors),
+        parameters=sum(array.size for array in weights.tensors.values()),
+        ignored=weights.ignored,
+        destination=folder,
+        written=tuple(contents),
+        seconds=time.monotonic() - started,
+    )
+
+
+def writer_of(to: str) -> Writer:
+    """The writer of a dialect.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if to not in WRITERS:
+        raise ConfigError(f"to must be one of {', '.join(WRITERS)}, not {to!r}")
+    return WRITERS[to]
+
+
+def frameworks(source: Path, to: str) -> set[str]:
+    """The twins, "pt" and "tf", whose frameworks a conversion needs; by names alone."""
+    path = locate(source)
+    reading = None if any(path.name.endswith(reader.ending) for reader in READERS) and not _is_keras(path) else "tf"
+    return {name for name in (reading, writer_of(to).framework) if name is not None}
+
+
+def locate(source: Path) -> Path:
+    """The weights file that a source stands for; of a folder, the best one it has.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if source.is_dir():
+        names = [found.file for found in checkpoint.SOURCES]
+        if found := next((name for name in names if stored(source, name).exists() or (source / name).is_symlink()), None):
+            return source / found
+    if prefix := bundle.find_prefix(source):
+        return prefix.with_name(prefix.name + bundle.INDEX)
+    if source.is_dir():
+        files = sorted(path for ending in keras_files.ENDINGS for path in source.glob(f"*{ending}"))
+        if len(files) > 1:
+            raise CheckpointError(source, f"has several models; name one of {', '.join(path.name for path in files)}")
+        if not files:
+            raise CheckpointError(source, f"has no weights: none of {', '.join(names)}, TensorFlow checkpoint or Keras file")
+        return files[0]
+    if not stored(source.parent, source.name).exists():
+        raise CheckpointError(source, "does not exist")
+    if not _is_keras(source) and not any(source.name.endswith(reader.ending) for reader in READERS):
+        endings = [*(reader.ending for reader in READERS), *keras_files.ENDINGS, bundle.INDEX]
+        raise CheckpointError(source, f"is none of {', '.join(endings)}")
+    return source
+
+
+def open_source(path: Path, config: Path | None, head: str | None) -> Opened:
+    """List the tensors of a weights file and read its configuration.
+
+    Args:
+        path: from `locate`.
+        config: a configuration file in place of the one beside the weights.
+        head: the class asked for, which a .weights.h5 does not say.
+    Raises:
+        CheckpointError: one of the two is missing or damaged.
+    """
+    if _is_keras(path):
+        given = None if path.name.endswith(keras_files.MODEL) and config is None else read_config(path.parent, config)
+        found, head, archive = keras_files.open_file(verify(path.parent, path.name), given, head)
+        return Opened("keras", found, archive, "canonical", head)
+    if path.name.endswith(bundle.INDEX):
+        archive, names = tf1.open_file(path)
+        return Opened(names, tf1.completed(read_config(path.parent, config), archive, names), archive, names)
+    reader = next(reader for reader in READERS if path.name.endswith(reader.ending))
+    return Opened(
+        reader.dialect, read_config(path.parent, config), reader.open(verify(path.parent, path.name)), reader.names
+    )
+
+
+def read_config(folder: Path, given: Path | None) -> MobileBertConfig:
+    """The configuration given, or config.json of the folder, or else its bert_config.json."""
+    if given is None and not stored(folder, CONFIG_FILE).exists() and stored(folder, tf1.CONFIG_FILE).exists():
+        return tf1.read_config(folder / tf1.CONFIG_FILE)
+    if given is None:
+        return MobileBertConfig.from_pretrained(folder)
+    if given.name == CONFIG_FILE:
+        return MobileBertConfig.from_pretrained(given.parent)
+    return tf1.read_config(given)
+
+
+def tokenizer_files(folder: Path) -> dict[str, Content]:
+    """The tokenizer's files of a folder as they are; a damaged one is left out with a warning."""
+    contents: dict[str, Content] = {}
+    for name, check in TOKENIZER_FILES.items():
+        if not stored(folder, name).exists():
+            continue
+        try:
+            path = verify(folder, name)
+            check(path)
+            contents[name] = read_bytes(path, storage.MAX_TOKENIZER_BYTES)
+        except CheckpointError as error:
+            log.warning("not copied: %s", error)
+    return contents
+
+
+def refuse_overwriting(folder: Path, file: str, source: Path, overwrite: bool) -> None:
+    """A folder holds one model: what is there must be of the source, or be replaced, and nothing else may take precedence.
+
+    Args:
+        file: the weights file to be written.
+        source: the folder of the source; another dialect beside it is the same model.
+    Raises:
+        ConfigError: with what is in the way.
+    """
+    here = _same(folder, source)
+    files = [name for name in (CONFIG_FILE, file) if stored(folder, name).exists()]
+    if not overwrite and (file in files or (files and not here)):
+        raise ConfigError(f"{folder} already holds {files[-1]}; overwrite replaces it")
+    others = [found.file for found in checkpoint.SOURCES if found.file != file and stored(folder, found.file).exists()]
+    if others and not here:
+        raise ConfigError(f"{folder} also holds {others[0]}, of another model: remove it, or name another folder")
+
+
+def _same(folder: Path, other: Path) -> bool:
+    return folder.exists() and folder.resolve() == other.resolve()
+
+
+def _is_keras(path: Path) -> bool:
+    return path.name.endswith(keras_files.ENDINGS)

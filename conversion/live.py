@@ -1,0 +1,49 @@
+"""From a live model of one twin to the other, without a file."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mobilebert_pt.model import PreTrainedModel as TorchModel
+    from mobilebert_tf.model import PreTrainedModel as KerasModel
+
+
+def to_keras(model: "TorchModel") -> "KerasModel":
+    """The Keras model with the weights, the configuration and the dtype of a PyTorch one; they share no memory.
+
+    Args:
+        model: an instance of a class of mobilebert_pt, on any device; a subclass gives its parent's.
+    """
+    from mobilebert_pt.arrays import dtype_name, to_numpy
+    from mobilebert_pt.model import canonical_class
+    from mobilebert_tf import heads
+    from mobilebert_tf.arrays import assign
+
+    keras_model: KerasModel = getattr(heads, f"TF{canonical_class(type(model))}")(
+        model.config, dtype=dtype_name(model.dtype)
+    )
+    state = model.state_dict()
+    for name, (variable, layout) in keras_model.canonical_variables().items():
+        assign(variable, to_numpy(state[name]), layout)
+    return keras_model
+
+
+def to_torch(model: "KerasModel") -> "TorchModel":
+    """The PyTorch model, in evaluation mode, with the weights, the configuration and the dtype of a Keras one.
+
+    Args:
+        model: an instance of a class of mobilebert_tf; under a mixed policy, the dtype is that of its variables.
+    """
+    import torch
+
+    from mobilebert_pt import heads
+    from mobilebert_pt.arrays import to_tensor
+    from mobilebert_tf.arrays import to_numpy
+    from mobilebert_tf.model import canonical_class
+
+    with torch.device("meta"):
+        torch_model: TorchModel = getattr(heads, canonical_class(type(model)))(model.config)
+    state = {
+        name: to_tensor(to_numpy(variable, layout)) for name, (variable, layout) in model.canonical_variables().items()
+    }
+    torch_model.load_state_dict(state, strict=False, assign=True)
+    return torch_model.eval()

@@ -1,0 +1,190 @@
+"""TF1 checkpoints: Google's archive and what its code trains, a folder of bert_config.json, vocab.txt and variables by name."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mobilebert_common.config import MobileBertConfig
+from mobilebert_common.errors import CheckpointError, ConfigError
+from mobilebert_common.files import Content, read_json, verify
+from mobilebert_common.formats.archive import Archive
+from mobilebert_common.matching import Names, normal_names
+from mobilebert_common.optional import needs
+from mobilebert_common.schema import HEADS, expand, to_layout
+
+from . import garden
+from .bundle import DATA, INDEX, OBJECT_GRAPH, STATE_FILE, find_prefix, open_bundle
+
+CONFIG_FILE = "bert_config.json"
+PREFIX = "mobilebert_variables.ckpt"
+WEIGHTS_FILE = f"{PREFIX}{INDEX}"
+DATA_FILE = f"{PREFIX}{DATA}00000-of-00001"
+
+# Google's BertConfig: its keys, and what it takes where bert_config.json is silent; None is hidden_size
+DEFAULTS: dict[str, Any] = {
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "hidden_act": "gelu",
+    "hidden_dropout_prob": 0.1,
+    "attention_probs_dropout_prob": 0.1,
+    "max_position_embeddings": 512,
+    "type_vocab_size": 16,
+    "initializer_range": 0.02,
+    "embedding_size": None,
+    "trigram_input": False,
+    "use_bottleneck": False,
+    "intra_bottleneck_size": None,
+    "use_bottleneck_attention": False,
+    "key_query_shared_bottleneck": False,
+    "num_feedforward_networks": 1,
+    "normalization_type": "layer_norm",
+    "classifier_activation": True,
+}
+KEYS = ("vocab_size", *DEFAULTS)
+# ours -> Google's; its gelu is the tanh form, and it has no other
+ACTIVATIONS = {"relu": "relu", "tanh": "tanh", "gelu_new": "gelu", "gelu_pytorch_tanh": "gelu"}
+LAYER_NORM_EPS = 1e-12  # the code has no other
+
+
+def open_file(path: Path) -> tuple[Archive, Names]:
+    """The variables of a TF1 checkpoint, or of a Model Garden one, and how they are named.
+
+    Args:
+        path: a prefix, one of its files, or a folder with one checkpoint.
+    Raises:
+        CheckpointError: there is none, or TensorFlow cannot read it.
+    """
+    prefix = find_prefix(path)
+    if prefix is None:
+        raise CheckpointError(path, f"has no TensorFlow checkpoint, which is a file with the ending {INDEX}")
+    reader, archive = open_bundle(prefix)
+    if reader.has_tensor(OBJECT_GRAPH):
+        return garden.named(reader, archive), "garden"
+    return archive, "tf1"
+
+
+def read_config(path: Path) -> MobileBertConfig:
+    """The configuration of a bert_config.json; keys it does not know are kept, as in a config.json.
+
+    Raises:
+        CheckpointError: the file is missing, unreadable or holds a value outside its range.
+    """
+    values = {**DEFAULTS, **read_json(verify(path.parent, path.name))}
+    values.pop("model_type", None)
+    if "vocab_size" not in values:
+        raise CheckpointError(path, "has no vocab_size")
+    for name in ("embedding_size", "intra_bottleneck_size"):
+        values[name] = values["hidden_size"] if values[name] is None else values[name]
+    if values["hidden_act"] == "gelu":
+        values["hidden_act"] = "gelu_new"
+    try:
+        return MobileBertConfig.from_dict(values)
+    except ConfigError as error:
+        raise CheckpointError(path, str(error)) from None
+
+
+def completed(config: MobileBertConfig, archive: Archive, names: Names) -> MobileBertConfig:
+    """A configuration read from bert_config.json, with what only the variables say.
+
+    A classifier's labels are counted there, and Google's pre-training checkpoints have no pooler.
+    """
+    found = {name: archive.entries[kept].shape for name, kept in normal_names(archive, names).items()}
+    changes: dict[str, Any] = {}
+    pooler = expand(config.replace(classifier_activation=True), "MobileBertModel")["pooler.dense.weight"]
+    if config.classifier_activation and pooler.dialects[names].name not in found:
+        changes["classifier_activation"] = False
+    scores = found.get("output_weights", ())
+    if names == "tf1" and len(scores) == 2 and scores[0] != config.num_labels:
+        changes["num_labels"] = scores[0]
+    return config.replace(**changes) if changes else config
+
+
+def contents(config: MobileBertConfig, head: str, tensors: Mapping[str, np.ndarray]) -> dict[str, Content]:
+    """The files of a TF1 checkpoint, for files.save_files: bert_config.json, the variables and the state file.
+
+    Args:
+        head: class name, see schema.HEADS.
+        tensors: {canonical name: array}.
+    Raises:
+        ConfigError: Google's code has no place for a decoder of its own, or cannot compute this model.
+        ImportError: TensorFlow is not installed.
+    """
+    with needs("tf"):
+        import tensorflow  # noqa: F401  # now, not when files are half written
+    refuse_untold(config, head)
+    variables = {
+        place.name: to_layout(tensors[name], place.layout, config.num_attention_heads)
+        for name, tensor in expand(config, head).items()
+        if 0 not in tensor.shape and (place := tensor.dialects["tf1"])
+    }
+    data: list[Path] = []
+
+    def write_index(path: Path) -> None:
+        """Both files come from one call; the second waits under a name that a sweep knows as temporary."""
+        data.append(_save(path, variables))
+        path.with_name(path.name + INDEX).replace(path)
+
+    def write_data(path: Path) -> None:
+        data.pop().replace(path)
+
+    state = "".join(f'{key}: "{PREFIX}"\n' for key in ("model_checkpoint_path", "all_model_checkpoint_paths"))
+    return {
+        CONFIG_FILE: config_text(config),
+        WEIGHTS_FILE: write_index,
+        DATA_FILE: write_data,
+        STATE_FILE: state.encode(),
+    }
+
+
+def config_text(config: MobileBertConfig) -> bytes:
+    """The text of bert_config.json."""
+    values = config.to_dict()
+    values["hidden_act"] = ACTIVATIONS[config.hidden_act]
+    return (json.dumps({key: values[key] for key in KEYS}, indent=2, sort_keys=True) + "\n").encode()
+
+
+def refuse_untold(config: MobileBertConfig, head: str) -> None:
+    """What a TF1 checkpoint cannot say would be lost, and Google's code would compute something else.
+
+    Raises:
+        ConfigError: with all of it.
+    """
+    findings = {
+        "a decoder of its own (tie_word_embeddings false)": not config.tie_word_embeddings
+        and "predictions" in HEADS[head].blocks,
+        f"hidden_act {config.hidden_act!r} (it has {', '.join(sorted(set(ACTIVATIONS)))})": config.hidden_act not in ACTIVATIONS,
+        f"layer_norm_eps {config.layer_norm_eps:g} (it has {LAYER_NORM_EPS:g})": config.layer_norm_eps != LAYER_NORM_EPS,
+    }
+    if untold := [finding for finding, found in findings.items() if found]:
+        raise ConfigError(f"Google's TF1 code has no place for {'; '.join(untold)}: convert to safetensors, bin or h5")
+
+
+def _save(path: Path, variables: Mapping[str, np.ndarray]) -> Path:
+    """Write path.index and path.data-00000-of-00001 as a TF1 Saver does, and return the second.
+
+    Raises:
+        OSError: they could not be written, and neither is there.
+    """
+    import tensorflow as tf
+
+    names = sorted(variables)
+    try:
+        with tf.device("CPU"):
+            tf.raw_ops.SaveV2(
+                prefix=str(path),
+                tensor_names=names,
+                shape_and_slices=[""] * len(names),
+                tensors=[tf.constant(variables[name]) for name in names],
+            )
+    except BaseException as error:
+        for part in path.parent.glob(f"{path.name}.*"):
+            part.unlink(missing_ok=True)
+        if isinstance(error, tf.errors.OpError):
+            raise OSError(f"{path}: TensorFlow could not write it: {error.message}") from None
+        raise
+    return path.with_name(f"{path.name}{DATA}00000-of-00001")
