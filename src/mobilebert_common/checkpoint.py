@@ -11,8 +11,8 @@ import ml_dtypes
 import numpy as np
 
 from .config import CONFIG_FILE, MobileBertConfig
-from .errors import CheckpointError
-from .files import Content, save_files, stored, verify
+from .errors import CheckpointError, ConfigError
+from .files import Content, read_manifest, save_files, verify
 from .formats import h5, safetensors, torch_bin
 from .formats.archive import Archive
 from .formats.shards import open_shards
@@ -101,9 +101,12 @@ def load(
     config = MobileBertConfig.from_pretrained(folder, **overrides)
     archive, names = open_weights(folder)
     keep_tied = "tie_word_embeddings" in overrides
-    weights = read(archive, names, config, head, dtype, ignore_mismatched_sizes, keep_tied)
+    try:
+        weights = read(archive, names, config, head, dtype, ignore_mismatched_sizes, keep_tied)
+    except ConfigError as error:  # more parameters than any model
+        raise CheckpointError(folder / CONFIG_FILE, str(error)) from None
     if weights.fresh:
-        log.warning("%s has no %s: fresh weights, to be trained before use", folder, ", ".join(weights.fresh))
+        log.warning("%s has nothing that fits %s: fresh weights, to be trained before use", folder, ", ".join(weights.fresh))
     _treat_padding(weights, folder, zero_pad_embedding)
     if "float16" in {str(array.dtype) for array in weights.tensors.values()}:
         _warn_float16()
@@ -116,8 +119,10 @@ def open_weights(folder: Path) -> tuple[Archive, Names]:
     Raises:
         CheckpointError: there is none, or it is damaged.
     """
+    saved = read_manifest(folder)
     for source in SOURCES:
-        if stored(folder, source.file).exists() or (folder / source.file).is_symlink():
+        path = folder / source.file  # one that the manifest names and that is gone is not replaced by another
+        if source.file in saved or path.is_symlink() or path.exists():
             return source.open(verify(folder, source.file)), source.names
     files = ", ".join(source.file for source in SOURCES)
     if others := [path.name for pattern in CONVERTIBLE for path in sorted(folder.glob(pattern))]:
@@ -144,10 +149,11 @@ def read(
     found = match(archive, names, config, head, ignore_mismatched_sizes, keep_tied)
     arrays = archive.read(place.name for place in found.source.values())
     wanted = _stored_dtype(arrays) if dtype == "auto" else parse_dtype(dtype)
-    tensors = {
-        name: from_layout(arrays[place.name], place.layout).astype(wanted, copy=False)
-        for name, place in found.source.items()
-    }
+    with np.errstate(over="ignore"):  # what overflows is infinite, and refused below
+        tensors = {
+            name: from_layout(arrays[place.name], place.layout).astype(wanted, copy=False)
+            for name, place in found.source.items()
+        }
     tensors |= {
         name: np.zeros(tensor.shape, wanted)
         for name, tensor in found.expected.items()

@@ -7,10 +7,12 @@ import numpy as np
 
 from .config import MobileBertConfig
 from .errors import InputError
+from .schema import HEADS, Label, letters
 
 Shape = Sequence[int | None]  # None is a length not known yet
 
 IGNORE_INDEX = -100  # a label that counts for nothing, as in torch and transformers
+CHOICES = "MobileBertForMultipleChoice"  # the head whose inputs are [b c t]
 
 
 def id_limits(config: MobileBertConfig) -> dict[str, int]:
@@ -54,6 +56,12 @@ def check_shape(shape: Shape, config: MobileBertConfig) -> None:
         raise InputError(length_error(shape[1], config.max_position_embeddings))
 
 
+def check_choices(shape: Shape) -> None:
+    """Refuse what is not [b c t ...]."""
+    if len(shape) < 3:
+        raise InputError(f"the inputs must be [batch, choices, sequence], not of shape {list(shape)}")
+
+
 def check_one_source(input_ids: Any, inputs_embeds: Any) -> None:
     """Exactly one of input_ids and inputs_embeds."""
     if (input_ids is None) == (inputs_embeds is None):
@@ -87,6 +95,12 @@ def check_head_mask(shape: Shape, config: MobileBertConfig) -> None:
         raise InputError(f"head_mask must be [{heads}] or [{layers}, {heads}], not {list(shape)}")
 
 
+def check_positions(shape: Shape, states: Shape) -> None:
+    """Refuse masked_lm_positions that are not [b m] for hidden states [b t h]."""
+    if not _fits(shape, [(states[0], None)]):
+        raise InputError(f"masked_lm_positions must be [{states[0]}, any], not {list(shape)}")
+
+
 def problem_type(config: MobileBertConfig, integer_labels: bool) -> str:
     """What the classifier learns: the configuration's word, or else, per call, what the labels imply.
 
@@ -99,27 +113,45 @@ def problem_type(config: MobileBertConfig, integer_labels: bool) -> str:
     return "single_label_classification" if integer_labels else "multi_label_classification"
 
 
-def check_labels(low: int, high: int, num_labels: int) -> None:
-    """Refuse class labels outside 0 to num_labels - 1; IGNORE_INDEX is allowed."""
-    if high >= num_labels or (low < 0 and low != IGNORE_INDEX):
-        raise InputError(
-            f"labels must be from 0 to {num_labels - 1} (or {IGNORE_INDEX} to be ignored); "
-            f"found {high if high >= num_labels else low}"
-        )
+def check_classes(name: str, low: int, high: int, classes: int) -> None:
+    """Refuse class labels outside 0 to classes - 1; IGNORE_INDEX is allowed."""
+    if high >= classes or (low < 0 and low != IGNORE_INDEX):
+        raise InputError(f"{class_error(name, classes)}; found {high if high >= classes else low}")
+
+
+def class_error(name: str, classes: int) -> str:
+    """The text for class labels that no score stands for."""
+    return f"{name} must be from 0 to {classes - 1} (or {IGNORE_INDEX} to be ignored)"
+
+
+def check_class_shape(name: str, shape: Shape, scored: Shape) -> None:
+    """Refuse class labels that do not go with scores [... n]: [...], and [b 1] where that is [b]."""
+    allowed = [tuple(scored), (*scored, 1)] if len(scored) == 1 else [tuple(scored)]
+    if not _fits(shape, allowed):
+        raise InputError(f"{name} must be {' or '.join(str(list(want)) for want in allowed)}, not {list(shape)}")
 
 
 def check_label_shape(shape: Shape, logits: Shape, kind: str) -> None:
-    """Refuse labels that do not go with logits [b n]: [b] or [b 1] classes, [b n] multi-label or regression."""
+    """Refuse labels that do not go with the sentence classifier's logits [b n]: as many numbers, or [b] for one."""
     batch, labels = logits[0], logits[1]
-    allowed: dict[str, list[Shape]] = {
-        "single_label_classification": [(batch,), (batch, 1)],
-        "multi_label_classification": [(batch, labels)],
-        "regression": [(batch, labels), (batch,)] if labels == 1 else [(batch, labels)],
-    }
-    if not _fits(shape, allowed[kind]):
+    allowed: list[Shape] = [(batch, labels), (batch,)] if labels == 1 and kind == "regression" else [(batch, labels)]
+    if not _fits(shape, allowed):
         raise InputError(
-            f"labels for {kind} must be {' or '.join(str(list(want)) for want in allowed[kind])}, not {list(shape)}"
+            f"labels for {kind} must be {' or '.join(str(list(want)) for want in allowed)}, not {list(shape)}"
         )
+
+
+def check_together(given: Sequence[str], wanted: Sequence[str]) -> None:
+    """Refuse a part of labels that only make a loss together."""
+    if set(given) != set(wanted):
+        raise InputError(f"give all of {', '.join(wanted)}, not only {', '.join(given)}")
+
+
+def one_name(labels: Any, next_sentence_label: Any) -> Any:
+    """The labels of the next-sentence head, which transformers calls labels in PyTorch and next_sentence_label in TF."""
+    if labels is not None and next_sentence_label is not None:
+        raise InputError("labels and next_sentence_label are two names of one thing: give one of them")
+    return next_sentence_label if labels is None else labels
 
 
 def _fits(shape: Shape, allowed: Sequence[Shape]) -> bool:
@@ -128,14 +160,31 @@ def _fits(shape: Shape, allowed: Sequence[Shape]) -> bool:
     return any(all(None in pair or pair[0] == pair[1] for pair in zip(shape, want, strict=True)) for want in alike)
 
 
-def check_arrays(arrays: Mapping[str, Any], config: MobileBertConfig) -> None:
-    """The checks on ids and class labels of whole numpy arrays, before a first step is made with any part of them."""
+def check_arrays(
+    arrays: Mapping[str, Any], labels: Mapping[str, Any], config: MobileBertConfig, head: str
+) -> None:
+    """The checks on whole numpy arrays, before a first step is made with any part of them.
+
+    Args:
+        arrays: inputs by name.
+        labels: those of HEADS[head].labels by name.
+    """
+    choices = 1
+    for name in ("input_ids", "inputs_embeds"):
+        if (tensor := arrays.get(name)) is not None:
+            shape = np.shape(tensor)
+            if head == CHOICES:
+                check_choices(shape)
+                choices, shape = shape[1], (shape[0], *shape[2:])
+            check_shape(shape, config)
     for name, limit in id_limits(config).items():
         if (ids := arrays.get(name)) is not None and np.size(ids):
             check_integer(name, str(ids.dtype))
             check_ids(name, int(ids.min()), int(ids.max()), limit)
-    labels = arrays.get("labels")
-    if labels is None or not np.size(labels):
-        return
-    if problem_type(config, np.issubdtype(labels.dtype, np.integer)) == "single_label_classification":
-        check_labels(int(labels.min()), int(labels.max()), config.num_labels)
+    sizes = {**letters(config), "c": choices}
+    for name, label in HEADS[head].labels.items():
+        if (found := labels.get(name)) is None or not np.size(found) or not label.classes:
+            continue
+        integers = np.issubdtype(found.dtype, np.integer)
+        if label != Label("b", "n") or problem_type(config, integers) == "single_label_classification":
+            check_classes(name, int(found.min()), int(found.max()), sizes[label.classes])

@@ -79,11 +79,69 @@ class BaseModelOutputWithPooling(ModelOutput):
     attentions: Any
 
 
+class MobileBertForPreTrainingOutput(ModelOutput):
+    """Both tasks of pre-training. loss: [], the sum over the labels given. prediction_logits: [b t v], or [b m v] where
+    positions were asked for. seq_relationship_logits: [b 2]."""
+
+    loss: Any
+    prediction_logits: Any
+    seq_relationship_logits: Any
+    hidden_states: Any
+    attentions: Any
+
+
+class MaskedLMOutput(ModelOutput):
+    """The masked words. loss: [], where labels were given. logits: [b t v], or [b m v] where positions were asked for."""
+
+    loss: Any
+    logits: Any
+    hidden_states: Any
+    attentions: Any
+
+
+class NextSentencePredictorOutput(ModelOutput):
+    """Whether B follows A. loss: [], where labels were given. logits: [b 2], 0 for "follows", 1 for "random"."""
+
+    loss: Any
+    logits: Any
+    hidden_states: Any
+    attentions: Any
+
+
 class SequenceClassifierOutput(ModelOutput):
     """The sentence classifier. loss: [], where labels were given. logits: [b num_labels]."""
 
     loss: Any
     logits: Any
+    hidden_states: Any
+    attentions: Any
+
+
+class MultipleChoiceModelOutput(ModelOutput):
+    """The choice among endings. loss: [], where labels were given. logits: [b choices]. The hidden states and attentions
+    are those of [b * choices] sequences."""
+
+    loss: Any
+    logits: Any
+    hidden_states: Any
+    attentions: Any
+
+
+class TokenClassifierOutput(ModelOutput):
+    """A label for each token. loss: [], where labels were given. logits: [b t num_labels]."""
+
+    loss: Any
+    logits: Any
+    hidden_states: Any
+    attentions: Any
+
+
+class QuestionAnsweringModelOutput(ModelOutput):
+    """Where the answer starts and ends. loss: [], where both positions were given. start_logits, end_logits: [b t]."""
+
+    loss: Any
+    start_logits: Any
+    end_logits: Any
     hidden_states: Any
     attentions: Any
 
@@ -100,4 +158,14 @@ def flat(output: ModelOutput) -> dict[str, Any]:
     return named
 
 
-OUTPUTS: tuple[type[ModelOutput], ...] = (BaseModelOutput, BaseModelOutputWithPooling, SequenceClassifierOutput)
+OUTPUTS: tuple[type[ModelOutput], ...] = (
+    BaseModelOutput,
+    BaseModelOutputWithPooling,
+    MobileBertForPreTrainingOutput,
+    MaskedLMOutput,
+    NextSentencePredictorOutput,
+    SequenceClassifierOutput,
+    MultipleChoiceModelOutput,
+    TokenClassifierOutput,
+    QuestionAnsweringModelOutput,
+)

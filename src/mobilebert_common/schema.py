@@ -87,7 +87,7 @@ KINDS: dict[str, tuple[Part, ...]] = {
     # the masked-LM head's own: the rows of its matrix that the word embeddings do not have, a bias, and an untied table
     "extra": (Part("weight", 2, ("kernel", "same"), ("weight", "same"), ("extra_output_weights", "transpose"), ("extra_output_weights", "transpose")),),
     "bias": (Part("bias", 1, ("bias", "same"), ("bias", "same"), ("output_bias", "same"), ("output_bias/bias", "same")),),
-    "decoder": _embedding("weight"),
+    "decoder": (Part("weight", 2, ("kernel", "same"), ("weight", "same"), ("", "same"), ("", "same")),),
 }  # fmt: skip
 
 
@@ -161,22 +161,42 @@ ROWS: tuple[Row, ...] = (
 )  # fmt: skip
 
 
+class Label(NamedTuple):
+    """A label of a head.
+
+    Attributes:
+        shape: "b" or "b t".
+        classes: the letter of how many classes there are, c being the choices; "" for a place in the sequence.
+        scores: the output that is held against it.
+    """
+
+    shape: str
+    classes: str
+    scores: str = "logits"
+
+
 class Head(NamedTuple):
-    """A model class: the blocks it has beyond the encoder. A pooler without a dense layer has no tensors."""
+    """A model class: its blocks beyond the encoder and its labels. A pooler without a dense layer has no tensors."""
 
     blocks: tuple[str, ...]
+    labels: dict[str, Label]
     root: str = "mobilebert."
 
 
 HEADS: dict[str, Head] = {
-    "MobileBertModel": Head(("pooler",), root=""),
-    "MobileBertForPreTraining": Head(("pooler", "predictions", "relation")),
-    "MobileBertForMaskedLM": Head(("predictions",)),
-    "MobileBertForNextSentencePrediction": Head(("pooler", "relation")),
-    "MobileBertForSequenceClassification": Head(("pooler", "classifier")),
-    "MobileBertForMultipleChoice": Head(("pooler", "choice")),
-    "MobileBertForTokenClassification": Head(("classifier",)),
-    "MobileBertForQuestionAnswering": Head(("span",)),
+    "MobileBertModel": Head(("pooler",), {}, root=""),
+    "MobileBertForPreTraining": Head(
+        ("pooler", "predictions", "relation"),
+        {"labels": Label("b t", "v", "prediction_logits"), "next_sentence_label": Label("b", "2", "seq_relationship_logits")},
+    ),
+    "MobileBertForMaskedLM": Head(("predictions",), {"labels": Label("b t", "v")}),
+    "MobileBertForNextSentencePrediction": Head(("pooler", "relation"), {"labels": Label("b", "2")}),
+    "MobileBertForSequenceClassification": Head(("pooler", "classifier"), {"labels": Label("b", "n")}),
+    "MobileBertForMultipleChoice": Head(("pooler", "choice"), {"labels": Label("b", "c")}),
+    "MobileBertForTokenClassification": Head(("classifier",), {"labels": Label("b t", "n")}),
+    "MobileBertForQuestionAnswering": Head(
+        ("span",), {"start_positions": Label("b", "", "start_logits"), "end_positions": Label("b", "", "end_logits")}
+    ),
 }
 
 # What other writers keep beside its original: {the copy: the original}, both canonical.

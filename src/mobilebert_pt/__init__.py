@@ -1,15 +1,31 @@
 """MobileBERT in PyTorch, with the names of the transformers documentation."""
 
 from mobilebert_common.config import MobileBertConfig
+from mobilebert_common.outputs import MobileBertForPreTrainingOutput
 from mobilebert_common.tokenization import MobileBertTokenizer, MobileBertTokenizerFast
 
 from . import outputs as _outputs  # noqa: F401  (registers the output classes with torch)
-from .heads import MobileBertForSequenceClassification
+from .heads import (
+    MobileBertForMaskedLM,
+    MobileBertForMultipleChoice,
+    MobileBertForNextSentencePrediction,
+    MobileBertForPreTraining,
+    MobileBertForQuestionAnswering,
+    MobileBertForSequenceClassification,
+    MobileBertForTokenClassification,
+)
 from .model import MobileBertModel
 
 __all__ = [
     "MobileBertConfig",
+    "MobileBertForMaskedLM",
+    "MobileBertForMultipleChoice",
+    "MobileBertForNextSentencePrediction",
+    "MobileBertForPreTraining",
+    "MobileBertForPreTrainingOutput",
+    "MobileBertForQuestionAnswering",
     "MobileBertForSequenceClassification",
+    "MobileBertForTokenClassification",
     "MobileBertModel",
     "MobileBertTokenizer",
     "MobileBertTokenizerFast",

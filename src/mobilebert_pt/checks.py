@@ -44,9 +44,10 @@ def check_model_inputs(
         inputs.check_head_mask(head_mask.shape, config)
 
 
-def check_classes(labels: Tensor, num_labels: int) -> None:
-    """Refuse class labels that no row of the logits stands for."""
+def check_classes(labels: Tensor, classes: int, name: str) -> None:
+    """Refuse class labels that no score stands for."""
+    inputs.check_integer(name, dtype_name(labels.dtype))
     if torch.compiler.is_compiling() or labels.device.type != "cpu":
         return  # cross_entropy asserts it on the device
     low, high = torch.aminmax(labels)
-    inputs.check_labels(int(low), int(high), num_labels)
+    inputs.check_classes(name, int(low), int(high), classes)

@@ -1,26 +1,210 @@
 """The models with a task layer in PyTorch. mobilebert_tf/heads.py is its translation."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from mobilebert_common import inputs
 from mobilebert_common.config import MobileBertConfig
-from mobilebert_common.outputs import SequenceClassifierOutput
+from mobilebert_common.outputs import (
+    BaseModelOutputWithPooling,
+    MaskedLMOutput,
+    MobileBertForPreTrainingOutput,
+    ModelOutput,
+    MultipleChoiceModelOutput,
+    NextSentencePredictorOutput,
+    QuestionAnsweringModelOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
+from mobilebert_common.schema import HEADS
 
-from .layers import Linear
-from .losses import classification_losses, mean
-from .model import MobileBertModel, PreTrainedModel
+from .layers import Linear, PreTrainingHeads
+from .losses import Losses, class_losses, classification_losses, span_losses, total
+from .model import MobileBertModel, PreTrainedModel, take_positions
 
 
-class MobileBertForSequenceClassification(PreTrainedModel):
-    """A label, several labels or a number for a sentence or a pair: a dense layer on the pooled output."""
+class HeadModel(PreTrainedModel):
+    """What all heads share: the base model, and an output made of scores and labels."""
+
+    output_class: type[ModelOutput]
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__(config)
-        self.mobilebert = MobileBertModel(config)
-        self.classifier = Linear(config, config.hidden_size, config.num_labels)
+        self.mobilebert = MobileBertModel(config, add_pooling_layer="pooler" in HEADS[self.head].blocks)
         self.dropout = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
+
+    def label_losses(self, scores: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> list[Losses]:
+        """The losses of each label given; this is the rule for classes."""
+        expected = HEADS[self.head].labels
+        return [class_losses(scores[expected[name].scores], label, name) for name, label in labels.items()]
+
+    def complete(
+        self,
+        base: BaseModelOutputWithPooling,
+        scores: dict[str, Tensor],
+        labels: dict[str, Tensor | None],
+        return_dict: bool | None,
+    ) -> Any:
+        """The head's output, with a loss where labels were given."""
+        given = {name: label for name, label in labels.items() if label is not None}
+        loss = total(self.label_losses(scores, given)) if given else None
+        states = {"hidden_states": base.hidden_states, "attentions": base.attentions}
+        return self.finish(self.output_class(loss=loss, **scores, **states), return_dict)
+
+
+class MobileBertForPreTraining(HeadModel):
+    """Both tasks of pre-training: masked words and whether the second sentence follows the first."""
+
+    output_class = MobileBertForPreTrainingOutput
+
+    def __init__(self, config: MobileBertConfig) -> None:
+        super().__init__(config)
+        self.cls = PreTrainingHeads(config, self.head)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        next_sentence_label: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        masked_lm_positions: Tensor | None = None,
+    ) -> MobileBertForPreTrainingOutput | tuple[Any, ...]:
+        """
+        Args:
+            labels: [b t] words, -100 where there is nothing to predict; [b m] with masked_lm_positions.
+            next_sentence_label: [b], 0 where B follows A, 1 where it is a random sentence. The loss is the sum over the
+                labels given.
+            masked_lm_positions: [b m], to score only these.
+            the others: as MobileBertModel.
+        """
+        base = self.mobilebert(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            inputs_embeds,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            return_dict=True,
+        )
+        x = take_positions(base.last_hidden_state, masked_lm_positions)
+        scores = {
+            "prediction_logits": self.cls.predictions(x, self.get_input_embeddings().weight),  # [b t v]
+            "seq_relationship_logits": self.cls.seq_relationship(base.pooler_output),  # [b 2]
+        }
+        given = {"labels": labels, "next_sentence_label": next_sentence_label}
+        return self.complete(base, scores, given, return_dict)
+
+
+class MobileBertForMaskedLM(HeadModel):
+    """A score of every word for every token, or for those asked for."""
+
+    output_class = MaskedLMOutput
+
+    def __init__(self, config: MobileBertConfig) -> None:
+        super().__init__(config)
+        self.cls = PreTrainingHeads(config, self.head)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        masked_lm_positions: Tensor | None = None,
+    ) -> MaskedLMOutput | tuple[Any, ...]:
+        """
+        Args:
+            labels: [b t] words, -100 where there is nothing to predict; [b m] with masked_lm_positions.
+            masked_lm_positions: [b m], to score only these.
+            the others: as MobileBertModel.
+        """
+        base = self.mobilebert(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            inputs_embeds,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            return_dict=True,
+        )
+        x = take_positions(base.last_hidden_state, masked_lm_positions)
+        logits = self.cls.predictions(x, self.get_input_embeddings().weight)  # [b t v]
+        return self.complete(base, {"logits": logits}, {"labels": labels}, return_dict)
+
+
+class MobileBertForNextSentencePrediction(HeadModel):
+    """Whether the second sentence follows the first."""
+
+    output_class = NextSentencePredictorOutput
+
+    def __init__(self, config: MobileBertConfig) -> None:
+        super().__init__(config)
+        self.cls = PreTrainingHeads(config, self.head)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        next_sentence_label: Tensor | None = None,
+    ) -> NextSentencePredictorOutput | tuple[Any, ...]:
+        """
+        Args:
+            labels: [b], 0 where B follows A, 1 where it is a random sentence (-100 is ignored).
+            next_sentence_label: another name of labels.
+            the others: as MobileBertModel.
+        """
+        base = self.mobilebert(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            inputs_embeds,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            return_dict=True,
+        )
+        logits = self.cls.seq_relationship(base.pooler_output)  # [b 2]
+        given = {"labels": inputs.one_name(labels, next_sentence_label)}
+        return self.complete(base, {"logits": logits}, given, return_dict)
+
+
+class MobileBertForSequenceClassification(HeadModel):
+    """A label, several labels or a number for a sentence or a pair: a dense layer on the pooled output."""
+
+    output_class = SequenceClassifierOutput
+
+    def __init__(self, config: MobileBertConfig) -> None:
+        super().__init__(config)
+        self.classifier = Linear(config, config.hidden_size, config.num_labels)
 
     def forward(
         self,
@@ -54,10 +238,154 @@ class MobileBertForSequenceClassification(PreTrainedModel):
             return_dict=True,
         )
         logits = self.classifier(F.dropout(base.pooler_output, self.dropout, self.training))  # [b num_labels]
-        output = SequenceClassifierOutput(
-            loss=None if labels is None else mean(*classification_losses(logits, labels, self.config)),
-            logits=logits,
-            hidden_states=base.hidden_states,
-            attentions=base.attentions,
+        return self.complete(base, {"logits": logits}, {"labels": labels}, return_dict)
+
+    def label_losses(self, scores: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> list[Losses]:
+        """Classes, several labels or a regression."""
+        return [classification_losses(scores["logits"], labels["labels"], self.config)]
+
+
+class MobileBertForMultipleChoice(HeadModel):
+    """Which of several endings: a score for each from its pooled output."""
+
+    output_class = MultipleChoiceModelOutput
+
+    def __init__(self, config: MobileBertConfig) -> None:
+        super().__init__(config)
+        self.classifier = Linear(config, config.hidden_size, 1)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> MultipleChoiceModelOutput | tuple[Any, ...]:
+        """
+        Args:
+            input_ids and the others of MobileBertModel: with an axis of choices after the batch, [b c t].
+            labels: [b] numbers of the right choices (-100 is ignored).
+        """
+        inputs.check_one_source(input_ids, inputs_embeds)
+        source = inputs_embeds if input_ids is None else input_ids
+        inputs.check_choices(source.shape)
+        base = self.mobilebert(
+            flatten_choices(input_ids),
+            flatten_choices(attention_mask),
+            flatten_choices(token_type_ids),
+            flatten_choices(position_ids),
+            head_mask,
+            flatten_choices(inputs_embeds),
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            return_dict=True,
         )
-        return self.finish(output, return_dict)
+        logits = self.classifier(F.dropout(base.pooler_output, self.dropout, self.training))  # [b*c 1]
+        logits = logits.reshape(source.shape[:2])  # [b c]
+        return self.complete(base, {"logits": logits}, {"labels": labels}, return_dict)
+
+
+class MobileBertForTokenClassification(HeadModel):
+    """A label for each token, such as a named entity's."""
+
+    output_class = TokenClassifierOutput
+
+    def __init__(self, config: MobileBertConfig) -> None:
+        super().__init__(config)
+        self.classifier = Linear(config, config.hidden_size, config.num_labels)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> TokenClassifierOutput | tuple[Any, ...]:
+        """
+        Args:
+            labels: [b t] classes, -100 for tokens that count for nothing.
+            the others: as MobileBertModel.
+        """
+        base = self.mobilebert(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            inputs_embeds,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            return_dict=True,
+        )
+        logits = self.classifier(F.dropout(base.last_hidden_state, self.dropout, self.training))  # [b t num_labels]
+        return self.complete(base, {"logits": logits}, {"labels": labels}, return_dict)
+
+
+class MobileBertForQuestionAnswering(HeadModel):
+    """Where in a text the answer to a question starts and ends."""
+
+    output_class = QuestionAnsweringModelOutput
+
+    def __init__(self, config: MobileBertConfig) -> None:
+        super().__init__(config)
+        self.qa_outputs = Linear(config, config.hidden_size, 2)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        start_positions: Tensor | None = None,
+        end_positions: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> QuestionAnsweringModelOutput | tuple[Any, ...]:
+        """
+        Args:
+            start_positions, end_positions: [b] places of the answer's first and last token; a place outside the
+                sequence is ignored.
+            the others: as MobileBertModel.
+        """
+        base = self.mobilebert(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            inputs_embeds,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            return_dict=True,
+        )
+        logits = self.qa_outputs(base.last_hidden_state)  # [b t 2]
+        scores = {"start_logits": logits[..., 0].contiguous(), "end_logits": logits[..., 1].contiguous()}
+        given = {"start_positions": start_positions, "end_positions": end_positions}
+        return self.complete(base, scores, given, return_dict)
+
+    def label_losses(self, scores: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> list[Losses]:
+        """Half the loss of either end."""
+        expected = HEADS[self.head].labels
+        inputs.check_together(list(labels), list(expected))
+        ends = [span_losses(scores[expected[name].scores], labels[name], name) for name in expected]
+        return [(0.5 * losses, weights) for losses, weights in ends]
+
+
+def flatten_choices(tensor: Tensor | None) -> Tensor | None:
+    """[b c ...] -> [b*c ...]."""
+    return None if tensor is None else tensor.flatten(0, 1)

@@ -1,8 +1,7 @@
 """The layers of MobileBERT in PyTorch, from the smallest to the encoder. mobilebert_tf/layers.py is its translation.
 
-Letters: b batch, t sequence, e embedding, h hidden, k width inside a layer, i FFN, n heads, d = k / n. Attribute names
-    make the
-canonical tensor names. Source: sections 3.1 to 3.3 of arXiv:2004.02984.
+Letters: b batch, t sequence, v vocabulary, e embedding, h hidden, k width inside a layer, i FFN, n heads, d = k / n.
+Attribute names make the canonical tensor names. Source: sections 3.1 to 3.3 of arXiv:2004.02984.
 """
 
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mobilebert_common.config import MobileBertConfig
-from mobilebert_common.schema import letters
+from mobilebert_common.schema import HEADS, letters
 
 from .checks import check_ids
 
@@ -61,12 +60,26 @@ class Embedding(nn.Embedding):
 
     def resize(self, rows: int) -> None:
         """Give the table another number of rows: old ones stay, new ones are drawn as at the start."""
-        kept = min(rows, self.num_embeddings)
-        fresh = self.weight.new_empty(rows - kept, self.embedding_dim)
-        truncated_normal_(fresh, self.initializer_range)
-        values = torch.cat([self.weight.detach()[:kept], fresh])
-        self.weight = nn.Parameter(values, requires_grad=self.weight.requires_grad)
+        self.weight = resized(self.weight, rows, 0, self.initializer_range)
         self.num_embeddings = rows
+
+
+class Matrix(nn.Module):
+    """A matrix that a head multiplies with as it is stored; its vocabulary is on axis `words`."""
+
+    def __init__(self, config: MobileBertConfig, shape: tuple[int, int], words: int) -> None:
+        super().__init__()
+        self.initializer_range = config.initializer_range
+        self.words = words
+        self.weight = nn.Parameter(torch.empty(shape))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        truncated_normal_(self.weight, self.initializer_range)
+
+    def resize(self, rows: int) -> None:
+        """As Embedding.resize."""
+        self.weight = resized(self.weight, rows, self.words, self.initializer_range)
 
 
 class NoNorm(nn.Module):
@@ -94,6 +107,17 @@ NORMS: dict[str, type[NoNorm] | type[LayerNorm]] = {"no_norm": NoNorm, "layer_no
 def truncated_normal_(weight: Tensor, deviation: float) -> None:
     """Fill with a normal distribution cut at two standard deviations, as Google's code does."""
     nn.init.trunc_normal_(weight, std=deviation, a=-2 * deviation, b=2 * deviation)
+
+
+def resized(weight: nn.Parameter, rows: int, axis: int, deviation: float) -> nn.Parameter:
+    """A parameter with another length of an axis: what both have stays, the rest is drawn anew, or 0 for a deviation of 0."""
+    values = weight.detach().narrow(axis, 0, min(rows, weight.shape[axis]))
+    fresh = values.new_zeros(
+        [rows - values.shape[axis] if at == axis else size for at, size in enumerate(values.shape)]
+    )
+    if deviation:
+        truncated_normal_(fresh, deviation)
+    return nn.Parameter(torch.cat([values, fresh], dim=axis), requires_grad=weight.requires_grad)
 
 
 class Projection(nn.Module):
@@ -276,8 +300,7 @@ class Bottleneck(nn.Module):
     """Project the wide stream to the narrow width the layer works in.
 
     Returns the query, key and value inputs and the residual: [b t k] each, but the value is [b t h] when keys and
-        queries share
-    their bottleneck, and all three are [b t h] in the teacher (figure 1 of arXiv:2004.02984).
+    queries share their bottleneck, and all three are [b t h] in the teacher (figure 1 of arXiv:2004.02984).
     """
 
     def __init__(self, config: MobileBertConfig) -> None:
@@ -371,3 +394,68 @@ class Pooler(nn.Module):
     def forward(self, hidden_states: Tensor) -> Tensor:
         first = hidden_states[:, 0]
         return first if self.dense is None else torch.tanh(self.dense(first))
+
+
+class Transform(nn.Module):
+    """What the masked-LM head does before it scores, `norm(act(dense(x)))`, with a real LayerNorm in every configuration."""
+
+    def __init__(self, config: MobileBertConfig) -> None:
+        super().__init__()
+        self.dense = Linear(config, config.hidden_size, config.hidden_size)
+        self.activation = ACTIVATIONS[config.hidden_act]
+        self.LayerNorm = LayerNorm(config, config.hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.LayerNorm(self.activation(self.dense(x)))
+
+
+class Predictions(nn.Module):
+    """Scores of every word, [b t h] -> [b t v].
+
+    The first e features meet the word embeddings, which are an argument, or a decoder of the head's own where
+    tie_word_embeddings is false; the other h - e meet `dense`. Two products, where transformers copies both matrices
+    into one of 62.5 MB at every call.
+    """
+
+    def __init__(self, config: MobileBertConfig) -> None:
+        super().__init__()
+        size = letters(config)
+        self.transform = Transform(config)
+        self.dense = Matrix(config, (size["r"], size["v"]), words=1)
+        self.decoder = None if config.tie_word_embeddings else Matrix(config, (size["v"], size["e"]), words=0)
+        self.bias = nn.Parameter(torch.zeros(size["v"]))
+        self.register_load_state_dict_pre_hook(_drop_copies)
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor, word_embeddings: Tensor) -> Tensor:
+        x = self.transform(x)
+        table = word_embeddings if self.decoder is None else self.decoder.weight  # [v e]
+        own, extra = x.flatten(0, -2).split([table.shape[1], x.shape[-1] - table.shape[1]], dim=-1)
+        scores = torch.addmm(F.linear(own, table, self.bias), extra, self.dense.weight)  # [b*t v]
+        return scores.unflatten(0, x.shape[:-1])
+
+    def resize(self, rows: int) -> None:
+        """As Embedding.resize, for all that has a number for each word; a new bias is 0."""
+        self.dense.resize(rows)
+        if self.decoder is not None:
+            self.decoder.resize(rows)
+        self.bias = resized(self.bias, rows, 0, 0.0)
+
+
+def _drop_copies(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Leave out what transformers' in-memory state_dicts repeat: the tied decoder and its bias."""
+    if module.decoder is None:
+        state.pop(f"{prefix}decoder.weight", None)
+    state.pop(f"{prefix}decoder.bias", None)
+
+
+class PreTrainingHeads(nn.Module):
+    """The heads of pre-training that a model class has: words, the relation of two sentences, or both."""
+
+    def __init__(self, config: MobileBertConfig, head: str) -> None:
+        super().__init__()
+        blocks = HEADS[head].blocks
+        self.predictions = Predictions(config) if "predictions" in blocks else None
+        self.seq_relationship = Linear(config, config.hidden_size, 2) if "relation" in blocks else None

@@ -1,7 +1,7 @@
 """The losses of the heads in PyTorch. mobilebert_tf/losses.py is its translation.
 
-Each returns one number per example, [b]; `mean` turns them into the loss. Half-precision logits are raised to float32
-first.
+Each returns the loss of each example or token and its weight, 0 where the label is to be ignored and else 1; `total`
+turns them into the loss. Half-precision logits are raised to float32 first.
 """
 
 import torch
@@ -11,24 +11,24 @@ from torch import Tensor
 from mobilebert_common import inputs
 from mobilebert_common.config import MobileBertConfig
 
+from .arrays import dtype_name
 from .checks import check_classes
 
+Losses = tuple[Tensor, Tensor]  # losses and weights of one shape
 
-def classification_losses(logits: Tensor, labels: Tensor, config: MobileBertConfig) -> tuple[Tensor, Tensor]:
-    """The sentence classifier's losses.
+
+def classification_losses(logits: Tensor, labels: Tensor, config: MobileBertConfig) -> Losses:
+    """The sentence classifier's losses, [b].
 
     Args:
         logits: [b n].
         labels: [b] classes, [b n] zeros and ones, or [b] (or [b n]) numbers to regress on; see inputs.problem_type.
-    Returns:
-        the loss of each example, [b], and its weight, [b]: 0 where the label is to be ignored, else 1.
     """
     kind = inputs.problem_type(config, integer_labels=not labels.is_floating_point())
-    inputs.check_label_shape(labels.shape, logits.shape, kind)
-    if logits.dtype in (torch.float16, torch.bfloat16):
-        logits = logits.float()
     if kind == "single_label_classification":
-        return class_losses(logits, labels.reshape(-1))
+        return class_losses(logits, labels)
+    inputs.check_label_shape(labels.shape, logits.shape, kind)
+    logits = raised(logits)
     labels = labels.reshape(logits.shape).to(logits.dtype)
     if kind == "regression":
         losses = (logits - labels).square()
@@ -38,13 +38,33 @@ def classification_losses(logits: Tensor, labels: Tensor, config: MobileBertConf
     return losses, torch.ones_like(losses)
 
 
-def class_losses(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross entropy of classes [...] under logits [... n], and the weight of each: 0 at IGNORE_INDEX."""
-    check_classes(labels, logits.shape[-1])
-    losses = F.cross_entropy(logits, labels.long(), reduction="none", ignore_index=inputs.IGNORE_INDEX)
-    return losses, (labels != inputs.IGNORE_INDEX).to(losses.dtype)
+def class_losses(logits: Tensor, labels: Tensor, name: str = "labels") -> Losses:
+    """Cross entropy of classes [...] under logits [... n]."""
+    shape = logits.shape[:-1]
+    inputs.check_class_shape(name, labels.shape, shape)
+    check_classes(labels, logits.shape[-1], name)
+    flat, labels = raised(logits).flatten(0, -2), labels.reshape(-1).long()
+    losses = F.cross_entropy(flat, labels, reduction="none", ignore_index=inputs.IGNORE_INDEX).reshape(shape)
+    return losses, (labels != inputs.IGNORE_INDEX).to(losses.dtype).reshape(shape)
+
+
+def span_losses(logits: Tensor, positions: Tensor, name: str) -> Losses:
+    """Cross entropy of places [b] under logits [b t]; a place outside the sequence is ignored."""
+    inputs.check_integer(name, dtype_name(positions.dtype))
+    inside = (positions >= 0) & (positions < logits.shape[-1])
+    return class_losses(logits, torch.where(inside, positions, inputs.IGNORE_INDEX), name)
+
+
+def raised(logits: Tensor) -> Tensor:
+    """Half-precision numbers as float32."""
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 
 def mean(losses: Tensor, weights: Tensor) -> Tensor:
     """The weighted mean, and 0 where every weight is 0."""
     return (losses * weights).sum() / weights.sum().clamp(min=1)
+
+
+def total(terms: list[Losses]) -> Tensor:
+    """The sum of the means."""
+    return sum((mean(*term) for term in terms[1:]), start=mean(*terms[0]))

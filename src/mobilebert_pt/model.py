@@ -6,14 +6,14 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from mobilebert_common import checkpoint
+from mobilebert_common import checkpoint, inputs
 from mobilebert_common.config import MobileBertConfig
 from mobilebert_common.outputs import BaseModelOutputWithPooling, ModelOutput
 from mobilebert_common.schema import HEADS
 
 from . import arrays
-from .checks import check_model_inputs
-from .layers import AttentionBias, Embedding, Embeddings, Encoder, Pooler
+from .checks import check_ids, check_model_inputs
+from .layers import AttentionBias, Embedding, Embeddings, Encoder, Pooler, Predictions
 
 
 class PreTrainedModel(nn.Module):
@@ -24,6 +24,7 @@ class PreTrainedModel(nn.Module):
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
         self.config = config.replace()
+        self.head = canonical_class(type(self))
 
     @classmethod
     def from_pretrained(
@@ -63,7 +64,7 @@ class PreTrainedModel(nn.Module):
             OSError: nothing was written, and what was there is intact.
         """
         tensors = {name: arrays.to_numpy(tensor) for name, tensor in self.state_dict().items()}
-        checkpoint.save(directory, self.config, canonical_class(type(self)), tensors)
+        checkpoint.save(directory, self.config, self.head, tensors)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -83,8 +84,15 @@ class PreTrainedModel(nn.Module):
         """The word embeddings."""
         return base_model(self).embeddings.word_embeddings
 
+    def get_output_embeddings(self) -> Predictions | None:
+        """The masked-LM head, where there is one."""
+        heads = getattr(self, "cls", None)
+        return None if heads is None else heads.predictions
+
     def resize_token_embeddings(self, new_num_tokens: int, pad_to_multiple_of: int | None = None) -> Embedding:
-        """Give the vocabulary another size; old rows stay, new ones are fresh. Optimizers made before are void.
+        """Give the vocabulary another size, in the embeddings and in the masked-LM head.
+
+        Old rows stay, new ones are fresh. Optimizers made before are void.
 
         Args:
             new_num_tokens: rows of the table.
@@ -98,6 +106,8 @@ class PreTrainedModel(nn.Module):
         resized = self.config.replace(vocab_size=size)
         table = self.get_input_embeddings()
         table.resize(size)
+        if (head := self.get_output_embeddings()) is not None:
+            head.resize(size)
         self.config = base_model(self).config = resized
         return table
 
@@ -197,6 +207,15 @@ class MobileBertModel(PreTrainedModel):
 def base_model(model: PreTrainedModel) -> "MobileBertModel":
     """A model without its head."""
     return model if isinstance(model, MobileBertModel) else model.mobilebert
+
+
+def take_positions(x: Tensor, positions: Tensor | None) -> Tensor:
+    """[b t h] at [b m] -> [b m h]; all of it where no positions are given."""
+    if positions is None:
+        return x
+    inputs.check_positions(positions.shape, x.shape)
+    positions = check_ids(positions, x.shape[1], "masked_lm_positions").long()
+    return x.gather(1, positions[:, :, None].expand(-1, -1, x.shape[2]))
 
 
 def canonical_class(cls: type) -> str:

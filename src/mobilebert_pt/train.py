@@ -13,8 +13,6 @@ from mobilebert_common.schema import expand
 from mobilebert_common.tasks.classification import Examples
 from mobilebert_common.training import Plan, Recipe, Report
 
-from .model import canonical_class
-
 
 def train(model: Any, examples: Examples, recipe: Recipe, report: Report) -> None:
     """Fine-tune a model in place.
@@ -55,7 +53,7 @@ def train(model: Any, examples: Examples, recipe: Recipe, report: Report) -> Non
 def parameter_groups(model: Any, recipe: Recipe) -> list[dict[str, Any]]:
     """Matrices with weight decay, norms and biases without."""
     matrices = {
-        name for name, tensor in expand(model.config, canonical_class(type(model))).items() if len(tensor.shape) > 1
+        name for name, tensor in expand(model.config, model.head).items() if len(tensor.shape) > 1
     }
     decayed = [parameter for name, parameter in model.named_parameters() if name in matrices]
     others = [parameter for name, parameter in model.named_parameters() if name not in matrices]

@@ -1,16 +1,32 @@
 """MobileBERT in Keras 3, with the names of the transformers documentation."""
 
 from mobilebert_common.config import MobileBertConfig
+from mobilebert_common.outputs import MobileBertForPreTrainingOutput as TFMobileBertForPreTrainingOutput
 from mobilebert_common.tokenization import MobileBertTokenizer, MobileBertTokenizerFast
 
 from . import outputs as _outputs  # noqa: F401  (registers the output classes with keras)
-from .heads import TFMobileBertForSequenceClassification
+from .heads import (
+    TFMobileBertForMaskedLM,
+    TFMobileBertForMultipleChoice,
+    TFMobileBertForNextSentencePrediction,
+    TFMobileBertForPreTraining,
+    TFMobileBertForQuestionAnswering,
+    TFMobileBertForSequenceClassification,
+    TFMobileBertForTokenClassification,
+)
 from .model import TFMobileBertModel
 
 __all__ = [
     "MobileBertConfig",
     "MobileBertTokenizer",
     "MobileBertTokenizerFast",
+    "TFMobileBertForMaskedLM",
+    "TFMobileBertForMultipleChoice",
+    "TFMobileBertForNextSentencePrediction",
+    "TFMobileBertForPreTraining",
+    "TFMobileBertForPreTrainingOutput",
+    "TFMobileBertForQuestionAnswering",
     "TFMobileBertForSequenceClassification",
+    "TFMobileBertForTokenClassification",
     "TFMobileBertModel",
 ]

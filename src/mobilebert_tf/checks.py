@@ -41,14 +41,15 @@ def check_model_inputs(
         inputs.check_head_mask(head_mask.shape, config)
 
 
-def check_classes(labels: Any, num_labels: int) -> None:
-    """Refuse class labels that no row of the logits stands for."""
+def check_classes(labels: Any, classes: int, name: str) -> None:
+    """Refuse class labels that no score stands for."""
+    inputs.check_integer(name, keras.backend.standardize_dtype(labels.dtype))
     values = concrete(labels)
     if values is not None:
-        inputs.check_labels(int(values.min()), int(values.max()), num_labels)
+        inputs.check_classes(name, int(values.min()), int(values.max()), classes)
         return
-    valid = ops.logical_or(ops.logical_and(labels >= 0, labels < num_labels), labels == inputs.IGNORE_INDEX)
-    assert_traced(ops.all(valid), f"labels must be from 0 to {num_labels - 1} (or {inputs.IGNORE_INDEX} to be ignored)")
+    valid = ops.logical_or(ops.logical_and(labels >= 0, labels < classes), labels == inputs.IGNORE_INDEX)
+    assert_traced(ops.all(valid), inputs.class_error(name, classes))
 
 
 def concrete(tensor: Any) -> np.ndarray | None:

@@ -1,8 +1,7 @@
 """The layers of MobileBERT in Keras, from the smallest to the encoder. mobilebert_pt/layers.py is its translation.
 
-Letters: b batch, t sequence, e embedding, h hidden, k width inside a layer, i FFN, n heads, d = k / n. Layer names make
-    the
-canonical tensor names. Source: sections 3.1 to 3.3 of arXiv:2004.02984.
+Letters: b batch, t sequence, v vocabulary, e embedding, h hidden, k width inside a layer, i FFN, n heads, d = k / n.
+Layer names make the canonical tensor names. Source: sections 3.1 to 3.3 of arXiv:2004.02984.
 
 Where torch keeps a training flag and a global generator, a layer here takes `seed`: None means no dropout. Dropout is
 then a pure function of its arguments, so that gradient checkpointing computes the same mask twice.
@@ -16,7 +15,7 @@ import keras
 from keras import ops
 
 from mobilebert_common.config import MobileBertConfig
-from mobilebert_common.schema import letters
+from mobilebert_common.schema import HEADS, letters
 
 from .base import Layer, checkpoint, dropout, fold
 from .checks import check_ids
@@ -83,17 +82,25 @@ class Embedding(keras.layers.Embedding):
 
     def resize(self, rows: int) -> None:
         """Give the table another number of rows: old ones stay, new ones are drawn as at the start."""
-        kept = min(rows, self.input_dim)
-        fresh = self.embeddings_initializer((rows - kept, self.output_dim), dtype=self.variable_dtype)
-        values = ops.concatenate([ops.convert_to_tensor(self.embeddings)[:kept], fresh], axis=0)
-        self._tracker.unlock()
-        self._untrack_variable(self._embeddings)
-        self._embeddings = self.add_weight(
-            (rows, self.output_dim), initializer="zeros", name="embeddings", trainable=self.trainable
-        )
-        self._tracker.lock()
-        self._embeddings.assign(values)
+        self._embeddings = resized(self, self._embeddings, rows, 0, self.embeddings_initializer)
         self.input_dim = rows
+
+
+class Matrix(keras.layers.Layer):
+    """A matrix that a head multiplies with as it is stored; its vocabulary is on axis `words`."""
+
+    def __init__(self, config: MobileBertConfig, shape: tuple[int, int], words: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.initializer = truncated_normal(config.initializer_range)
+        self.words = words
+        self.shape = shape
+
+    def build(self, input_shape: Any = None) -> None:
+        self.kernel = self.add_weight(self.shape, initializer=self.initializer, name="kernel")
+
+    def resize(self, rows: int) -> None:
+        """As Embedding.resize."""
+        self.kernel = resized(self, self.kernel, rows, self.words, self.initializer)
 
 
 class NoNorm(keras.layers.Layer):
@@ -128,6 +135,19 @@ NORMS: dict[str, type[NoNorm] | type[LayerNorm]] = {"no_norm": NoNorm, "layer_no
 def truncated_normal(deviation: float) -> keras.initializers.Initializer:
     """A normal distribution cut at two standard deviations, as Google's code draws it."""
     return keras.initializers.TruncatedNormal(stddev=deviation)
+
+
+def resized(layer: Any, variable: Any, rows: int, axis: int, initializer: keras.initializers.Initializer) -> Any:
+    """A variable with another length of an axis: what both have stays, the rest is drawn anew; the old one is let go."""
+    values = ops.take(variable, ops.arange(min(rows, variable.shape[axis])), axis=axis)
+    fresh = [rows - values.shape[axis] if at == axis else size for at, size in enumerate(values.shape)]
+    values = ops.concatenate([values, ops.cast(initializer(fresh), values.dtype)], axis=axis)
+    layer._tracker.unlock()
+    layer._untrack_variable(variable)
+    found = layer.add_weight(values.shape, initializer="zeros", name=variable.name, trainable=layer.trainable)
+    layer._tracker.lock()
+    found.assign(values)
+    return found
 
 
 class Projection(Layer):
@@ -318,8 +338,7 @@ class Bottleneck(Layer):
     """Project the wide stream to the narrow width the layer works in.
 
     Returns the query, key and value inputs and the residual: [b t k] each, but the value is [b t h] when keys and
-        queries share
-    their bottleneck, and all three are [b t h] in the teacher (figure 1 of arXiv:2004.02984).
+    queries share their bottleneck, and all three are [b t h] in the teacher (figure 1 of arXiv:2004.02984).
     """
 
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
@@ -426,3 +445,72 @@ class Pooler(Layer):
     def call(self, hidden_states: Any) -> Any:
         first = hidden_states[:, 0]
         return first if self.dense is None else ops.tanh(self.dense(first))
+
+
+class Transform(Layer):
+    """What the masked-LM head does before it scores, `norm(act(dense(x)))`, with a real LayerNorm in every configuration."""
+
+    def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dense = Linear(config, config.hidden_size, config.hidden_size, name="dense", dtype=self.dtype_policy)
+        self.activation = ACTIVATIONS[config.hidden_act]
+        self.LayerNorm = LayerNorm(config, config.hidden_size, name="LayerNorm", dtype=self.dtype_policy)
+
+    def call(self, x: Any) -> Any:
+        return self.LayerNorm(self.activation(self.dense(x)))
+
+
+class Predictions(Layer):
+    """Scores of every word, [b t h] -> [b t v].
+
+    The first e features meet the word embeddings, which are an argument, or a decoder of the head's own where
+    tie_word_embeddings is false; the other h - e meet `dense`. Two products, where transformers copies both matrices
+    into one of 62.5 MB at every call.
+    """
+
+    def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        size, dtype = letters(config), self.dtype_policy
+        self.transform = Transform(config, name="transform", dtype=dtype)
+        self.dense = Matrix(config, (size["r"], size["v"]), words=1, name="dense", dtype=dtype)
+        self.decoder = (
+            None
+            if config.tie_word_embeddings
+            else Matrix(config, (size["v"], size["e"]), words=0, name="decoder", dtype=dtype)
+        )
+        self.size = size["v"]
+
+    def build(self, input_shape: Any = None) -> None:
+        super().build(input_shape)
+        self.bias = self.add_weight((self.size,), initializer="zeros", name="bias")
+
+    def call(self, x: Any, word_embeddings: Any) -> Any:
+        x = self.transform(x)
+        table = word_embeddings if self.decoder is None else self.decoder.kernel  # [v e]
+        table, rest, bias = (ops.cast(values, self.compute_dtype) for values in (table, self.dense.kernel, self.bias))
+        flat = ops.reshape(x, (-1, x.shape[-1]))  # [b*t h]
+        own, extra = flat[:, : table.shape[1]], flat[:, table.shape[1] :]
+        scores = ops.matmul(own, ops.transpose(table)) + bias + ops.matmul(extra, rest)  # [b*t v]
+        return ops.reshape(scores, (*ops.shape(x)[:-1], table.shape[0]))
+
+    def resize(self, rows: int) -> None:
+        """As Embedding.resize, for all that has a number for each word; a new bias is 0."""
+        self.dense.resize(rows)
+        if self.decoder is not None:
+            self.decoder.resize(rows)
+        self.bias = resized(self, self.bias, rows, 0, keras.initializers.Zeros())
+        self.size = rows
+
+
+class PreTrainingHeads(Layer):
+    """The heads of pre-training that a model class has: words, the relation of two sentences, or both."""
+
+    def __init__(self, config: MobileBertConfig, head: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        blocks, dtype = HEADS[head].blocks, self.dtype_policy
+        self.predictions = Predictions(config, name="predictions", dtype=dtype) if "predictions" in blocks else None
+        self.seq_relationship = (
+            Linear(config, config.hidden_size, 2, name="seq_relationship", dtype=dtype)
+            if "relation" in blocks
+            else None
+        )

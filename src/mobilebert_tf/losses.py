@@ -1,7 +1,7 @@
 """The losses of the heads in Keras. mobilebert_pt/losses.py is its translation.
 
-Each returns one number per example, [b]; `mean` turns them into the loss. Half-precision logits are raised to float32
-first.
+Each returns the loss of each example or token and its weight, 0 where the label is to be ignored and else 1; `total`
+turns them into the loss. Half-precision logits are raised to float32 first.
 """
 
 from typing import Any
@@ -14,22 +14,21 @@ from mobilebert_common.config import MobileBertConfig
 
 from .checks import check_classes
 
+Losses = tuple[Any, Any]  # losses and weights of one shape
 
-def classification_losses(logits: Any, labels: Any, config: MobileBertConfig) -> tuple[Any, Any]:
-    """The sentence classifier's losses.
+
+def classification_losses(logits: Any, labels: Any, config: MobileBertConfig) -> Losses:
+    """The sentence classifier's losses, [b].
 
     Args:
         logits: [b n].
         labels: [b] classes, [b n] zeros and ones, or [b] (or [b n]) numbers to regress on; see inputs.problem_type.
-    Returns:
-        the loss of each example, [b], and its weight, [b]: 0 where the label is to be ignored, else 1.
     """
     kind = inputs.problem_type(config, integer_labels=keras.backend.is_int_dtype(labels.dtype))
-    inputs.check_label_shape(labels.shape, logits.shape, kind)
-    if keras.backend.standardize_dtype(logits.dtype) in ("float16", "bfloat16"):
-        logits = ops.cast(logits, "float32")
     if kind == "single_label_classification":
-        return class_losses(logits, ops.reshape(labels, (-1,)))
+        return class_losses(logits, labels)
+    inputs.check_label_shape(labels.shape, logits.shape, kind)
+    logits = raised(logits)
     labels = ops.cast(ops.reshape(labels, ops.shape(logits)), logits.dtype)
     if kind == "regression":
         losses = ops.square(logits - labels)
@@ -39,14 +38,35 @@ def classification_losses(logits: Any, labels: Any, config: MobileBertConfig) ->
     return losses, ops.ones_like(losses)
 
 
-def class_losses(logits: Any, labels: Any) -> tuple[Any, Any]:
-    """Cross entropy of classes [...] under logits [... n], and the weight of each: 0 at IGNORE_INDEX."""
-    check_classes(labels, logits.shape[-1])
+def class_losses(logits: Any, labels: Any, name: str = "labels") -> Losses:
+    """Cross entropy of classes [...] under logits [... n]."""
+    shape = ops.shape(logits)[:-1]
+    inputs.check_class_shape(name, labels.shape, logits.shape[:-1])
+    check_classes(labels, logits.shape[-1], name)
+    labels = ops.reshape(labels, shape)
     counted = ops.not_equal(labels, inputs.IGNORE_INDEX)
-    losses = ops.sparse_categorical_crossentropy(ops.where(counted, labels, 0), logits, from_logits=True)
+    losses = ops.sparse_categorical_crossentropy(ops.where(counted, labels, 0), raised(logits), from_logits=True)
     return losses, ops.cast(counted, losses.dtype)
+
+
+def span_losses(logits: Any, positions: Any, name: str) -> Losses:
+    """Cross entropy of places [b] under logits [b t]; a place outside the sequence is ignored."""
+    inputs.check_integer(name, keras.backend.standardize_dtype(positions.dtype))
+    inside = ops.logical_and(positions >= 0, positions < ops.shape(logits)[-1])
+    return class_losses(logits, ops.where(inside, positions, inputs.IGNORE_INDEX), name)
+
+
+def raised(logits: Any) -> Any:
+    """Half-precision numbers as float32."""
+    half = keras.backend.standardize_dtype(logits.dtype) in ("float16", "bfloat16")
+    return ops.cast(logits, "float32") if half else logits
 
 
 def mean(losses: Any, weights: Any) -> Any:
     """The weighted mean, and 0 where every weight is 0."""
     return ops.sum(losses * weights) / ops.maximum(ops.sum(weights), 1)
+
+
+def total(terms: list[Losses]) -> Any:
+    """The sum of the means."""
+    return sum((mean(*term) for term in terms[1:]), start=mean(*terms[0]))

@@ -1,5 +1,6 @@
 """The base model in Keras and what every model shares. mobilebert_pt/model.py is its translation."""
 
+import math
 from pathlib import Path
 from typing import Any, Self
 
@@ -7,15 +8,15 @@ import keras
 import ml_dtypes
 from keras import ops
 
-from mobilebert_common import checkpoint
+from mobilebert_common import checkpoint, inputs
 from mobilebert_common.config import MobileBertConfig
 from mobilebert_common.outputs import BaseModelOutputWithPooling, ModelOutput
 from mobilebert_common.schema import HEADS, expand
 
 from . import arrays
 from .base import build_children
-from .checks import check_model_inputs
-from .layers import Embedding, Embeddings, Encoder, Pooler
+from .checks import check_ids, check_model_inputs
+from .layers import Embedding, Embeddings, Encoder, Pooler, Predictions
 from .training import TrainableModel
 
 
@@ -32,6 +33,7 @@ class PreTrainedModel(TrainableModel):
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.config = config.replace()
+        self.head = canonical_class(type(self))
 
     def build(self, input_shape: Any = None) -> None:
         build_children(self)
@@ -79,12 +81,12 @@ class PreTrainedModel(TrainableModel):
         tensors = {
             name: arrays.to_numpy(variable, layout) for name, (variable, layout) in self.canonical_variables().items()
         }
-        checkpoint.save(directory, self.config, canonical_class(type(self)), tensors)
+        checkpoint.save(directory, self.config, self.head, tensors)
 
     def canonical_variables(self) -> dict[str, tuple[keras.Variable, Any]]:
         """{canonical name: (the variable, its layout here)}, found by the names of the layers below this model."""
         layers = arrays.layers_by_name(self)
-        tensors = expand(self.config, canonical_class(type(self))).values()
+        tensors = expand(self.config, self.head).values()
         return {
             tensor.name: (getattr(layers[tensor.module], tensor.keras.name), tensor.keras.layout) for tensor in tensors
         }
@@ -97,8 +99,15 @@ class PreTrainedModel(TrainableModel):
         """The word embeddings."""
         return base_model(self).embeddings.word_embeddings
 
+    def get_output_embeddings(self) -> Predictions | None:
+        """The masked-LM head, where there is one."""
+        heads = getattr(self, "cls", None)
+        return None if heads is None else heads.predictions
+
     def resize_token_embeddings(self, new_num_tokens: int, pad_to_multiple_of: int | None = None) -> Embedding:
-        """Give the vocabulary another size; old rows stay, new ones are fresh. Call `compile` again before `fit`.
+        """Give the vocabulary another size, in the embeddings and in the masked-LM head.
+
+        Old rows stay, new ones are fresh. Call `compile` again before `fit`.
 
         Args:
             new_num_tokens: rows of the table.
@@ -112,6 +121,8 @@ class PreTrainedModel(TrainableModel):
         resized = self.config.replace(vocab_size=size)
         table = self.get_input_embeddings()
         table.resize(size)
+        if (head := self.get_output_embeddings()) is not None:
+            head.resize(size)
         self.config = base_model(self).config = resized
         self.forget_compiled()
         return table
@@ -222,6 +233,16 @@ class TFMobileBertModel(PreTrainedModel):
 def base_model(model: PreTrainedModel) -> "TFMobileBertModel":
     """A model without its head."""
     return model if isinstance(model, TFMobileBertModel) else model.mobilebert
+
+
+def take_positions(x: Any, positions: Any) -> Any:
+    """[b t h] at [b m] -> [b m h]; all of it where no positions are given."""
+    if positions is None:
+        return x
+    inputs.check_positions(positions.shape, x.shape)
+    positions, valid = check_ids(positions, ops.shape(x)[1], "masked_lm_positions")
+    rows = ops.take_along_axis(x, positions[:, :, None], axis=1)
+    return rows if valid is None else ops.where(valid[..., None], rows, math.nan)
 
 
 def canonical_class(cls: type) -> str:

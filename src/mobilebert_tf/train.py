@@ -10,8 +10,6 @@ from mobilebert_common.schema import expand
 from mobilebert_common.tasks.classification import Examples
 from mobilebert_common.training import Plan, Recipe, Report
 
-from .model import canonical_class
-
 
 def train(model: Any, examples: Examples, recipe: Recipe, report: Report) -> None:
     """Fine-tune a model in place.
@@ -88,6 +86,6 @@ def undecayed(model: Any) -> list[keras.Variable]:
     variables = model.canonical_variables()
     return [
         variables[name][0]
-        for name, tensor in expand(model.config, canonical_class(type(model))).items()
+        for name, tensor in expand(model.config, model.head).items()
         if len(tensor.shape) == 1
     ]

@@ -16,12 +16,23 @@ from keras import ops
 
 from mobilebert_common import inputs
 from mobilebert_common.errors import InputError
+from mobilebert_common.schema import HEADS
 
-from .losses import mean
+from .losses import Losses, total
+
+ALIASES = {"next_sentence_label": "labels"}  # of a head that has no label of the first name
+LABEL_NAMES = {*ALIASES, *(name for head in HEADS.values() for name in head.labels)}
 
 
 class TrainableModel(keras.Model):
-    """What Keras needs to know to train a model with a configuration and a head."""
+    """What Keras needs to know to train a model with a configuration and a head.
+
+    Labels are those of HEADS, by name in x or as y: one array for a head with one label, else a mapping or a tuple in
+    the order of the table. A loss or metrics given to compile() see the scores of one label as they are, those of
+    several as a mapping by the output's name.
+    """
+
+    head: str  # the model's name in HEADS
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -48,27 +59,31 @@ class TrainableModel(keras.Model):
         """A seed for this call's dropout; None where there is none."""
         return self.seed_generator.next() if training else None
 
-    def compute_losses(self, logits: Any, labels: Any) -> tuple[Any, Any]:
-        """The head's loss of each example and its weight; a base model has none."""
+    def label_losses(self, scores: Mapping[str, Any], labels: Mapping[str, Any]) -> list[Losses]:
+        """The losses of each label given; a base model has none."""
         raise NotImplementedError(f"{type(self).__name__} has no loss of its own: give compile() one")
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        """The loss given to compile() on the logits, or else the head's own; with sample_weight as Keras reduces it."""
-        logits, labels = _logits(y_pred), _labels(x, y)
+        """The loss given to compile() on the scores, or else the head's own; with sample_weight as Keras reduces it."""
         if self._compile_loss is not None:
-            return super().compute_loss(x, labels, logits, sample_weight, training)
-        if labels is None:
+            return super().compute_loss(x, *self._scored(x, y, y_pred), sample_weight, training)
+        labels = self._labels(x, y)
+        if not labels:
             raise InputError("no labels to compute a loss with: give them as y or as x['labels']")
-        losses, weights = self.compute_losses(logits, ops.convert_to_tensor(labels))
+        terms = self.label_losses(y_pred, {name: ops.convert_to_tensor(label) for name, label in labels.items()})
         if sample_weight is not None:
-            losses = losses * ops.cast(ops.reshape(sample_weight, ops.shape(losses)), losses.dtype)
-        return mean(losses, weights) + sum(self.losses)
+            shares = [sample_weight[name] if isinstance(sample_weight, Mapping) else sample_weight for name in labels]
+            terms = [
+                (losses * _weights_like(share, losses), weights)
+                for (losses, weights), share in zip(terms, shares, strict=True)
+            ]
+        return total(terms) + sum(self.losses)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """Metrics see the logits and the labels."""
-        return super().compute_metrics(x, _labels(x, y), _logits(y_pred), sample_weight)
+        """Metrics see the labels and the scores."""
+        return super().compute_metrics(x, *self._scored(x, y, y_pred), sample_weight)
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, validation_data: Any = None, **kwargs: Any) -> Any:
         """`keras.Model.fit` on a dict, an array, tf.data or a generator."""
@@ -96,7 +111,7 @@ class TrainableModel(keras.Model):
 
     def predict_step(self, data: Any) -> Any:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        return super().predict_step((_without_labels(x), y, sample_weight))
+        return super().predict_step((self._without_labels(x), y, sample_weight))
 
     def inference_function(self) -> Callable[[Mapping[str, Any]], Any]:
         """A function from named tensors to the output without dropout, compiled once for all lengths."""
@@ -126,8 +141,8 @@ class TrainableModel(keras.Model):
         if kind == "arrays":
             if isinstance(x, Mapping):
                 x = self._named(x)
-                y = x.pop("labels", None) if y is None else y
-                x = {name: value for name, value in x.items() if name != "labels"}
+                y = self._labels_of(x) if y is None else y
+                x = self._without_labels(x)
             self._check_batch(x, y)
             return x, y
         if kind == "tf.data":
@@ -141,14 +156,48 @@ class TrainableModel(keras.Model):
     def _check_batch(self, x: Any, y: Any = None) -> None:
         """Check concrete ids, shapes and labels."""
         tensors = x if isinstance(x, Mapping) else {"input_ids": x}
-        for name in ("input_ids", "inputs_embeds"):
-            if tensors.get(name) is not None:
-                inputs.check_shape(np.shape(tensors[name]), self.config)
-        labels = (
-            {} if y is None or self._compile_loss is not None else {"labels": y}
-        )  # a loss of the user's has its own labels
-        arrays = {name: keras.ops.convert_to_numpy(value) for name, value in {**tensors, **labels}.items()}
-        inputs.check_arrays(arrays, self.config)
+        labels = {} if self._compile_loss is not None else self._labels(x, y)  # a loss of the user's has its own labels
+        inputs.check_arrays(_arrays(self._without_labels(tensors)), _arrays(labels), self.config, self.head)
+
+    def _labels(self, x: Any, y: Any) -> dict[str, Any]:
+        """The labels of a batch by name."""
+        names = list(HEADS[self.head].labels)
+        if y is None:
+            return self._labels_in(x) or {}
+        if isinstance(y, Mapping):
+            found = {name if name in names else ALIASES.get(name, name): label for name, label in y.items()}
+            return {name: found[name] for name in sorted(found, key=[*names, *found].index)}
+        several = isinstance(y, tuple | list) and len(names) > 1
+        return dict(zip(names, y, strict=True)) if several else {names[0] if names else "labels": y}
+
+    def _labels_in(self, x: Any) -> dict[str, Any] | None:
+        """The labels among the inputs, under the names the head has for them."""
+        names = HEADS[self.head].labels
+        if not isinstance(x, Mapping):
+            return None
+        found = {name: x[name] for name in names if x.get(name) is not None}
+        found |= {name: x[other] for other, name in ALIASES.items() if other not in names and x.get(other) is not None}
+        return found or None
+
+    def _labels_of(self, x: Any) -> Any:
+        """The labels among the inputs in the form of y."""
+        found = self._labels_in(x)
+        return next(iter(found.values())) if found and len(HEADS[self.head].labels) == 1 else found
+
+    def _without_labels(self, x: Any) -> Any:
+        if not isinstance(x, Mapping):
+            return x
+        return {name: value for name, value in x.items() if name not in LABEL_NAMES}
+
+    def _scored(self, x: Any, y: Any, y_pred: Any) -> tuple[Any, Any]:
+        """Labels and the scores they are held against, for losses and metrics that are not the head's."""
+        expected, labels = HEADS[self.head].labels, self._labels(x, y)
+        if not isinstance(y_pred, Mapping) or not labels or not set(labels) <= set(expected):
+            return y, y_pred
+        pairs = {expected[name].scores: label for name, label in labels.items()}
+        if len(pairs) == 1:
+            return next((label, y_pred[name]) for name, label in pairs.items())
+        return pairs, {name: y_pred[name] for name in pairs}
 
     def _checking_generator(self, batches: Iterator[Any]) -> Iterator[Any]:
         for batch in batches:
@@ -174,11 +223,9 @@ class TrainableModel(keras.Model):
             ]
             with tf.control_dependencies(assertions):
                 x = tf.nest.map_structure(tf.identity, x)
-            if isinstance(x, Mapping) and "labels" in x:
-                labels = x["labels"]
-                x = _without_labels(x)
-                return (x, labels) if len(batch) < 2 else (x, *batch[1:])
-            return (x, *batch[1:]) if len(batch) > 1 else x
+            if len(batch) < 2 and (labels := self._labels_of(x)) is not None:
+                return self._without_labels(x), labels
+            return (self._without_labels(x), *batch[1:]) if len(batch) > 1 else x
 
         return check
 
@@ -228,16 +275,16 @@ def _tensor(value: Any) -> Any:
     return ops.convert_to_tensor(value) if isinstance(value, list | np.ndarray) else value
 
 
-def _logits(y_pred: Any) -> Any:
-    return y_pred["logits"] if isinstance(y_pred, Mapping) and "logits" in y_pred else y_pred
+def _arrays(tensors: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return {name: ops.convert_to_numpy(value) for name, value in tensors.items()}
 
 
-def _labels(x: Any, y: Any) -> Any:
-    return x.get("labels") if y is None and isinstance(x, Mapping) else y
-
-
-def _without_labels(x: Any) -> Any:
-    return {name: value for name, value in x.items() if name != "labels"} if isinstance(x, Mapping) else x
+def _weights_like(sample_weight: Any, losses: Any) -> Any:
+    """Weights of examples [b], or [b 1], or of tokens [b t], so that they multiply losses [b] or [b t]."""
+    weights = ops.cast(sample_weight, losses.dtype)
+    if len(losses.shape) == 1:
+        return ops.reshape(weights, ops.shape(losses))
+    return weights if len(weights.shape) == 2 else weights[:, None]
 
 
 @contextlib.contextmanager

@@ -47,7 +47,9 @@ def make_config(**overrides: Any) -> MobileBertConfig:
 def make_weights(head: str = BASE, dtype: Any = np.float32, **overrides: Any) -> Arrays:
     generator = np.random.default_rng(0)
     tensors = expand(make_config(**overrides), head)
-    return {name: generator.normal(size=tensor.shape).astype(dtype) for name, tensor in tensors.items()}
+    weights = {name: generator.normal(size=tensor.shape).astype(dtype) for name, tensor in tensors.items()}
+    weights[f"{HEADS[head].root}embeddings.word_embeddings.weight"][0] = 0  # the row of [PAD]
+    return weights
 
 
 def save(folder: Path, head: str = BASE, dtype: Any = np.float32, **overrides: Any) -> Arrays:
@@ -116,24 +118,99 @@ def test_a_base_model_reads_a_head_model(tmp_path: Path, caplog: pytest.LogCaptu
     )
 
 
-OTHERS = {
-    "cls.predictions.bias": np.zeros(11, np.float32),
-    "cls.seq_relationship.weight": np.zeros((2, 8), np.float32),
-    "qa_outputs.bias": np.zeros(2, np.float32),
-}
-
-
-@pytest.mark.parametrize("root", ["", "mobilebert."])
+@pytest.mark.parametrize("file_head", HEADS)
 @pytest.mark.parametrize("head", HEADS)
-def test_what_transformers_writes(head: str, root: str, tmp_path: Path) -> None:
-    """A buffer of old releases, heads of other models, no manifest."""
-    base = make_weights(BASE)
-    weights = {root + name: array for name, array in base.items()}
-    buffer = {f"{root}embeddings.position_ids": np.arange(6)[None]}
-    save_as_others_do(tmp_path, {**weights, **buffer, **(OTHERS if root else {})})
-    found = checkpoint.load(tmp_path, head)
-    assert equal(found.tensors, {HEADS[head].root + name: array for name, array in base.items()})
-    assert found.fresh == (HEAD_NAMES if head == CLASSIFIER else ())
+def test_what_transformers_writes(head: str, file_head: str, tmp_path: Path) -> None:
+    """Any head from the file of any other: a buffer of old releases, no manifest. What the file lacks is fresh."""
+    weights = make_weights(file_head)
+    buffer = {f"{HEADS[file_head].root}embeddings.position_ids": np.arange(6)[None]}
+    save_as_others_do(tmp_path, {**weights, **buffer}, file_head)
+    if {head, file_head} in SAME_NAME:
+        with pytest.raises(CheckpointError, match=r"classifier.weight has shape .*\n.*\n.*ignore_mismatched_sizes=True"):
+            checkpoint.load(tmp_path, head)
+    found = checkpoint.load(tmp_path, head, ignore_mismatched_sizes=True)
+    rooted = {f"mobilebert.{name}" if file_head == BASE else name: array for name, array in weights.items()}
+    expected = {
+        name: rooted[full]
+        for name, tensor in expand(make_config(), head).items()
+        if (full := f"mobilebert.{name}" if head == BASE else name) in rooted and rooted[full].shape == tensor.shape
+    }
+    assert equal(found.tensors, expected)
+    assert set(found.fresh) == set(expand(make_config(), head)) - set(expected)
+    assert all(name.startswith(("cls.", "classifier.", "qa_outputs.", f"{HEADS[head].root}pooler")) for name in found.fresh)
+
+
+CHOICE, TOKENS = "MobileBertForMultipleChoice", "MobileBertForTokenClassification"
+SAME_NAME = [{CHOICE, CLASSIFIER}, {CHOICE, TOKENS}]  # heads whose layer has one name and different sizes
+
+
+def test_half_a_head_is_damage(tmp_path: Path) -> None:
+    weights = make_weights("MobileBertForPreTraining")
+    del weights["cls.predictions.transform.dense.bias"]
+    save_as_others_do(tmp_path, weights)
+    with pytest.raises(CheckpointError, match=r"cls.predictions.transform.dense.bias is missing"):
+        checkpoint.load(tmp_path, "MobileBertForMaskedLM")
+    assert checkpoint.load(tmp_path, CLASSIFIER).fresh == HEAD_NAMES
+
+
+PREDICTIONS, MASKED_LM = "cls.predictions.", "MobileBertForMaskedLM"
+WORDS, DECODER = "mobilebert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"
+
+
+def test_the_copies_of_a_tied_decoder_are_left_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    weights = make_weights(MASKED_LM)
+    copies = {DECODER: weights[WORDS], f"{PREDICTIONS}decoder.bias": weights[f"{PREDICTIONS}bias"]}
+    save_as_others_do(tmp_path, {**weights, **copies})
+    assert equal(checkpoint.load(tmp_path, MASKED_LM).tensors, weights)
+    assert checkpoint.load(tmp_path, BASE).ignored
+    del weights[f"{PREDICTIONS}bias"]
+    save_as_others_do(tmp_path, {**weights, **copies})  # either name will do
+    assert checkpoint.load(tmp_path, MASKED_LM).fresh == ()
+    assert [record.args[1] for record in caplog.records] == ["pooler.dense.weight, pooler.dense.bias"]
+
+
+def test_a_decoder_of_its_own_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    weights = make_weights(MASKED_LM, tie_word_embeddings=False)
+    save_as_others_do(tmp_path, weights)
+    found = checkpoint.load(tmp_path, MASKED_LM)
+    assert equal(found.tensors, weights)
+    assert not found.config.tie_word_embeddings and "tie_word_embeddings is now false" in caplog.text
+    assert DECODER not in checkpoint.load(tmp_path, MASKED_LM, tie_word_embeddings=True).tensors
+    weights[f"{PREDICTIONS}decoder.bias"] = weights[f"{PREDICTIONS}bias"] + 1
+    save_as_others_do(tmp_path, weights)
+    with pytest.raises(CheckpointError, match=r"decoder.bias differs from cls.predictions.bias"):
+        checkpoint.load(tmp_path, MASKED_LM)
+
+
+def test_untying_starts_from_the_word_embeddings(tmp_path: Path) -> None:
+    weights = save(tmp_path, MASKED_LM)
+    found = checkpoint.load(tmp_path, MASKED_LM, tie_word_embeddings=False)
+    assert found.fresh == ()
+    assert np.array_equal(found.tensors[DECODER], weights[WORDS])
+
+
+def test_distributed_training_leaves_a_prefix(tmp_path: Path) -> None:
+    weights = make_weights(CLASSIFIER)
+    save_as_others_do(tmp_path, {f"module.{name}": array for name, array in weights.items()})
+    assert equal(checkpoint.load(tmp_path, CLASSIFIER).tensors, weights)
+
+
+def test_a_row_of_padding_that_is_not_zero(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    weights = make_weights()
+    weights["embeddings.word_embeddings.weight"][0] = 1
+    save_as_others_do(tmp_path, weights)
+    assert equal(checkpoint.load(tmp_path, BASE).tensors, weights)
+    assert len(caplog.records) == 1 and "zero_pad_embedding=True" in caplog.text
+    found = checkpoint.load(tmp_path, BASE, zero_pad_embedding=True)
+    weights["embeddings.word_embeddings.weight"][0] = 0
+    assert equal(found.tensors, weights)
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("dtype", checkpoint.DTYPES)
+def test_auto_is_the_dtype_of_the_file(dtype: str, tmp_path: Path) -> None:
+    weights = save(tmp_path, dtype=checkpoint.DTYPES[dtype])
+    assert equal(checkpoint.load(tmp_path, BASE, "auto").tensors, weights)
 
 
 @pytest.mark.parametrize(
@@ -417,9 +494,9 @@ def test_missing_files(missing: str, manifest: bool, tmp_path: Path) -> None:
     (tmp_path / missing).unlink()
     if not manifest:
         (tmp_path / MANIFEST_FILE).unlink()
-    with pytest.raises(CheckpointError, match="cannot be read") as error:
+    with pytest.raises(CheckpointError, match=r"cannot be read|has no weights: none of model\.safetensors, ") as error:
         checkpoint.load(tmp_path, BASE)
-    assert error.value.path == tmp_path / missing
+    assert error.value.path == (tmp_path / missing if manifest or missing == CONFIG_FILE else tmp_path)
 
 
 def test_the_directory_must_be_one(tmp_path: Path) -> None:
@@ -431,7 +508,7 @@ def test_the_directory_must_be_one(tmp_path: Path) -> None:
         save(tmp_path / "file")
     (tmp_path / WEIGHTS_FILE).mkdir()
     make_config().save_pretrained(tmp_path)
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match="is not a regular file"):
         checkpoint.load(tmp_path, BASE)
 
 

@@ -348,9 +348,32 @@ def test_read_json(data: bytes, message: str, tmp_path: Path) -> None:
 def test_read_bytes(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"12345")
     assert read_bytes(tmp_path / "x", 5) == b"12345"
-    for path in (tmp_path / "absent", tmp_path, tmp_path / "x" / "y"):
-        with pytest.raises(CheckpointError, match="cannot be read"):
+    os.mkfifo(tmp_path / "pipe")  # would wait for a writer
+    for path in (tmp_path / "absent", tmp_path, tmp_path / "x" / "y", tmp_path / "pipe"):
+        with pytest.raises(CheckpointError, match=r"cannot be read|is not a regular file"):
             read_bytes(path, 5)
+
+
+def test_links(tmp_path: Path) -> None:
+    """A link out of the folder is refused, but for the hub's cache, whose snapshots link to blobs beside them."""
+    folder, outside = tmp_path / "models" / "snapshots" / "abc", tmp_path / "secret"
+    for path in (folder, folder.parent.parent / "blobs"):
+        path.mkdir(parents=True)
+    outside.write_bytes(b"1")
+    (folder.parent.parent / "blobs" / "1").write_bytes(b"2")
+    (folder / "inside").write_bytes(b"3")
+    for name, target in {"a": "../../blobs/1", "b": "inside", "c": "../../../secret", "d": str(outside), "e": "/dev/zero"}.items():
+        (folder / name).symlink_to(target)
+    assert [verify(folder, name).read_bytes() for name in "ab"] == [b"2", b"3"]
+    for name in "cde":
+        with pytest.raises(CheckpointError, match="is a link to a file outside its folder"):
+            verify(folder, name)
+
+
+def test_json_of_too_many_values(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text('{"a": [' + "0," * 500_000 + "0]}")
+    with pytest.raises(CheckpointError, match="more than 500,000 values"):
+        read_json(tmp_path / "x", 2 << 20)
 
 
 def test_checkpoint_errors_survive_pickling() -> None:

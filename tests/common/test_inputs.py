@@ -110,12 +110,11 @@ def test_problem_type(config: dict[str, Any], integers: bool, kind: str) -> None
 )
 def test_labels(low: int, high: int, found: int | None) -> None:
     message = None if found is None else rf"labels must be from 0 to 2 \(or -100 to be ignored\); found {found}$"
-    expect(message, inputs.check_labels, low, high, 3)
+    expect(message, inputs.check_classes, "labels", low, high, 3)
 
 
 # the shapes that go with logits [2, labels]
 LABEL_SHAPES = [
-    (SINGLE, 3, [(2,), (2, 1), (None,), (None, 1), (None, None)]),
     (MULTI, 3, [(2, 3), (None, 3), (None, None)]),
     (REGRESSION, 3, [(2, 3), (None, 3), (None, None)]),
     (REGRESSION, 1, [(2,), (2, 1), (None,), (None, 1), (None, None)]),
@@ -132,6 +131,56 @@ def test_label_shape(kind: str, labels: int, allowed: list[Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("scored", "allowed", "refused"),
+    [
+        ((2,), [(2,), (2, 1), (None,), (None, 1)], [(), (3,), (2, 2), (2, 1, 1)]),
+        ((2, 7), [(2, 7), (None, 7), (None, None)], [(2,), (2, 1), (14,), (2, 7, 1), (3, 7)]),
+        ((None, 7), [(2, 7), (None, None)], [(7,), (2, 8)]),
+    ],
+)
+def test_class_shape(scored: Any, allowed: list[Any], refused: list[Any]) -> None:
+    for shape in allowed:
+        expect(None, inputs.check_class_shape, "labels", shape, scored)
+    for shape in refused:
+        expect("^labels must be", inputs.check_class_shape, "labels", shape, scored)
+
+
+def test_labels_of_heads() -> None:
+    expect(None, inputs.one_name, None, None)
+    expect("two names of one thing", inputs.one_name, 1, 2)
+    assert (inputs.one_name(None, 2), inputs.one_name(1, None)) == (2, 1)
+    expect(None, inputs.check_together, ["b", "a"], ["a", "b"])
+    expect("give all of a, b, not only b", inputs.check_together, ["b"], ["a", "b"])
+    expect(None, inputs.check_choices, (2, 4, 7))
+    expect(r"must be \[batch, choices, sequence\], not of shape \[2, 7\]", inputs.check_choices, (2, 7))
+    expect(None, inputs.check_positions, (2, 5), (2, 7, 8))
+    expect(r"masked_lm_positions must be \[2, any\], not \[3, 5\]", inputs.check_positions, (3, 5), (2, 7, 8))
+
+
+IDS = {"input_ids": np.zeros((2, 3, 4), np.int64)}
+
+
+@pytest.mark.parametrize(
+    ("head", "arrays", "labels", "message"),
+    [
+        ("ForMaskedLM", {}, {"labels": np.array([[39, -100]])}, None),
+        ("ForMaskedLM", {}, {"labels": np.array([[40, -100]])}, "labels must be from 0 to 39 .* found 40"),
+        ("ForTokenClassification", {}, {"labels": np.array([[2]])}, "labels must be from 0 to 1 .* found 2"),
+        ("ForNextSentencePrediction", {}, {"labels": np.array([2])}, "labels must be from 0 to 1 .* found 2"),
+        ("ForPreTraining", {}, {"next_sentence_label": np.array([2])}, "next_sentence_label must be from 0 to 1"),
+        ("ForQuestionAnswering", {}, {"start_positions": np.array([99]), "end_positions": np.array([-1])}, None),
+        ("ForMultipleChoice", IDS, {"labels": np.array([2, 0])}, None),
+        ("ForMultipleChoice", IDS, {"labels": np.array([3, 0])}, "labels must be from 0 to 2 .* found 3"),
+        ("ForMultipleChoice", {"input_ids": np.zeros((2, 3), np.int64)}, {}, "batch, choices, sequence"),
+        ("ForMultipleChoice", {"input_ids": np.zeros((2, 3, 13), np.int64)}, {}, "13 tokens"),
+        ("Model", IDS, {"labels": np.array([99])}, None),
+    ],
+)
+def test_arrays_of_heads(head: str, arrays: Any, labels: Any, message: str | None) -> None:
+    expect(message, inputs.check_arrays, arrays, labels, CONFIG, f"MobileBert{head}")
+
+
+@pytest.mark.parametrize(
     ("arrays", "message"),
     [
         ({"input_ids": np.array([[0, 39]]), "token_type_ids": np.array([[2]]), "other": np.array([99])}, None),
@@ -139,7 +188,7 @@ def test_label_shape(kind: str, labels: int, allowed: list[Any]) -> None:
         ({"labels": np.array([[0.0, 7.5]])}, None),
         ({"labels": np.zeros(0, np.int64)}, None),
         ({"labels": np.array([0, 2])}, "labels must be from 0 to 1 .* found 2"),
-        ({"input_ids": np.zeros((0, 3), np.int64)}, None),
+        ({"input_ids": np.zeros((0, 3), np.int64)}, "the batch is empty"),
         ({"input_ids": np.array([[0, 40]])}, "input_ids must be from 0 to 39; found 40"),
         ({"token_type_ids": np.array([[-1]])}, "token_type_ids must be from 0 to 2; found -1"),
         ({"position_ids": np.array([[12]])}, "position_ids must be from 0 to 11; found 12"),
@@ -149,7 +198,7 @@ def test_label_shape(kind: str, labels: int, allowed: list[Any]) -> None:
     ],
 )
 def test_arrays(arrays: Any, message: str | None) -> None:
-    expect(message, inputs.check_arrays, arrays, CONFIG)
+    expect(message, inputs.check_arrays, arrays, arrays, CONFIG, "MobileBertForSequenceClassification")
 
 
 def expect(message: str | None, check: Any, *arguments: Any) -> None:

@@ -9,16 +9,38 @@ from mobilebert_common.outputs import (
     OUTPUTS,
     BaseModelOutput,
     BaseModelOutputWithPooling,
+    MaskedLMOutput,
+    MobileBertForPreTrainingOutput,
     ModelOutput,
+    MultipleChoiceModelOutput,
+    NextSentencePredictorOutput,
+    QuestionAnsweringModelOutput,
     SequenceClassifierOutput,
+    TokenClassifierOutput,
     flat,
 )
 
 FIELDS = {
     BaseModelOutput: ("last_hidden_state", "hidden_states", "attentions"),
     BaseModelOutputWithPooling: ("last_hidden_state", "pooler_output", "hidden_states", "attentions"),
-    SequenceClassifierOutput: ("loss", "logits", "hidden_states", "attentions"),
-}
+    MobileBertForPreTrainingOutput: (
+        "loss",
+        "prediction_logits",
+        "seq_relationship_logits",
+        "hidden_states",
+        "attentions",
+    ),
+    QuestionAnsweringModelOutput: ("loss", "start_logits", "end_logits", "hidden_states", "attentions"),
+} | dict.fromkeys(
+    (
+        MaskedLMOutput,
+        NextSentencePredictorOutput,
+        SequenceClassifierOutput,
+        MultipleChoiceModelOutput,
+        TokenClassifierOutput,
+    ),
+    ("loss", "logits", "hidden_states", "attentions"),
+)
 
 
 def test_fields() -> None:

@@ -6,7 +6,16 @@ import pytest
 
 from mobilebert_common.config import ZOO, MobileBertConfig
 from mobilebert_common.errors import ConfigError
-from mobilebert_common.schema import HEADS, Foreign, Tensor, count_parameters, expand, from_layout, to_layout
+from mobilebert_common.schema import (
+    HEADS,
+    Foreign,
+    Tensor,
+    count_parameters,
+    expand,
+    from_layout,
+    layout_shape,
+    to_layout,
+)
 
 BASE, CLASSIFIER = "MobileBertModel", "MobileBertForSequenceClassification"
 DIALECTS = ("h5", "tf1", "garden")
@@ -284,7 +293,79 @@ def test_a_head_has_the_base_model_under_its_root() -> None:
 def test_names_are_unique_in_each_dialect(name: str, head: str) -> None:
     tensors = zoo(name, head)
     for dialect in DIALECTS:
-        assert len({tensor.dialects[dialect].name for tensor in tensors.values()}) == len(tensors)
+        names = [tensor.dialects[dialect].name for tensor in tensors.values() if dialect in tensor.dialects]
+        assert len(set(names)) == len(names)
+
+
+# canonical name -> shape, and name and layout in the Keras twin, h5 and TF1 (facts of Google's and transformers' files)
+P, S = "cls.predictions", "seq_relationship___cls/seq_relationship"
+PREDICTIONS = "predictions___cls/predictions"
+HEAD_TENSORS: dict[str, tuple[Any, ...]] = {
+    f"{P}.bias": ((30522,), ("bias", "same"), (f"{PREDICTIONS}/bias", "same"), ("cls/predictions/output_bias", "same")),
+    f"{P}.transform.dense.weight": (
+        (512, 512),
+        ("kernel", "transpose"),
+        (f"{PREDICTIONS}/transform/dense/kernel", "transpose"),
+        ("cls/predictions/transform/dense/kernel", "transpose"),
+    ),
+    f"{P}.transform.LayerNorm.weight": (
+        (512,),
+        ("gamma", "same"),
+        (f"{PREDICTIONS}/transform/LayerNorm/gamma", "same"),
+        ("cls/predictions/transform/LayerNorm/gamma", "same"),
+    ),
+    f"{P}.dense.weight": (
+        (384, 30522),
+        ("kernel", "same"),
+        (f"{PREDICTIONS}/dense/weight", "same"),
+        ("cls/predictions/extra_output_weights", "transpose"),
+    ),
+    f"{P}.decoder.weight": ((30522, 128), ("kernel", "same"), (f"{PREDICTIONS}/decoder/weight", "same"), None),
+    "cls.seq_relationship.weight": (
+        (2, 512),
+        ("kernel", "transpose"),
+        (f"{S}/kernel", "transpose"),
+        ("cls/seq_relationship/output_weights", "same"),
+    ),
+    "cls.seq_relationship.bias": (
+        (2,),
+        ("bias", "same"),
+        (f"{S}/bias", "same"),
+        ("cls/seq_relationship/output_bias", "same"),
+    ),
+    "qa_outputs.weight": (
+        (2, 512),
+        ("kernel", "transpose"),
+        ("qa_outputs/kernel", "transpose"),
+        ("cls/squad/output_weights", "same"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HEAD_TENSORS)
+def test_heads(name: str) -> None:
+    head = "MobileBertForQuestionAnswering" if name.startswith("qa") else "MobileBertForPreTraining"
+    tensor = zoo("mobilebert", head, tie_word_embeddings=False)[name]
+    shape, *places = HEAD_TENSORS[name]
+    found = [tensor.keras, tensor.dialects["h5"], tensor.dialects.get("tf1")]
+    assert (tensor.shape, found) == (shape, [place and Foreign(*place) for place in places])
+
+
+@pytest.mark.parametrize(
+    ("head", "overrides", "tensors", "parameters"),
+    [
+        ("ForPreTraining", {}, 1119, 36_597_564),  # as many variables as Google's checkpoint
+        ("ForPreTraining", {"classifier_activation": True}, 1121, 36_860_220),
+        ("ForPreTraining", {"classifier_activation": True, "tie_word_embeddings": False}, 1122, 36_860_220 + 30522 * 128),
+        ("ForMaskedLM", {}, 1117, 36_597_564 - 2 * 513),
+        ("ForMultipleChoice", {"num_labels": 5}, 1113, 24_581_888 + 513),
+        ("ForQuestionAnswering", {"num_labels": 5}, 1113, 24_581_888 + 2 * 513),
+        ("ForTokenClassification", {"num_labels": 9, "classifier_activation": True}, 1113, 24_581_888 + 9 * 513),
+    ],
+)
+def test_counts_of_heads(head: str, overrides: dict[str, Any], tensors: int, parameters: int) -> None:
+    found = zoo("mobilebert", f"MobileBert{head}", **overrides)
+    assert (len(found), count_parameters(found)) == (tensors, parameters)
 
 
 @pytest.mark.parametrize(
@@ -302,7 +383,7 @@ def test_names_are_unique_in_each_dialect(name: str, head: str) -> None:
 def test_layouts_have_inverses(layout: Any, shape: tuple[int, ...], there: tuple[int, ...]) -> None:
     array = np.arange(math.prod(shape), dtype=np.float32).reshape(shape)
     moved = to_layout(array, layout, heads=4)
-    assert moved.shape == there and moved.flags.c_contiguous
+    assert moved.shape == there == layout_shape(shape, layout, heads=4) and moved.flags.c_contiguous
     back = from_layout(moved, layout)
     assert back.flags.c_contiguous and back.dtype == array.dtype
     np.testing.assert_array_equal(back, array)

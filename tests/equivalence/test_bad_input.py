@@ -71,7 +71,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "labels of another batch": (
         {"labels": np.array([0, 1])},
-        "labels for single_label_classification must be [3] or [3, 1], not [2]",
+        "labels must be [3] or [3, 1], not [2]",
     ),
 }
 

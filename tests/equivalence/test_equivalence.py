@@ -12,13 +12,14 @@ import torch
 
 import mobilebert_pt.twin
 import mobilebert_tf.twin
-from mobilebert_common.schema import expand, from_layout
+from mobilebert_common.inputs import CHOICES
+from mobilebert_common.schema import HEADS, expand, from_layout
 
 from .twins import (
-    BASE,
     CLASSIFIER,
     CONFIGS,
     LENGTH,
+    TEACHER,
     Pair,
     apart,
     distance,
@@ -31,6 +32,12 @@ from .twins import (
 )
 
 TOLERANCE = 1e-12
+PRE_TRAINING, MASKED_LM, NEXT_SENTENCE, TOKENS, ANSWERS = (
+    f"MobileBertFor{name}"
+    for name in ("PreTraining", "MaskedLM", "NextSentencePrediction", "TokenClassification", "QuestionAnswering")
+)
+LABEL_NAMES = {"labels", "next_sentence_label", "start_positions", "end_positions"}
+POSITIONS = np.array([[1, 3], [0, 6], [2, 2]])
 EMBEDS = np.random.default_rng(2).normal(size=(3, LENGTH, 8))
 CAUSAL = np.tril(np.ones((3, LENGTH, LENGTH), np.int64))
 ALL_MASKED = np.concatenate([np.zeros((1, LENGTH), np.int64), np.ones((2, LENGTH), np.int64)])
@@ -50,6 +57,28 @@ INPUTS: dict[str, dict[str, Any]] = {
     "all labels ignored": {"labels": np.full(3, -100)},
     "int32": {"input_ids": np.ones((3, LENGTH), np.int32)},
 }
+
+
+# which configurations change what a head computes: its activation, its pooler, the width the embedding leaves
+HEAD_CONFIGS = {
+    "mobilebert": CONFIGS["mobilebert"],
+    "tiny": CONFIGS["tiny"],
+    "teacher": TEACHER,
+    "mini": CONFIGS["mini"],
+    "no trigram, e = h": CONFIGS["no trigram, e = h"],
+    "untied": {"tie_word_embeddings": False},
+    "silu": {"hidden_act": "silu"},
+}
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("name", HEAD_CONFIGS)
+def test_every_head(tmp_path: Path, name: str, head: str) -> None:
+    config = make_config(**HEAD_CONFIGS[name])
+    pair, inputs = Pair.open(tmp_path, config, head), make_inputs(config, head)
+    ours, theirs = pair.outputs(inputs)
+    assert not apart(ours, theirs, TOLERANCE)
+    assert not gradients_apart(*pair.gradients(inputs), TOLERANCE)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -83,12 +112,66 @@ def test_lengths(tmp_path: Path, length: int) -> None:
     assert not gradients_apart(*pair.gradients(inputs), TOLERANCE)
 
 
-@pytest.mark.parametrize("name", ["mobilebert", "tiny", "teacher", "no bottleneck", "no trigram"])
-def test_base_model(tmp_path: Path, name: str) -> None:
-    config = make_config(**CONFIGS[name])
-    pair, inputs = Pair.open(tmp_path, config, BASE), make_inputs(config, labels=None)
-    assert not apart(*pair.outputs(inputs), TOLERANCE)
-    assert not gradients_apart(*pair.gradients(inputs), TOLERANCE)
+# what only some heads take
+HEAD_INPUTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "positions to score": (MASKED_LM, {"masked_lm_positions": POSITIONS, "labels": POSITIONS + 3}),
+    "positions in pre-training": (PRE_TRAINING, {"masked_lm_positions": POSITIONS, "labels": POSITIONS + 3}),
+    "only words": (PRE_TRAINING, {"next_sentence_label": None}),
+    "only the relation": (PRE_TRAINING, {"labels": None}),
+    "no labels in pre-training": (PRE_TRAINING, {"labels": None, "next_sentence_label": None}),
+    "the relation's other name": (NEXT_SENTENCE, {"labels": None, "next_sentence_label": np.array([1, 0, 1])}),
+    "no masked words": (MASKED_LM, {"labels": np.full((3, LENGTH), -100)}),
+    "no tags": (TOKENS, {"labels": np.full((3, LENGTH), -100)}),
+    "answers outside the sequence": (ANSWERS, {"start_positions": np.array([7, -1, 99]), "end_positions": np.array([1, 6, 7])}),
+    "no answer inside": (ANSWERS, {"start_positions": np.array([7, -1, 99]), "end_positions": np.array([9, 9, 9])}),
+    "choices as embeddings": (CHOICES, {"input_ids": None, "inputs_embeds": np.stack([EMBEDS, -EMBEDS], axis=1)}),
+    "choices without masks": (CHOICES, {"attention_mask": None, "token_type_ids": None, "head_mask": None}),
+    "labels of [b 1]": (CHOICES, {"labels": np.array([[1], [0], [-100]])}),
+}
+
+
+@pytest.mark.parametrize("name", HEAD_INPUTS)
+def test_inputs_of_heads(tmp_path: Path, name: str) -> None:
+    head, changes = HEAD_INPUTS[name]
+    config = make_config()
+    pair, inputs = Pair.open(tmp_path, config, head), make_inputs(config, head, **changes)
+    ours, theirs = pair.outputs(inputs)
+    assert not apart(ours, theirs, TOLERANCE)
+    assert all(np.isfinite(value).all() for value in ours.values())
+    assert ("loss" in ours) == bool(set(inputs) & LABEL_NAMES)
+    if name in ("no masked words", "no tags", "no answer inside"):
+        assert ours["loss"] == 0.0
+    else:
+        assert not gradients_apart(*pair.gradients(inputs), TOLERANCE)
+
+
+def test_positions_give_the_scores_of_those_tokens(tmp_path: Path) -> None:
+    config = make_config()
+    pair, inputs = Pair.open(tmp_path, config, MASKED_LM), make_inputs(config, MASKED_LM, labels=None)
+    everywhere, _ = pair.outputs(inputs)
+    asked, _ = pair.outputs({**inputs, "masked_lm_positions": POSITIONS})
+    for row, places in enumerate(POSITIONS):
+        assert distance(everywhere["logits"][row, places], asked["logits"][row]) <= TOLERANCE
+
+
+@pytest.mark.parametrize("head", [MASKED_LM, PRE_TRAINING])
+@pytest.mark.parametrize("tied", [True, False])
+def test_resizing_the_vocabulary_resizes_the_head(tmp_path: Path, head: str, tied: bool) -> None:
+    config = make_config(tie_word_embeddings=tied)
+    pair, inputs = Pair.open(tmp_path / "0", config, head), make_inputs(config, head)
+    before, _ = pair.outputs(inputs)
+    scores = next(name for name in before if name in ("logits", "prediction_logits"))
+    for model, folder in ((pair.torch_model, "pt"), (pair.keras_model, "keras")):
+        model.resize_token_embeddings(41, pad_to_multiple_of=8)
+        model.save_pretrained(tmp_path / folder)
+    for folder in ("pt", "keras"):
+        models = [door.load(tmp_path / folder, head, "float64") for door in (mobilebert_pt.twin, mobilebert_tf.twin)]
+        again = Pair(models[0].config, head, *models)
+        ours, theirs = again.outputs(inputs)
+        assert not apart(ours, theirs, TOLERANCE)
+        assert ours[scores].shape == (3, LENGTH, 48)
+        assert distance(before[scores], ours[scores][..., :40]) <= TOLERANCE
+        assert not gradients_apart(*again.gradients({**inputs, "labels": np.full((3, LENGTH), 45)}), TOLERANCE)
 
 
 def test_both_attention_paths_of_pytorch_agree(tmp_path: Path) -> None:
@@ -100,12 +183,18 @@ def test_both_attention_paths_of_pytorch_agree(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["mobilebert", "tiny", "teacher", "no bottleneck", "no trigram, e = h", "both bottleneck flags", "1 FFN"]
+    ("name", "head"),
+    [
+        *((name, CLASSIFIER) for name in ("mobilebert", "tiny", "teacher", "no bottleneck")),
+        *((name, CLASSIFIER) for name in ("no trigram, e = h", "both bottleneck flags", "1 FFN")),
+        *(("1 layer, 1 head", head) for head in HEADS),
+        ("untied", MASKED_LM),
+    ],
 )
-def test_a_change_of_1e_6_in_any_tensor_is_seen(tmp_path: Path, name: str) -> None:
+def test_a_change_of_1e_6_in_any_tensor_is_seen(tmp_path: Path, name: str, head: str) -> None:
     """The check above can fail: for every tensor that the model uses."""
-    config = make_config(**CONFIGS[name])
-    pair, inputs = Pair.open(tmp_path, config), make_inputs(config)
+    config = make_config(**{**CONFIGS, **HEAD_CONFIGS}[name])
+    pair, inputs = Pair.open(tmp_path, config, head), make_inputs(config, head)
     _, reference = pair.outputs(inputs)
     unseen = []
     for canonical, parameter in pair.torch_model.named_parameters():
@@ -120,7 +209,7 @@ def test_a_change_of_1e_6_in_any_tensor_is_seen(tmp_path: Path, name: str) -> No
             parameter.copy_(kept)
         if not apart(changed, reference, TOLERANCE):
             unseen.append(canonical)
-    assert set(unseen) == {canonical for canonical in expand(config, CLASSIFIER) if exempt(canonical, CONFIGS[name])}
+    assert set(unseen) == {canonical for canonical in expand(config, head) if exempt(canonical, {**CONFIGS, **HEAD_CONFIGS}[name])}
 
 
 def exempt(canonical: str, config: dict[str, Any]) -> bool:
@@ -182,25 +271,41 @@ def test_float32_stays_near_float64(tmp_path: Path, name: str) -> None:
         assert distance(reference["loss"], outputs["loss"]) <= 1e-5
 
 
+@pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_half_precision_is_finite_and_near(tmp_path: Path, dtype: str) -> None:
+def test_half_precision_is_finite_and_near(tmp_path: Path, dtype: str, head: str) -> None:
     config = make_config()
-    inputs = make_inputs(config, attention_mask=ALL_MASKED)
-    reference, _ = Pair.open(tmp_path, config).outputs(inputs)
-    for outputs in Pair.open(tmp_path, config, dtype=dtype).outputs(inputs):
+    inputs = make_inputs(config, head)
+    inputs["attention_mask"] = inputs["attention_mask"].copy()
+    inputs["attention_mask"][0] = 0  # a row that hides everything
+    reference, _ = Pair.open(tmp_path, config, head).outputs(inputs)
+    for outputs in Pair.open(tmp_path, config, head, dtype=dtype).outputs(inputs):
         assert not apart(reference, outputs, 0.1)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
-def test_weights_survive_both_twins_bit_by_bit(tmp_path: Path, name: str, dtype: str) -> None:
-    if dtype != "float32" and name not in ("mobilebert", "teacher"):
-        return  # the dtype changes nothing about names and layouts
-    config = make_config(**CONFIGS[name])
-    pair = Pair.open(tmp_path / "0", config, dtype=dtype)
+@pytest.mark.parametrize("head", HEADS)
+def test_one_token(tmp_path: Path, head: str) -> None:
+    config = make_config()
+    pair, inputs = Pair.open(tmp_path, config, head), make_inputs(config, head, length=1)
+    ours, theirs = pair.outputs(inputs)
+    assert not apart(ours, theirs, TOLERANCE)
+    assert all(np.isfinite(value).all() for value in ours.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "dtype"),
+    [
+        *((name, CLASSIFIER, "float32") for name in CONFIGS),
+        *((name, head, "float32") for name in HEAD_CONFIGS for head in HEADS if head != CLASSIFIER),
+        *((name, CLASSIFIER, dtype) for name in ("mobilebert", "teacher") for dtype in ("float64", "bfloat16")),
+    ],
+)
+def test_weights_survive_both_twins_bit_by_bit(tmp_path: Path, name: str, head: str, dtype: str) -> None:
+    config = make_config(**{**CONFIGS, **HEAD_CONFIGS}[name])
+    pair = Pair.open(tmp_path / "0", config, head, dtype=dtype)
     pair.torch_model.save_pretrained(tmp_path / "pt")
-    mobilebert_tf.twin.load(tmp_path / "pt", CLASSIFIER, dtype).save_pretrained(tmp_path / "keras")
-    mobilebert_pt.twin.load(tmp_path / "keras", CLASSIFIER, dtype).save_pretrained(tmp_path / "again")
+    mobilebert_tf.twin.load(tmp_path / "pt", head, dtype).save_pretrained(tmp_path / "keras")
+    mobilebert_pt.twin.load(tmp_path / "keras", head, dtype).save_pretrained(tmp_path / "again")
     digests = {
         hashlib.sha256((tmp_path / place / "model.safetensors").read_bytes()).hexdigest()
         for place in ("pt", "keras", "again")

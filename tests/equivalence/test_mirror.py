@@ -14,6 +14,9 @@ FRAMEWORK_METHODS = ("call", "forward", "build", "get_config", "from_config", "c
 ONLY_TORCH = {
     "Embedding.initializer_range": "Keras keeps the initializer itself",
     "Linear.initializer_range": "Keras keeps the initializer itself",
+    "Matrix.initializer_range": "Keras keeps the initializer itself",
+    "Matrix.weight": "kernel in Keras",
+    "_drop_copies": "a Keras model has no state_dict",
     "PreTrainedModel.dtype": "a Keras layer has one",
     "PreTrainedModel.device": "Keras places tensors itself",
     "known": "looking at a mask costs nothing in eager torch only",
@@ -23,6 +26,10 @@ ONLY_TORCH = {
 ONLY_KERAS = {
     "Linear.size_in": "build comes after __init__",
     "NoNorm.size": "build comes after __init__",
+    "Matrix.initializer": "initializer_range in torch",
+    "Matrix.shape": "build comes after __init__",
+    "Matrix.kernel": "weight in torch",
+    "Predictions.size": "build comes after __init__",
     "LayerNorm.size": "build comes after __init__",
     "Embedding.padding_idx": "nn.Embedding has it",
     "Embedding._embeddings": "a resized table replaces the variable of keras.layers.Embedding",

@@ -13,8 +13,9 @@ import mobilebert_pt.twin
 import mobilebert_tf.twin
 from mobilebert_common import checkpoint
 from mobilebert_common.config import MobileBertConfig
+from mobilebert_common.inputs import CHOICES
 from mobilebert_common.outputs import flat
-from mobilebert_common.schema import expand, from_layout
+from mobilebert_common.schema import HEADS, expand, from_layout, letters
 
 CLASSIFIER = "MobileBertForSequenceClassification"
 BASE = "MobileBertModel"
@@ -106,7 +107,9 @@ def random_weights(config: MobileBertConfig, head: str, seed: int = 0) -> dict[s
     return {name: draw(name, tensor.shape) for name, tensor in expand(config, head).items()}
 
 
-def make_inputs(config: MobileBertConfig, seed: int = 1, length: int = LENGTH, **changes: Any) -> dict[str, Any]:
+def make_inputs(
+    config: MobileBertConfig, head: str = CLASSIFIER, seed: int = 1, length: int = LENGTH, **changes: Any
+) -> dict[str, Any]:
     """A batch that uses everything the model takes. A change to None leaves an input out."""
     generator = np.random.default_rng(seed)
     shape = (3, length)
@@ -120,19 +123,33 @@ def make_inputs(config: MobileBertConfig, seed: int = 1, length: int = LENGTH, *
         "attention_mask": mask,
         "token_type_ids": generator.integers(0, config.type_vocab_size, shape),
         "head_mask": generator.uniform(0.5, 1.5, (config.num_hidden_layers, config.num_attention_heads)),
-        "labels": make_labels(config, generator),
+        **make_labels(config, head, generator, length),
     }
+    if head == CHOICES:  # [b c t]: the same sentences in another order as the second choice
+        inputs |= {
+            name: np.stack([inputs[name], inputs[name][[1, 2, 0]]], axis=1)
+            for name in ("input_ids", "attention_mask", "token_type_ids")
+        }
     return {name: value for name, value in {**inputs, **changes}.items() if value is not None}
 
 
-def make_labels(config: MobileBertConfig, generator: np.random.Generator) -> np.ndarray:
-    if config.num_labels == 1:
-        return generator.normal(size=3)
-    if config.problem_type == "multi_label_classification":
-        return generator.integers(0, 2, (3, config.num_labels)).astype(np.float64)
-    if config.problem_type == "regression":
-        return generator.normal(size=(3, config.num_labels))
-    return np.array([0, 2, -100])
+def make_labels(
+    config: MobileBertConfig, head: str, generator: np.random.Generator, length: int
+) -> dict[str, np.ndarray]:
+    """Labels of every kind the head has, some of them to be ignored."""
+    if head == CLASSIFIER and config.num_labels == 1:
+        return {"labels": generator.normal(size=3)}
+    if head == CLASSIFIER and config.problem_type == "multi_label_classification":
+        return {"labels": generator.integers(0, 2, (3, config.num_labels)).astype(np.float64)}
+    if head == CLASSIFIER and config.problem_type == "regression":
+        return {"labels": generator.normal(size=(3, config.num_labels))}
+    sizes = {**letters(config), "c": 2, "": length}
+    found = {}
+    for name, label in HEADS[head].labels.items():
+        shape = {"b": 3, "b t": (3, length)}[label.shape]
+        found[name] = generator.integers(0, sizes[label.classes], shape)
+        found[name][2] = -100  # to be ignored; also outside the sequence
+    return found
 
 
 @dataclass

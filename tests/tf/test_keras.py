@@ -133,7 +133,7 @@ def test_predict_over_several_batches_returns_what_the_call_does() -> None:
 def test_sample_and_class_weights() -> None:
     model = compiled(make_model())
     weights = np.linspace(0.0, 2.0, 20).astype(np.float32)
-    losses = keras.ops.convert_to_numpy(model.compute_losses(model(X).logits, keras.ops.convert_to_tensor(LABELS))[0])
+    losses = keras.ops.convert_to_numpy(model.label_losses(model(X), {"labels": keras.ops.convert_to_tensor(LABELS)})[0][0])
     assert model.evaluate(X, LABELS, sample_weight=weights, batch_size=20, verbose=0) == pytest.approx(
         (losses * weights).mean(), rel=1e-5
     )

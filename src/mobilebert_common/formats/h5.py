@@ -152,7 +152,7 @@ def _dataset(dataset: h5py.h5d.DatasetID, name: str, path: Path, size: int) -> _
         return CheckpointError(path, f"dataset {name!r:.200} {reason}")
 
     kind, space, plan = dataset.get_type(), dataset.get_space(), dataset.get_create_plist()
-    dtype = next((dtype for known, dtype in TYPES if not kind.committed() and kind.equal(known)), None)
+    dtype = next((dtype for known, dtype in TYPES if kind.equal(known)), None)
     if dtype is None:
         raise wrong("has a type that no weight has")
     if space.get_simple_extent_type() == h5py.h5s.NULL or space.get_simple_extent_ndims() > MAX_RANK:
