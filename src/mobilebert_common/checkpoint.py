@@ -128,7 +128,10 @@ def load(
         config = config.replace(**overrides)
     archive, names = open_weights(folder)
     keep_tied = "tie_word_embeddings" in overrides
-    weights = read(archive, names, config, head, dtype, ignore_mismatched_sizes, keep_tied)
+    try:
+        weights = read(archive, names, config, head, dtype, ignore_mismatched_sizes, keep_tied)
+    except ConfigError as error:  # more parameters than any model
+        raise CheckpointError(folder / CONFIG_FILE, str(error)) from None
     if weights.fresh:
         log.warning("%s has nothing that fits %s: fresh weights, to be trained before use", folder, ", ".join(weights.fresh))
     _treat_padding(weights, folder, zero_pad_embedding)
@@ -173,10 +176,11 @@ def read(
     found = match(archive, names, config, head, ignore_mismatched_sizes, keep_tied)
     arrays = archive.read(place.name for place in found.source.values())
     wanted = _stored_dtype(arrays) if dtype == "auto" else parse_dtype(dtype)
-    tensors = {
-        name: from_layout(arrays[place.name], place.layout).astype(wanted, copy=False)
-        for name, place in found.source.items()
-    }
+    with np.errstate(over="ignore"):  # what overflows is infinite, and refused below
+        tensors = {
+            name: from_layout(arrays[place.name], place.layout).astype(wanted, copy=False)
+            for name, place in found.source.items()
+        }
     tensors |= {
         name: np.zeros(tensor.shape, wanted)
         for name, tensor in found.expected.items()

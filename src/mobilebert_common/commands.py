@@ -195,6 +195,48 @@ def verify(
 
 
 @app.command()
+def convert(
+    source: Annotated[
+        Path, typer.Argument(help="A checkpoint directory, a weights file, or the prefix of a TensorFlow checkpoint.")
+    ],
+    destination: Annotated[Path, typer.Argument(help="The checkpoint directory to write.")],
+    to: Annotated[Literal["safetensors", "bin", "h5", "keras", "tf1"], typer.Option(help="What to write.")] = "safetensors",
+    dtype: Annotated[
+        Literal["float32", "float64", "bfloat16", "float16"] | None, typer.Option(help="Default: what the source has.")
+    ] = None,
+    head: Annotated[
+        str | None, typer.Option(help="Model class, for example MobileBertModel. Default: what the source was saved from.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A config.json or bert_config.json in place of the one beside the weights.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Turn a checkpoint of any dialect into another, with config.json and tokenizer, bit by bit the same weights."""
+    from mobilebert_conversion import convert as conversion
+
+    for name in sorted(conversion.frameworks(source, to)):
+        open_twin(name)
+    with console.status("") as status:
+        done = conversion.convert(
+            source,
+            destination,
+            to,
+            dtype,
+            head,
+            config=config,
+            overwrite=overwrite,
+            stage=lambda text: status.update(escape(text)),
+        )
+    say(f"read {done.dialect} from {done.source}: {done.head}")
+    say(f"{done.tensors:,} tensors, {done.parameters:,} parameters, {done.dtype}")
+    if done.ignored:
+        shown = ", ".join(done.ignored[:5])
+        say(f"left aside: {shown}{f' and {len(done.ignored) - 5:,} more' if len(done.ignored) > 5 else ''}")
+    say(f"wrote {', '.join(done.written)} in {done.destination} after {done.seconds:.1f} s")
+
+
+@app.command()
 def info(
     directory: Annotated[
         str | None,

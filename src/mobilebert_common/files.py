@@ -20,7 +20,7 @@ MANIFEST_FILE = "manifest.json"
 TEMPORARY = ".tmp-"  # marks a file that a save has not finished
 PENDING = ".new-"  # marks a finished file that waits for its name
 
-MAX_VALUES = 500_000  # in a JSON file: a vocabulary is the longest list there is
+MAX_VALUES = 250_000  # in a JSON file: a vocabulary is the longest list there is, and each takes up to 200 bytes of memory
 
 Content = bytes | Callable[[Path], None]  # what a file will hold, or the function that writes it to a path
 
@@ -82,8 +82,7 @@ def verify(directory: Path, name: str) -> Path:
             message says how to accept it.
     """
     path = stored(directory, name)
-    if path.is_symlink() and not _is_inside(path.resolve(), directory):
-        raise CheckpointError(directory / name, "is a link to a file outside its folder; put the file itself there")
+    _refuse_link_out(path)
     if path.exists() and not path.is_file():
         raise CheckpointError(directory / name, "is not a regular file")
     digest = read_manifest(directory).get(name)
@@ -94,6 +93,18 @@ def verify(directory: Path, name: str) -> Path:
             f"if the change was meant, delete {MANIFEST_FILE} to accept it",
         )
     return path
+
+
+def _refuse_link_out(path: Path) -> None:
+    """Refuse a link to what is not in its folder, or to itself."""
+    if not path.is_symlink():
+        return
+    try:
+        inside = _is_inside(path.resolve(), path.parent)
+    except (OSError, RuntimeError):  # a loop of links
+        inside = False
+    if not inside:
+        raise CheckpointError(path, "is a link to a file outside its folder; put the file itself there")
 
 
 def _is_inside(path: Path, directory: Path) -> bool:
@@ -113,6 +124,7 @@ def _is_inside(path: Path, directory: Path) -> bool:
 def read_manifest(directory: Path) -> dict[str, str]:
     """{file name: SHA-256 in hexadecimal}; empty where the directory has no manifest."""
     path = directory / MANIFEST_FILE
+    _refuse_link_out(path)
     if not path.exists():
         return {}
     content = read_json(path)
@@ -246,7 +258,7 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
 
 def parse_json(path: Path, data: bytes) -> dict[str, Any]:
     """Parse a JSON object strictly; `path` only names the culprit in the error."""
-    if sum(map(data.count, (b",", b"[", b"{"))) > MAX_VALUES:  # each takes up to 100 bytes of memory
+    if sum(map(data.count, (b",", b"[", b"{"))) > MAX_VALUES:
         raise CheckpointError(path, f"holds more than {MAX_VALUES:,} values")
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

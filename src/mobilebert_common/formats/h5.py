@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
+import ml_dtypes
 import numpy as np
 
 from ..config import MobileBertConfig
@@ -30,6 +31,7 @@ TYPES = (  # as HDF5 spells them; weights are the floats, the rest a Keras file 
     (h5py.h5t.IEEE_F16LE, np.dtype("<f2")),
     (h5py.h5t.IEEE_F32LE, np.dtype("<f4")),
     (h5py.h5t.IEEE_F64LE, np.dtype("<f8")),
+    (h5py.h5t.py_create(np.dtype("V2")), np.dtype(ml_dtypes.bfloat16)),  # as Keras writes it
     (h5py.h5t.STD_I32LE, np.dtype("<i4")),
     (h5py.h5t.STD_U32LE, np.dtype("<u4")),
     (h5py.h5t.STD_I64LE, np.dtype("<i8")),
@@ -72,6 +74,21 @@ def open_file(path: Path) -> Archive:
         return {name: _read(path, places[name], datasets[places[name]]) for name in names}
 
     return Archive(path, entries, read)
+
+
+def open_datasets(path: Path) -> Archive:
+    """Every dataset of a file under its path; see `walk`, which has checked it.
+
+    Raises:
+        CheckpointError: as `open_file`, but names may be any.
+    """
+    with _opened(path) as file:
+        datasets = _walk(file, path)
+
+    def read(names: Iterable[str]) -> dict[str, np.ndarray]:
+        return {name: _read(path, name, datasets[name]) for name in names}
+
+    return Archive(path, {place: Entry(found.dtype, found.shape) for place, found in datasets.items()}, read)
 
 
 def walk(file: h5py.File, path: Path) -> dict[str, Entry]:
@@ -135,7 +152,7 @@ def _dataset(dataset: h5py.h5d.DatasetID, name: str, path: Path, size: int) -> _
         return CheckpointError(path, f"dataset {name!r:.200} {reason}")
 
     kind, space, plan = dataset.get_type(), dataset.get_space(), dataset.get_create_plist()
-    dtype = next((dtype for known, dtype in TYPES if not kind.committed() and kind.equal(known)), None)
+    dtype = next((dtype for known, dtype in TYPES if kind.equal(known)), None)
     if dtype is None:
         raise wrong("has a type that no weight has")
     if space.get_simple_extent_type() == h5py.h5s.NULL or space.get_simple_extent_ndims() > MAX_RANK:

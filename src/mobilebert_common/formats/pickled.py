@@ -12,7 +12,9 @@ import ml_dtypes
 import numpy as np
 
 MAX_PICKLE = 4 << 20  # bytes; the published model's pickle has 0.15 million
-MAX_OPCODES = 400_000  # ten thousand tensors; more than four seconds are no file but an attack
+MAX_OPCODES = 300_000  # seven thousand tensors; the published model has one thousand
+
+PROTOCOLS = range(2, 6)
 
 # what a storage is called -> its dtype. Anything else is no weight.
 STORAGES = {
@@ -204,7 +206,7 @@ GLOBALS = frozenset({*REDUCTIONS, *STORAGES})
 
 # all that torch.save emits for a state_dict under the protocols 2 to 5
 OPCODES: dict[str, Callable[[Machine, Any], None]] = {
-    "PROTO": lambda machine, version: None,
+    "PROTO": lambda machine, version: _check_protocol(version),
     "FRAME": lambda machine, length: None,
     "NONE": lambda machine, _: machine.push(None),
     "NEWTRUE": lambda machine, _: machine.push(True),
@@ -238,6 +240,11 @@ OPCODES: dict[str, Callable[[Machine, Any], None]] = {
     "REDUCE": lambda machine, _: machine.reduce(),
     "BUILD": lambda machine, _: machine.build(),
 }
+
+
+def _check_protocol(version: int) -> None:
+    if version not in PROTOCOLS:
+        raise ValueError(f"has the protocol {version}")
 
 
 def _extend(machine: Machine, values: tuple[Any, ...]) -> None:

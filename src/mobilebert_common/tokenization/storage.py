@@ -23,8 +23,9 @@ ADDED_FILE = "added_tokens.json"
 MODEL_CONFIG_FILE = "config.json"
 FILES = VOCAB_FILE, TOKENIZER_FILE, CONFIG_FILE, MAP_FILE, ADDED_FILE, MODEL_CONFIG_FILE
 
-MAX_VOCAB_BYTES = 8 << 20
-MAX_TOKENIZER_BYTES = 16 << 20
+MAX_VOCAB_BYTES = 4 << 20  # of a hundred languages: one million
+MAX_TOKENIZER_BYTES = 8 << 20  # of a hundred languages: two million
+MAX_TOKENS = 250_000
 MAX_TOKEN = 1000  # characters
 
 # Options of a tokenizer, with the JSON types of tokenizer_config.json, in the order in which they are written
@@ -93,8 +94,11 @@ def read_vocabulary(path: Path) -> list[str]:
     Raises:
         CheckpointError: with the line at fault.
     """
+    data = read_bytes(path, MAX_VOCAB_BYTES)
+    if data.count(b"\n") > MAX_TOKENS:
+        raise CheckpointError(path, f"has more than {MAX_TOKENS:,} lines")
     try:
-        text = read_bytes(path, MAX_VOCAB_BYTES).decode("utf-8")
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = 1 + error.object[: error.start].count(b"\n")
         raise CheckpointError(path, f"line {line} is not UTF-8") from None

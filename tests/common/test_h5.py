@@ -1,0 +1,285 @@
+"""tf_model.h5 without TensorFlow. tests/oracle/test_hf_h5.py compares with what transformers writes."""
+
+import tracemalloc
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from mobilebert_common import checkpoint
+from mobilebert_common.errors import CheckpointError
+from mobilebert_common.formats import h5
+from mobilebert_common.schema import HEADS
+
+from .test_checkpoint import BASE, CLASSIFIER, equal, make_config, make_weights
+
+PRETRAINING = "MobileBertForPreTraining"
+PREFIX = "layer/scope/"
+WEIGHT = np.arange(12, dtype=np.float32).reshape(3, 4)
+Change = Callable[[h5py.File], Any]
+
+
+def make(folder: Path, change: Change) -> Path:
+    path = folder / h5.WEIGHTS_FILE
+    with h5py.File(path, "w") as file:
+        file[f"{PREFIX}a:0"] = WEIGHT
+        change(file)
+    return path
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("dtype", h5.FLOATS)
+@pytest.mark.parametrize(
+    "case",
+    [
+        {},
+        {"normalization_type": "layer_norm", "num_feedforward_networks": 1, "key_query_shared_bottleneck": False},
+        {"use_bottleneck": False, "classifier_activation": False, "num_hidden_layers": 3},
+        {"embedding_size": 8},
+        {"tie_word_embeddings": False},
+    ],
+    ids=str,
+)
+def test_round_trip(case: dict[str, Any], dtype: str, head: str, tmp_path: Path) -> None:
+    config, weights = make_config(**case), make_weights(head, dtype, **case)
+    config.save_pretrained(tmp_path)
+    h5.write(tmp_path / h5.WEIGHTS_FILE, config, head, weights)
+    found = checkpoint.load(tmp_path, head, "auto")
+    assert equal(found.tensors, weights) and not found.fresh and found.config == config
+
+
+def test_names_and_attributes(tmp_path: Path) -> None:
+    path = tmp_path / h5.WEIGHTS_FILE
+    h5.write(path, make_config(num_hidden_layers=2), CLASSIFIER, make_weights(CLASSIFIER, num_hidden_layers=2))
+    with h5py.File(path) as file:
+        assert list(file.attrs["layer_names"]) == ["mobilebert", "dropout_5", "classifier"]
+        assert list(file) == ["classifier", "dropout_5", "mobilebert", "top_level_model_weights"]
+        assert list(file["dropout_5"].attrs["weight_names"]) == [] == list(file["dropout_5"])
+        scope = "tf_mobile_bert_for_sequence_classification"
+        assert list(file["classifier"].attrs["weight_names"]) == [f"{scope}/classifier/{part}:0" for part in ("kernel", "bias")]
+        names = [name.removeprefix(f"{scope}/mobilebert/") for name in file["mobilebert"].attrs["weight_names"]]
+        assert names[:3] == [
+            "embeddings/word_embeddings/weight:0",
+            "embeddings/token_type_embeddings/embeddings:0",
+            "embeddings/position_embeddings/embeddings:0",
+        ]
+        layers = [name.split("/")[1] for name in names if "/layer_._" in name]
+        assert layers == sorted(layers) and set(layers) == {"layer_._0", "layer_._1"}
+        assert f"mobilebert/{scope}/mobilebert/encoder/layer_._0/ffn.0/output/LayerNorm/weight:0" in file
+
+
+def test_a_long_list_of_names_is_in_parts(tmp_path: Path) -> None:
+    case = {"num_hidden_layers": 24}
+    config, weights = make_config(**case), make_weights(**case)
+    config.save_pretrained(tmp_path)
+    h5.write(tmp_path / h5.WEIGHTS_FILE, config, BASE, weights)
+    with h5py.File(tmp_path / h5.WEIGHTS_FILE) as file:
+        parts = file["mobilebert"].attrs
+        assert list(parts) == ["weight_names0", "weight_names1"]
+        assert sum(map(len, parts.values())) == len(weights)
+    assert equal(checkpoint.load(tmp_path, BASE).tensors, weights)
+
+
+def test_a_decoder_of_its_own_stays(tmp_path: Path) -> None:
+    config, weights = make_config(tie_word_embeddings=False), make_weights(PRETRAINING, tie_word_embeddings=False)
+    config.replace(tie_word_embeddings=True).save_pretrained(tmp_path)
+    h5.write(tmp_path / h5.WEIGHTS_FILE, config, PRETRAINING, weights)
+    found = checkpoint.load(tmp_path, PRETRAINING)
+    assert not found.config.tie_word_embeddings and equal(found.tensors, weights)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_dtype_that_tensorflow_would_not_load(dtype: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="load with dtype='float32'"):
+        h5.write(tmp_path / h5.WEIGHTS_FILE, make_config(), BASE, make_weights(dtype=checkpoint.DTYPES[dtype]))
+    assert not (tmp_path / h5.WEIGHTS_FILE).exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"chunks": (2, 3)}, {"compression": "gzip"}, {"compression": "gzip", "shuffle": True, "chunks": (2, 3)}],
+)
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", "<f8"])
+def test_chunks_and_gzip(dtype: str, options: dict[str, Any], tmp_path: Path) -> None:
+    path = make(tmp_path, lambda file: file.create_dataset(f"{PREFIX}b:0", data=WEIGHT.astype(dtype), **options))
+    archive = h5.open_file(path)
+    found = archive.read(["b", "a"])
+    assert list(archive.entries) == ["a", "b"] and list(found) == ["b", "a"]
+    assert found["b"].dtype == archive.entries["b"].dtype == dtype and np.array_equal(found["b"], WEIGHT)
+    assert np.array_equal(found["a"], WEIGHT)
+
+
+def test_numbers_and_nothing(tmp_path: Path) -> None:
+    def change(file: h5py.File) -> None:
+        file[f"{PREFIX}number:0"] = np.float32(3)
+        file[f"{PREFIX}nothing:0"] = np.zeros((0, 4))
+        file[f"{PREFIX}count:0"] = np.int64(7)
+
+    archive = h5.open_file(make(tmp_path, change))
+    found = archive.read(["number", "nothing", "count"])
+    assert {name: array.shape for name, array in found.items()} == {"number": (), "nothing": (0, 4), "count": ()}
+    assert found["number"] == 3 and found["count"] == 7
+
+
+def external(file: h5py.File) -> None:
+    file.create_dataset(f"{PREFIX}b:0", (2,), "f4", external=[("/etc/passwd", 0, 8)])
+
+
+def virtual(file: h5py.File) -> None:
+    layout = h5py.VirtualLayout((3, 4), "f4")
+    layout[...] = h5py.VirtualSource("other.h5", "a", (3, 4))
+    file.create_virtual_dataset(f"{PREFIX}b:0", layout)
+
+
+def committed(file: h5py.File) -> None:
+    file["type"] = np.dtype("f4")
+    file.create_dataset(f"{PREFIX}b:0", (2,), file["type"])
+
+
+def compact(file: h5py.File) -> None:
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plan.set_layout(h5py.h5d.COMPACT)
+    space = h5py.h5s.create_simple((2,))
+    h5py.h5d.create(file["layer/scope"].id, b"b:0", h5py.h5t.IEEE_F32LE, space, plan)
+
+
+def chunk_of(data: bytes, shape: tuple[int, ...] = (256,), **options: Any) -> Change:
+    def change(file: h5py.File) -> None:
+        dataset = file.create_dataset(f"{PREFIX}b:0", shape, "f4", chunks=shape, **options)
+        dataset.id.write_direct_chunk((0,) * len(shape), data)
+
+    return change
+
+
+def dataset(data: Any = None, name: str = "b:0", **options: Any) -> Change:
+    return lambda file: file.create_dataset(f"{PREFIX}{name}", data=data, **options)
+
+
+def link(target: Any, name: str = "b:0") -> Change:
+    def change(file: h5py.File) -> None:
+        file[f"{PREFIX}{name}"] = target(file) if callable(target) else target
+
+    return change
+
+
+def deep(file: h5py.File) -> None:
+    file["/".join("g" * 60)] = WEIGHT
+
+
+REFUSED: dict[str, tuple[Change, str]] = {
+    "a soft link": (link(h5py.SoftLink("/layer/scope/a:0")), "leads elsewhere"),
+    "a broken soft link": (link(h5py.SoftLink("/nowhere")), "leads elsewhere"),
+    "an external link": (link(h5py.ExternalLink("/etc/passwd", "/")), "leads elsewhere"),
+    "a second name": (link(lambda file: file[f"{PREFIX}a:0"]), "a second time"),
+    "a cycle": (link(lambda file: file["layer"]), "a second time"),
+    "the root again": (link(lambda file: file["/"]), "a second time|no group or dataset"),
+    "external data": (external, "external or virtual"),
+    "a virtual dataset": (virtual, "external or virtual"),
+    "compact": (compact, "external or virtual"),
+    "a committed type": (committed, "no group or dataset|no weight"),
+    "a committed type alone": (lambda file: file.__setitem__("type", np.dtype("f4")), "no group or dataset"),
+    "never written": (dataset(shape=(1 << 20, 1 << 20), dtype="f4"), "does not lie in the file"),
+    "chunks never written": (dataset(shape=(1 << 20, 1 << 20), dtype="f4", chunks=(1 << 10, 1 << 10)), "all its chunks"),
+    "huge chunks": (dataset(shape=(1 << 28,), dtype="f4", chunks=(1 << 28,)), "has chunks"),
+    "text": (dataset("text"), "no weight"),
+    "bytes": (dataset(np.array([b"text"])), "no weight"),
+    "big-endian": (dataset(WEIGHT.astype(">f4")), "no weight"),
+    "complex": (dataset(WEIGHT.astype("c8")), "no weight"),
+    "a compound": (dataset(np.zeros(2, [("a", "f4"), ("b", "f4")])), "no weight"),
+    "an array type": (dataset(np.zeros(2, [("a", "f4", (2,))])), "no weight"),
+    "truth values": (dataset(np.zeros(2, bool)), "no weight"),
+    "references": (lambda file: file.create_dataset("r/s/b:0", data=file.ref, dtype=h5py.ref_dtype), "no weight"),
+    "null space": (dataset(h5py.Empty("f4")), "no shape"),
+    "rank": (dataset(np.zeros((1,) * 20)), "too many dimensions"),
+    "lzf": (dataset(WEIGHT, compression="lzf"), "filters"),
+    "checksums": (dataset(WEIGHT, fletcher32=True), "filters"),
+    "scale and offset": (dataset(WEIGHT, scaleoffset=2), "filters"),
+    "no suffix": (dataset(WEIGHT, "b"), "no variable"),
+    "too few levels": (lambda file: file.__setitem__("top:0", WEIGHT), "no variable"),
+    "of two classes": (lambda file: file.__setitem__("layer/other/a:0", WEIGHT), "a second of its name"),
+    "control characters": (dataset(WEIGHT, "\x1b[2J:0"), "impossible name"),
+    "deep": (deep, "levels"),
+}
+
+
+@pytest.mark.parametrize("wrong", REFUSED)
+def test_what_is_refused(wrong: str, tmp_path: Path) -> None:
+    change, reason = REFUSED[wrong]
+    path = make(tmp_path, change)
+    with pytest.raises(CheckpointError, match=reason) as error:
+        h5.open_file(path)
+    assert error.value.path == path
+
+
+CHUNKS: dict[str, Change] = {
+    "a bomb": chunk_of(zlib.compress(bytes(64 << 20)), compression="gzip"),
+    "too short": chunk_of(zlib.compress(bytes(1000)), compression="gzip"),
+    "no gzip": chunk_of(b"no gzip", compression="gzip"),
+}
+
+
+@pytest.mark.parametrize("wrong", CHUNKS)
+def test_chunks_that_are_not_of_their_size(wrong: str, tmp_path: Path) -> None:
+    archive = h5.open_file(make(tmp_path, CHUNKS[wrong]))
+    assert archive.entries["b"].shape == (256,)
+    with pytest.raises(CheckpointError):
+        archive.read(["b"])
+    assert np.array_equal(archive.read(["a"])["a"], WEIGHT)
+
+
+def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
+    archive = h5.open_file(make(tmp_path, CHUNKS["a bomb"]))
+    tracemalloc.start()
+    with pytest.raises(CheckpointError):
+        archive.read(["b"])
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        (lambda first, second: first, "overlap"),
+        (lambda first, second: first + 4, "overlap"),
+        (lambda first, second: 1 << 20, "does not lie in the file|malformed"),
+        (lambda first, second: 1 << 40, "does not lie in the file|malformed"),
+    ],
+)
+def test_data_that_lies_elsewhere(place: Callable[[int, int], int], reason: str, tmp_path: Path) -> None:
+    path = make(tmp_path, dataset(WEIGHT))
+    with h5py.File(path) as file:
+        first, second = (file[f"{PREFIX}{name}:0"].id.get_offset() for name in "ab")
+    data = path.read_bytes()
+    address = second.to_bytes(8, "little") + WEIGHT.nbytes.to_bytes(8, "little")
+    assert data.count(address) == 1
+    path.write_bytes(data.replace(address, place(first, second).to_bytes(8, "little") + address[8:]))
+    with pytest.raises(CheckpointError, match=reason):
+        h5.open_file(path)
+
+
+def test_every_truncation_is_refused(tmp_path: Path) -> None:
+    path = make(tmp_path, lambda file: None)
+    data = path.read_bytes()
+    for length in range(0, len(data), 7):
+        path.write_bytes(data[:length])
+        with pytest.raises(CheckpointError):
+            h5.open_file(path)
+
+
+def test_walk(tmp_path: Path) -> None:
+    path = make(tmp_path, lambda file: file.create_dataset("vars/0", data=np.int64(3)))
+    with h5py.File(path) as file:
+        entries = h5.walk(file, path)
+    assert {name: (entry.shape, str(entry.dtype)) for name, entry in entries.items()} == {
+        f"{PREFIX}a:0": ((3, 4), "float32"),
+        "vars/0": ((), "int64"),
+    }
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        h5.open_file(tmp_path / h5.WEIGHTS_FILE)
