@@ -88,7 +88,7 @@ def mutant(name: str, draw: random.Random) -> bytes:
             break
         place = draw.randrange(len(data))
         length = min(draw.choice((1, 1, 2, 4, 8, 16, 64, 256)), len(data) - place)
-        match draw.randrange(9):
+        match draw.randrange(11):
             case 0:
                 data[place] ^= 1 << draw.randrange(8)
             case 1:
@@ -112,6 +112,11 @@ def mutant(name: str, draw: random.Random) -> bytes:
                 other = content(draw.choice(list(DIALECTS)))
                 start = draw.randrange(len(other))
                 data[place : place + length] = other[start : start + length]
+            case 9 | 10:  # what may be an address leads to where another one does
+                words = [at for at in range(0, len(data) - 7, 8) if 0 < int.from_bytes(data[at : at + 8], "little") < len(data)]
+                if len(words) > 1:
+                    one, two = draw.sample(words, 2)
+                    data[one : one + 8] = data[two : two + 8]
     return bytes(data)
 
 
