@@ -32,13 +32,13 @@ def check_model_inputs(
     """Refuse shapes and dtypes the model has no meaning for."""
     inputs.check_one_source(input_ids, inputs_embeds)
     source = inputs_embeds if input_ids is None else input_ids
-    inputs.check_shape(source.shape, config)
+    inputs.check_shape(sizes(source), config)
     if input_ids is None:
         inputs.check_floating("inputs_embeds", keras.backend.standardize_dtype(inputs_embeds.dtype))
     if attention_mask is not None:
-        inputs.check_mask(attention_mask.shape, source.shape)
+        inputs.check_mask(sizes(attention_mask), sizes(source))
     if head_mask is not None:
-        inputs.check_head_mask(head_mask.shape, config)
+        inputs.check_head_mask(sizes(head_mask), config)
 
 
 def check_classes(labels: Any, classes: int, name: str) -> None:
@@ -50,6 +50,11 @@ def check_classes(labels: Any, classes: int, name: str) -> None:
         return
     valid = ops.logical_or(ops.logical_and(labels >= 0, labels < classes), labels == inputs.IGNORE_INDEX)
     assert_traced(ops.all(valid), inputs.class_error(name, classes))
+
+
+def sizes(tensor: Any) -> tuple[int | None, ...]:
+    """A tensor's shape; a length that is not known yet is None, which JAX has a symbol for."""
+    return tuple(size if isinstance(size, int) else None for size in tensor.shape)
 
 
 def concrete(tensor: Any) -> np.ndarray | None:

@@ -22,6 +22,7 @@ from mobilebert_common.outputs import (
 from mobilebert_common.schema import HEADS
 
 from .base import dropout, fold
+from .checks import sizes
 from .layers import Linear, PreTrainingHeads
 from .losses import Losses, class_losses, classification_losses, span_losses, total
 from .model import PreTrainedModel, TFMobileBertModel, take_positions
@@ -301,7 +302,7 @@ class TFMobileBertForMultipleChoice(HeadModel):
         """
         inputs.check_one_source(input_ids, inputs_embeds)
         source = inputs_embeds if input_ids is None else input_ids
-        inputs.check_choices(source.shape)
+        inputs.check_choices(sizes(source))
         seed = self.draw_seed(training)
         base = self.mobilebert(
             flatten_choices(input_ids),

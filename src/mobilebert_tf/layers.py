@@ -66,10 +66,8 @@ class Embedding(keras.layers.Embedding):
     def build(self, input_shape: Any = None) -> None:
         super().build((None,))
         if self.padding_idx is not None:
-            rows = ops.arange(self.input_dim)[:, None]
-            self.embeddings.assign(
-                ops.where(rows == self.padding_idx, ops.zeros_like(self.embeddings), self.embeddings)
-            )
+            table, rows = ops.convert_to_tensor(self._embeddings), ops.arange(self.input_dim)[:, None]
+            self._embeddings.assign(ops.where(rows == self.padding_idx, 0, table))
 
     def call(self, ids: Any) -> Any:
         ids, valid = check_ids(ids, self.input_dim, self.ids_name)
@@ -207,7 +205,8 @@ class Embeddings(Layer):
         if self.transform:
             x = self.embedding_transformation(x)  # [b t h]
         if position_ids is None:
-            positions = ops.cast(self.position_embeddings.embeddings[:length], x.dtype)  # [t h]
+            rows = ops.arange(length, dtype="int32")  # JAX cannot slice to a length that is not known yet
+            positions = ops.cast(ops.take(self.position_embeddings.embeddings, rows, axis=0), x.dtype)  # [t h]
         else:
             positions = self.position_embeddings(position_ids)
         if token_type_ids is None:

@@ -12,7 +12,7 @@ from keras import ops
 from mobilebert_common import inputs
 from mobilebert_common.config import MobileBertConfig
 
-from .checks import check_classes
+from .checks import check_classes, sizes
 
 Losses = tuple[Any, Any]  # losses and weights of one shape
 
@@ -27,7 +27,7 @@ def classification_losses(logits: Any, labels: Any, config: MobileBertConfig) ->
     kind = inputs.problem_type(config, integer_labels=keras.backend.is_int_dtype(labels.dtype))
     if kind == "single_label_classification":
         return class_losses(logits, labels)
-    inputs.check_label_shape(labels.shape, logits.shape, kind)
+    inputs.check_label_shape(sizes(labels), sizes(logits), kind)
     logits = raised(logits)
     labels = ops.cast(ops.reshape(labels, ops.shape(logits)), logits.dtype)
     if kind == "regression":
@@ -41,7 +41,7 @@ def classification_losses(logits: Any, labels: Any, config: MobileBertConfig) ->
 def class_losses(logits: Any, labels: Any, name: str = "labels") -> Losses:
     """Cross entropy of classes [...] under logits [... n]."""
     shape = ops.shape(logits)[:-1]
-    inputs.check_class_shape(name, labels.shape, logits.shape[:-1])
+    inputs.check_class_shape(name, sizes(labels), sizes(logits)[:-1])
     check_classes(labels, logits.shape[-1], name)
     labels = ops.reshape(labels, shape)
     counted = ops.not_equal(labels, inputs.IGNORE_INDEX)

@@ -16,7 +16,7 @@ from mobilebert_common.schema import HEADS, expand
 
 from . import arrays
 from .base import build_children
-from .checks import check_ids, check_model_inputs
+from .checks import check_ids, check_model_inputs, sizes
 from .layers import Embedding, Embeddings, Encoder, Pooler, Predictions
 from .training import TrainableModel
 
@@ -318,7 +318,7 @@ def take_positions(x: Any, positions: Any) -> Any:
     """[b t h] at [b m] -> [b m h]; all of it where no positions are given."""
     if positions is None:
         return x
-    inputs.check_positions(positions.shape, x.shape)
+    inputs.check_positions(sizes(positions), sizes(x))
     positions, valid = check_ids(positions, ops.shape(x)[1], "masked_lm_positions")
     rows = ops.take_along_axis(x, positions[:, :, None], axis=1)
     return rows if valid is None else ops.where(valid[..., None], rows, math.nan)

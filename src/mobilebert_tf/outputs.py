@@ -1,7 +1,8 @@
-"""Let Keras look into the outputs: call, fit and predict flatten them as trees."""
+"""Let Keras, and JAX where it is the backend, look into the outputs: call, fit and predict flatten them as trees."""
 
 from typing import Any
 
+import keras
 import optree
 
 from mobilebert_common.outputs import OUTPUTS, ModelOutput
@@ -17,6 +18,10 @@ def register(cls: type[ModelOutput]) -> None:
         return cls(zip(names, values, strict=True))
 
     optree.register_pytree_node(cls, flatten, unflatten, namespace="keras")
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.tree_util.register_pytree_node(cls, lambda output: (output.to_tuple(), tuple(output)), unflatten)
 
 
 for _cls in OUTPUTS:

@@ -48,6 +48,11 @@ class TrainableModel(keras.Model):
         kwargs = {name: _tensor(value) for name, value in kwargs.items()}
         return super().__call__(_tensor(input_ids), *(_tensor(value) for value in args), **kwargs)
 
+    def stateless_call(self, trainable: Any, others: Any, input_ids: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """What fit, evaluate and predict call on JAX; it does not pass through `__call__`."""
+        named = self._named(input_ids) if isinstance(input_ids, Mapping) else {"input_ids": input_ids}
+        return super().stateless_call(trainable, others, named.pop("input_ids", None), *args, **{**named, **kwargs})
+
     def _named(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
         """The tensors of a mapping as arguments of `call`."""
         arguments = inspect.signature(self.call).parameters
@@ -109,10 +114,6 @@ class TrainableModel(keras.Model):
         with _readable_errors():
             return super().predict(x, *args, **kwargs)
 
-    def predict_step(self, data: Any) -> Any:
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        return super().predict_step((self._without_labels(x), y, sample_weight))
-
     def inference_function(self) -> Callable[[Mapping[str, Any]], Any]:
         """A function from named tensors to the output without dropout, compiled once for all lengths."""
         if keras.backend.backend() != "tensorflow":
@@ -150,7 +151,7 @@ class TrainableModel(keras.Model):
         if kind == "generator":
             return self._checking_generator(x), y
         if kind == "sequence":
-            return _CheckedDataset(x, self._check_batch), y
+            return _CheckedDataset(x, self._checked_batch), y
         return x, y
 
     def _check_batch(self, x: Any, y: Any = None) -> None:
@@ -201,9 +202,14 @@ class TrainableModel(keras.Model):
 
     def _checking_generator(self, batches: Iterator[Any]) -> Iterator[Any]:
         for batch in batches:
-            x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
-            self._check_batch(x, y)
-            yield batch
+            yield self._checked_batch(batch)
+
+    def _checked_batch(self, batch: Any) -> Any:
+        """A batch of a stream with `labels` moved from x to y, after a look at its ids."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        y = self._labels_of(x) if y is None else y
+        self._check_batch(x, y)
+        return keras.utils.pack_x_y_sample_weight(self._without_labels(x), y, sample_weight)
 
     def _checking_map(self) -> Callable[..., Any]:
         """A stage for tf.data that moves labels from x to y and asserts the ranges of the ids."""
@@ -233,7 +239,7 @@ class TrainableModel(keras.Model):
 class _CheckedDataset(keras.utils.PyDataset):
     """A PyDataset whose batches are checked as they come."""
 
-    def __init__(self, dataset: Any, check: Callable[[Any, Any], None]) -> None:
+    def __init__(self, dataset: Any, check: Callable[[Any], Any]) -> None:
         super().__init__(
             workers=dataset.workers,
             use_multiprocessing=dataset.use_multiprocessing,
@@ -243,10 +249,7 @@ class _CheckedDataset(keras.utils.PyDataset):
         self.check = check
 
     def __getitem__(self, index: int) -> Any:
-        batch = self.dataset[index]
-        x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
-        self.check(x, y)
-        return batch
+        return self.check(self.dataset[index])
 
     @property
     def num_batches(self) -> int | None:

@@ -35,6 +35,7 @@ ONLY_KERAS = {
     "Embedding._embeddings": "a resized table replaces the variable of keras.layers.Embedding",
     "Embedding.input_dim": "num_embeddings in torch",
     "PreTrainedModel.canonical_variables": "state_dict in torch",
+    "sizes": "torch has whole numbers for all lengths",
     "concrete": "eager and traced tensors are one type in torch",
     "assert_traced": "torch._assert_async",
     "truncated_normal": "in torch a function fills a tensor",
