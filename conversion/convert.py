@@ -17,7 +17,7 @@ from mobilebert_common.files import Content, finish_renames, read_bytes, read_js
 from mobilebert_common.formats import h5, safetensors, torch_bin
 from mobilebert_common.formats.archive import Archive
 from mobilebert_common.formats.shards import open_shards
-from mobilebert_common.matching import Names, head_of
+from mobilebert_common.matching import Names, head_of, with_copies
 from mobilebert_common.schema import HEADS
 from mobilebert_common.tokenization import storage
 
@@ -95,7 +95,7 @@ READERS: tuple[Reader, ...] = (
 WRITERS: dict[str, Writer] = {
     "safetensors": Writer(
         safetensors.WEIGHTS_FILE,
-        lambda config, head, tensors: {safetensors.WEIGHTS_FILE: lambda path: safetensors.write(path, tensors)},
+        lambda config, head, tensors: {safetensors.WEIGHTS_FILE: lambda path: safetensors.write(path, with_copies(config, tensors))},
     ),
     "bin": Writer(torch_bin.WEIGHTS_FILE, torch_files.contents, "pt"),
     "h5": Writer(
@@ -213,10 +213,8 @@ def locate(source: Path) -> Path:
     Raises:
         CheckpointError: there is none.
     """
-    if source.is_dir():
-        names = [found.file for found in checkpoint.SOURCES]
-        if found := next((name for name in names if stored(source, name).exists() or (source / name).is_symlink()), None):
-            return source / found
+    if source.is_dir() and (weights := checkpoint.find_weights(source)):
+        return source / weights.file
     finish_renames(source if source.is_dir() else source.parent)  # the others are found, and opened, by their names
     if prefix := bundle.find_prefix(source):
         return prefix.with_name(prefix.name + bundle.INDEX)
@@ -225,7 +223,8 @@ def locate(source: Path) -> Path:
         if len(files) > 1:
             raise CheckpointError(source, f"has several models; name one of {', '.join(path.name for path in files)}")
         if not files:
-            raise CheckpointError(source, f"has no weights: none of {', '.join(names)}, TensorFlow checkpoint or Keras file")
+            names = ", ".join(found.file for found in checkpoint.SOURCES)
+            raise CheckpointError(source, f"has no weights: none of {names}, TensorFlow checkpoint or Keras file")
         return files[0]
     if not stored(source.parent, source.name).exists():
         raise CheckpointError(source, "does not exist")
