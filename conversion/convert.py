@@ -219,11 +219,12 @@ def locate(source: Path) -> Path:
     if prefix := bundle.find_prefix(source):
         return prefix.with_name(prefix.name + bundle.INDEX)
     if source.is_dir():
-        files = sorted(path for ending in keras_files.ENDINGS for path in source.glob(f"*{ending}"))
+        found = sorted(path for ending in keras_files.ENDINGS for path in source.glob(f"*{ending}"))
+        files = [path for path in found if not path.name.startswith(".")]  # what an interrupted save has left
         if len(files) > 1:
             raise CheckpointError(source, f"has several models; name one of {', '.join(path.name for path in files)}")
         if not files:
-            names = ", ".join(found.file for found in checkpoint.SOURCES)
+            names = ", ".join(known.file for known in checkpoint.SOURCES)
             raise CheckpointError(source, f"has no weights: none of {names}, TensorFlow checkpoint or Keras file")
         return files[0]
     if not stored(source.parent, source.name).exists():

@@ -208,6 +208,12 @@ def test_no_weights(tmp_path: Path) -> None:
         convert(tmp_path, tmp_path / "there", "onnx")  # type: ignore[arg-type]
 
 
+def test_what_an_interrupted_save_leaves_is_no_model(tmp_path: Path) -> None:
+    for name in ("model.keras", f".model.keras{TEMPORARY}1.keras", f".a.ckpt.index{TEMPORARY}1.index"):
+        (tmp_path / name).touch()
+    assert conversion.locate(tmp_path) == tmp_path / "model.keras"
+
+
 def test_frameworks(tmp_path: Path) -> None:
     source = save(tmp_path)
     assert {to: conversion.frameworks(source, to) for to in WRITERS} == {
