@@ -1,6 +1,7 @@
 """A checkpoint directory <-> {canonical name: array}. All weights go through here."""
 
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,7 +14,7 @@ import numpy as np
 from . import compat, hub
 from .config import CONFIG_FILE, MobileBertConfig, refuse_unknown
 from .errors import CheckpointError, ConfigError
-from .files import Content, read_manifest, save_files, verify
+from .files import Content, read_manifest, save_files, stored, verify
 from .formats import h5, safetensors, torch_bin
 from .formats.archive import Archive
 from .formats.shards import open_shards
@@ -157,13 +158,13 @@ def open_weights(folder: Path) -> tuple[Archive, Names]:
 
 
 def find_weights(folder: Path) -> Source | None:
-    """The best weights file of a directory; one that the manifest names and that is gone is not replaced by another."""
+    """The best weights file of a directory; one that the manifest names and that is gone gives way only to another such."""
     saved = read_manifest(folder)
-    for source in SOURCES:
-        path = folder / source.file
-        if source.file in saved or path.is_symlink() or path.exists():
-            return source
-    return None
+    there = [source for source in SOURCES if os.path.lexists(stored(folder, source.file))]
+    gone = [source for source in SOURCES if source.file in saved and source not in there]
+    if gone and not (there and there[0].file in saved):  # a file of another origin does not stand in for it
+        return gone[0]
+    return there[0] if there else None
 
 
 def read(
