@@ -213,19 +213,19 @@ def locate(source: Path) -> Path:
     Raises:
         CheckpointError: there is none.
     """
-    if source.is_dir():
-        names = [found.file for found in checkpoint.SOURCES]
-        if found := next((name for name in names if stored(source, name).exists() or (source / name).is_symlink()), None):
-            return source / found
+    if source.is_dir() and (weights := checkpoint.find_weights(source)):
+        return source / weights.file
     finish_renames(source if source.is_dir() else source.parent)  # the others are found, and opened, by their names
     if prefix := bundle.find_prefix(source):
         return prefix.with_name(prefix.name + bundle.INDEX)
     if source.is_dir():
-        files = sorted(path for ending in keras_files.ENDINGS for path in source.glob(f"*{ending}"))
+        found = sorted(path for ending in keras_files.ENDINGS for path in source.glob(f"*{ending}"))
+        files = [path for path in found if not path.name.startswith(".")]  # what an interrupted save has left
         if len(files) > 1:
             raise CheckpointError(source, f"has several models; name one of {', '.join(path.name for path in files)}")
         if not files:
-            raise CheckpointError(source, f"has no weights: none of {', '.join(names)}, TensorFlow checkpoint or Keras file")
+            names = ", ".join(known.file for known in checkpoint.SOURCES)
+            raise CheckpointError(source, f"has no weights: none of {names}, TensorFlow checkpoint or Keras file")
         return files[0]
     if not stored(source.parent, source.name).exists():
         raise CheckpointError(source, "does not exist")

@@ -102,7 +102,9 @@ def contents(config: MobileBertConfig, head: str, tensors: Mapping[str, np.ndarr
 
 def _described(path: Path) -> tuple[MobileBertConfig, str]:
     """The configuration and the class in a .keras file; of what else it describes, nothing is used."""
-    description = parse_json(path, _member(path, "config.json", MAX_CONFIG))
+    text = io.BytesIO()
+    _copy_member(path, "config.json", MAX_CONFIG, text)
+    description = parse_json(path, text.getvalue())
     name = description.get("class_name")
     head = name.removeprefix("TF") if isinstance(name, str) else ""
     if head not in HEADS or name != f"TF{head}" or description.get("registered_name") != f"{PACKAGE}>{name}":
@@ -124,12 +126,13 @@ def _extracted(path: Path, folder: Path, config: MobileBertConfig, head: str) ->
     tensors = expand(config, head)
     limit = OVERHEAD + COPIES * (8 * count_parameters(tensors) + PER_TENSOR * len(tensors))
     weights = folder / "model.weights.h5"
-    weights.write_bytes(_member(path, weights.name, limit))
+    with open(weights, "wb") as file:
+        _copy_member(path, weights.name, limit, file)
     return weights
 
 
-def _member(path: Path, name: str, limit: int) -> bytes:
-    """The content of one member of a .keras file, which has no others than MEMBERS."""
+def _copy_member(path: Path, name: str, limit: int, target: IO[bytes]) -> None:
+    """Copy one member of a .keras file, which has no others than MEMBERS, piece by piece: what it claims of its size counts little."""
     try:
         with open(path, "rb") as file:
             start, stop, count = zipped.directory(file, path.stat().st_size)
@@ -140,26 +143,18 @@ def _member(path: Path, name: str, limit: int) -> bytes:
             if sorted(members) != sorted(MEMBERS):
                 raise CheckpointError(path, f"must hold {', '.join(MEMBERS)} and nothing else, not {members!r:.300}")
             with archive.open(name) as member:
-                data = _bounded(member, limit)
+                copied = 0
+                while piece := member.read(1 << 20):
+                    target.write(piece)
+                    copied += len(piece)
+                    if copied > limit:
+                        raise CheckpointError(path, f"has a {name} of more than {limit:,} bytes, which this model cannot have")
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(path, f"is not a zip file that can be read: {error}") from None
     except OSError as error:
         raise CheckpointError(path, f"cannot be read: {error.strerror or error}") from None
-    if data is None:
-        raise CheckpointError(path, f"has a {name} of more than {limit:,} bytes, which this model cannot have")
-    return data
-
-
-def _bounded(member: IO[bytes], limit: int) -> bytes | None:
-    """All of a member, piece by piece, or None where it is longer than allowed, whatever it claims."""
-    found = io.BytesIO()
-    while piece := member.read(1 << 20):
-        found.write(piece)
-        if found.tell() > limit:
-            return None
-    return found.getvalue()
 
 
 def _fresh_tree(config: MobileBertConfig, head: str) -> tuple[dict[str, Foreign], dict[str, Entry]]:

@@ -57,7 +57,7 @@ def sample_labels(
 ) -> dict[str, np.ndarray]:
     """Labels of every kind the head has."""
     shapes, classes = {"b": (batch,), "b t": (batch, length)}, {**letters(config), "c": 2, "": length}
-    labels = {
+    labels: dict[str, np.ndarray] = {
         name: generator.integers(0, classes[label.classes], shapes[label.shape])
         for name, label in HEADS[head].labels.items()
     }

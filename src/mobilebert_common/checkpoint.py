@@ -147,19 +147,24 @@ def open_weights(folder: Path) -> tuple[Archive, Names]:
     Raises:
         CheckpointError: there is none, or it is damaged.
     """
-    saved = read_manifest(folder)
-    there = [source for source in SOURCES if os.path.lexists(stored(folder, source.file))]
-    gone = [source for source in SOURCES if source.file in saved and source not in there]
-    if gone and not (there and there[0].file in saved):  # a file of another origin does not stand in for it
-        return gone[0].open(verify(folder, gone[0].file)), gone[0].names
-    if there:
-        return there[0].open(verify(folder, there[0].file)), there[0].names
+    if source := find_weights(folder):
+        return source.open(verify(folder, source.file)), source.names
     files = ", ".join(source.file for source in SOURCES)
     if others := [path.name for pattern in CONVERTIBLE for path in sorted(folder.glob(pattern))]:
         raise CheckpointError(
             folder, f"has {others[0]}, which `mobilebert convert` turns into {safetensors.WEIGHTS_FILE}, and none of {files}"
         )
     raise CheckpointError(folder, f"has no weights: none of {files}")
+
+
+def find_weights(folder: Path) -> Source | None:
+    """The best weights file of a directory; one that the manifest names and that is gone gives way only to another such."""
+    saved = read_manifest(folder)
+    there = [source for source in SOURCES if os.path.lexists(stored(folder, source.file))]
+    gone = [source for source in SOURCES if source.file in saved and source not in there]
+    if gone and not (there and there[0].file in saved):  # a file of another origin does not stand in for it
+        return gone[0]
+    return there[0] if there else None
 
 
 def read(

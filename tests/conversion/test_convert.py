@@ -163,11 +163,10 @@ def test_a_second_dialect_beside_the_first(tmp_path: Path) -> None:
     before = digests(source, CLASSIFIER)
     for to in ("h5", "bin", "tf1"):
         convert(source, source, to)  # type: ignore[arg-type]
-    os.remove(source / safetensors.WEIGHTS_FILE)
-    assert digests(source, CLASSIFIER) == before  # of the bin
-    os.remove(source / torch_bin.WEIGHTS_FILE)
-    assert digests(source, CLASSIFIER) == before  # of the h5
-    os.remove(source / h5.WEIGHTS_FILE)
+    (source / MANIFEST_FILE).unlink()  # it names what is about to go
+    for file in (safetensors.WEIGHTS_FILE, torch_bin.WEIGHTS_FILE, h5.WEIGHTS_FILE):
+        assert digests(source, CLASSIFIER) == before
+        os.remove(source / file)
     assert convert(source, source).dialect == "tf1"
     assert digests(source, CLASSIFIER) == before
 
@@ -207,6 +206,12 @@ def test_no_weights(tmp_path: Path) -> None:
         convert(tmp_path, tmp_path / "there")
     with pytest.raises(ConfigError, match="to must be one of"):
         convert(tmp_path, tmp_path / "there", "onnx")  # type: ignore[arg-type]
+
+
+def test_what_an_interrupted_save_leaves_is_no_model(tmp_path: Path) -> None:
+    for name in ("model.keras", f".model.keras{TEMPORARY}1.keras", f".a.ckpt.index{TEMPORARY}1.index"):
+        (tmp_path / name).touch()
+    assert conversion.locate(tmp_path) == tmp_path / "model.keras"
 
 
 def test_frameworks(tmp_path: Path) -> None:
