@@ -40,7 +40,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "mini": {"normalization_type": "layer_norm", "hidden_act": "gelu", "num_feedforward_networks": 2},
 }
 # Keras on JAX computes tanh and the statistics of LayerNorm in float32 whatever the dtype; without them it is exact
-TOLERANCE = {"mobilebert": 1e-12, "tiny": 1e-6, "teacher": 1e-6, "mini": 1e-6}
+TOLERANCE = {"mobilebert": (1e-12, 1e-12)} | dict.fromkeys(("tiny", "teacher", "mini"), (1e-6, 1e-5))  # outputs, gradients
 GENERATOR = np.random.default_rng(0)
 X = {
     "input_ids": GENERATOR.integers(0, 40, (12, 7)),
@@ -82,7 +82,7 @@ def test_outputs_and_gradients_equal_those_of_pytorch(name: str, tmp_path: Path)
         found = arrays(output)
         for key, tensor in flat(theirs).items():
             reference = tensor.detach().numpy()
-            assert np.linalg.norm(found[key] - reference) <= TOLERANCE[name] * np.linalg.norm(reference), key
+            assert np.linalg.norm(found[key] - reference) <= TOLERANCE[name][0] * np.linalg.norm(reference), key
     theirs.pooler_output.square().sum().backward()
     variables = model.canonical_variables()
     trained = [variable for variable, _ in variables.values()]
@@ -97,7 +97,7 @@ def test_outputs_and_gradients_equal_those_of_pytorch(name: str, tmp_path: Path)
         expected = pytorch.get_parameter(key).grad
         reference = np.zeros(1) if expected is None else expected.numpy()
         apart = np.linalg.norm(from_layout(np.asarray(gradient), layout) - reference)
-        assert apart <= 10 * TOLERANCE[name] * max(float(np.linalg.norm(reference)), 1e-3 * total), key
+        assert apart <= TOLERANCE[name][1] * max(float(np.linalg.norm(reference)), 1e-3 * total), key
 
 
 def pooled(dtype: str = "float32") -> keras.Model:
