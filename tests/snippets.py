@@ -1,0 +1,72 @@
+"""The blocks of docs/tasks.md, and folders with random models under the names the blocks use."""
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+
+from mobilebert_common import checkpoint
+from mobilebert_common.config import MobileBertConfig
+from mobilebert_common.formats import h5
+from mobilebert_common.schema import expand
+from mobilebert_common.tokenization import MobileBertTokenizerFast, learn_vocabulary
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```python test\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+TASKS = re.findall(r"^## (.+)$", TEXT, re.MULTILINE)
+PYTORCH, KERAS = dict(zip(TASKS, BLOCKS[::2], strict=True)), dict(zip(TASKS, BLOCKS[1::2], strict=True))
+
+MODELS = {  # folder -> the class it was saved from, and its labels
+    "mobilebert": ("MobileBertForPreTraining", ("A", "B")),
+    "mobilebert-squad": ("MobileBertForQuestionAnswering", ("A", "B")),
+    "mobilebert-tags": ("MobileBertForTokenClassification", ("O", "PLACE", "THING")),
+    "mobilebert-labels": ("MobileBertForSequenceClassification", ("good", "bad", "question")),
+    "mobilebert-endings": ("MobileBertForMultipleChoice", ("A", "B")),
+}
+SEED = 7  # with which no answer is empty
+SIZES = {
+    "embedding_size": 16,
+    "hidden_size": 64,
+    "intra_bottleneck_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "max_position_embeddings": 64,
+    "classifier_activation": False,
+}
+
+
+def make_models(folder: Path, to_h5: bool = False) -> None:
+    """A checkpoint directory for each of MODELS, or for the TF classes of transformers one with tf_model.h5."""
+    vocabulary = learn_vocabulary(["the capital of france is paris .", "where is my parcel ? it will arrive tomorrow"], 120)
+    tokenizer = MobileBertTokenizerFast(vocab=vocabulary, model_max_length=64)
+    for name, (head, labels) in MODELS.items():
+        draw = np.random.default_rng(SEED)
+        config = MobileBertConfig(**SIZES, vocab_size=len(vocabulary), id2label=dict(enumerate(labels)))
+        tensors = {
+            key: draw.normal(float(key.endswith("LayerNorm.weight")), 0.2, tensor.shape).astype(np.float32)
+            for key, tensor in expand(config, head).items()
+        }
+        tensors["mobilebert.embeddings.word_embeddings.weight"][0] = 0
+        checkpoint.save(folder / name, config, head, tensors)
+        if to_h5:
+            h5.write(folder / name / h5.WEIGHTS_FILE, config, head, tensors)
+            (folder / name / "model.safetensors").unlink()
+        tokenizer.save_pretrained(folder / name)
+
+
+def run(code: str) -> str:
+    """What a block prints."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, "docs/tasks.md", "exec"), {"__name__": "__main__"})
+    return printed.getvalue()
+
+
+def with_transformers(code: str) -> str:
+    """A block with its one import changed."""
+    changed = re.sub(r"^from mobilebert_(pt|tf) import", "from transformers import", code, count=1, flags=re.MULTILINE)
+    assert changed != code
+    return changed

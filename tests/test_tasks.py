@@ -1,0 +1,28 @@
+"""The blocks of docs/tasks.md run, and the two of a task print the same."""
+
+from pathlib import Path
+
+import pytest
+
+from snippets import KERAS, PYTORCH, TASKS, make_models, run
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    make_models(folder)
+    return folder
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_both_twins_print_the_same(task: str, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(models)
+    printed = run(PYTORCH[task])
+    assert printed.strip() not in ("", "[]")
+    assert run(KERAS[task]) == printed
+
+
+def test_blocks_differ_little(models: Path) -> None:
+    for task in TASKS:
+        assert "mobilebert_pt" in PYTORCH[task] and "mobilebert_tf" in KERAS[task]
+        assert abs(len(PYTORCH[task].splitlines()) - len(KERAS[task].splitlines())) <= 1
