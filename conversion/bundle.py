@@ -8,7 +8,7 @@ import numpy as np
 
 from mobilebert_common.checkpoint import DTYPES
 from mobilebert_common.errors import CheckpointError
-from mobilebert_common.files import finish_renames, read_bytes, stored, verify
+from mobilebert_common.files import read_bytes, stored, verify
 from mobilebert_common.formats.archive import Archive, Entry
 from mobilebert_common.optional import needs
 
@@ -48,8 +48,8 @@ def open_bundle(prefix: Path) -> tuple[Any, Archive]:
         import tensorflow as tf
     folder, index = prefix.parent, prefix.with_name(prefix.name + INDEX)
     files = [index.name, *sorted(path.name for path in folder.glob("*") if path.name.startswith(prefix.name + DATA))]
-    if any(verify(folder, name) != folder / name for name in files):
-        finish_renames(folder)  # a save was interrupted after its commit; TensorFlow goes by names
+    for name in files:
+        verify(folder, name)
     errors = (tf.errors.OpError, ValueError, RuntimeError)
     try:
         reader = tf.train.load_checkpoint(str(prefix))

@@ -13,11 +13,11 @@ import numpy as np
 from mobilebert_common import checkpoint
 from mobilebert_common.config import CONFIG_FILE, MobileBertConfig
 from mobilebert_common.errors import CheckpointError, ConfigError
-from mobilebert_common.files import Content, read_bytes, read_json, save_files, stored, verify
+from mobilebert_common.files import Content, finish_renames, read_bytes, read_json, save_files, stored, verify
 from mobilebert_common.formats import h5, safetensors, torch_bin
 from mobilebert_common.formats.archive import Archive
 from mobilebert_common.formats.shards import open_shards
-from mobilebert_common.matching import Names, head_of
+from mobilebert_common.matching import Names, head_of, with_copies
 from mobilebert_common.schema import HEADS
 from mobilebert_common.tokenization import storage
 
@@ -82,6 +82,7 @@ class Writer(NamedTuple):
     file: str
     contents: Callable[[MobileBertConfig, str, Mapping[str, np.ndarray]], dict[str, Content]]
     framework: str | None = None  # the twin whose framework it needs
+    dtypes: tuple[str, ...] = tuple(checkpoint.DTYPES)
 
 
 READERS: tuple[Reader, ...] = (
@@ -94,12 +95,13 @@ READERS: tuple[Reader, ...] = (
 WRITERS: dict[str, Writer] = {
     "safetensors": Writer(
         safetensors.WEIGHTS_FILE,
-        lambda config, head, tensors: {safetensors.WEIGHTS_FILE: lambda path: safetensors.write(path, tensors)},
+        lambda config, head, tensors: {safetensors.WEIGHTS_FILE: lambda path: safetensors.write(path, with_copies(config, tensors))},
     ),
     "bin": Writer(torch_bin.WEIGHTS_FILE, torch_files.contents, "pt"),
     "h5": Writer(
         h5.WEIGHTS_FILE,
         lambda config, head, tensors: {h5.WEIGHTS_FILE: lambda path: h5.write(path, config, head, tensors)},
+        dtypes=h5.FLOATS,
     ),
     "keras": Writer(keras_files.WEIGHTS_FILE, keras_files.contents, "tf"),
     "tf1": Writer(tf1.WEIGHTS_FILE, tf1.contents, "tf"),
@@ -163,6 +165,8 @@ def convert(
             f"it is read from MobileBertModel.from_pretrained where a fresh head is wanted",
         )
     stored_dtype = str(next(iter(weights.tensors.values())).dtype)
+    if stored_dtype not in writer.dtypes:
+        raise ConfigError(f"{writer.file} holds {' or '.join(writer.dtypes)}, not {stored_dtype}: choose a dtype")
     final = weights.config.replace(architectures=[head], dtype=stored_dtype)
     contents: dict[str, Content] = {
         CONFIG_FILE: final.to_json_string().encode(),
@@ -213,6 +217,7 @@ def locate(source: Path) -> Path:
         names = [found.file for found in checkpoint.SOURCES]
         if found := next((name for name in names if stored(source, name).exists() or (source / name).is_symlink()), None):
             return source / found
+    finish_renames(source if source.is_dir() else source.parent)  # the others are found, and opened, by their names
     if prefix := bundle.find_prefix(source):
         return prefix.with_name(prefix.name + bundle.INDEX)
     if source.is_dir():
@@ -246,7 +251,10 @@ def open_source(path: Path, config: Path | None, head: str | None) -> Opened:
         return Opened("keras", found, archive, "canonical", head)
     if path.name.endswith(bundle.INDEX):
         archive, names = tf1.open_file(path)
-        return Opened(names, tf1.completed(read_config(path.parent, config), archive, names), archive, names)
+        found = read_config(path.parent, config)
+        if config_file(path.parent, config).name == tf1.CONFIG_FILE:
+            found = tf1.completed(found, archive, names)
+        return Opened(names, found, archive, names)
     reader = next(reader for reader in READERS if path.name.endswith(reader.ending))
     return Opened(
         reader.dialect, read_config(path.parent, config), reader.open(verify(path.parent, path.name)), reader.names
@@ -254,14 +262,21 @@ def open_source(path: Path, config: Path | None, head: str | None) -> Opened:
 
 
 def read_config(folder: Path, given: Path | None) -> MobileBertConfig:
-    """The configuration given, or config.json of the folder, or else its bert_config.json."""
-    if given is None and not stored(folder, CONFIG_FILE).exists() and stored(folder, tf1.CONFIG_FILE).exists():
-        return tf1.read_config(folder / tf1.CONFIG_FILE)
-    if given is None:
-        return MobileBertConfig.from_pretrained(folder)
-    if given.name == CONFIG_FILE:
-        return MobileBertConfig.from_pretrained(given.parent)
-    return tf1.read_config(given)
+    """The configuration in `config_file`."""
+    path = config_file(folder, given)
+    return tf1.read_config(path) if path.name == tf1.CONFIG_FILE else MobileBertConfig.from_pretrained(path.parent)
+
+
+def config_file(folder: Path, given: Path | None) -> Path:
+    """The file given, or config.json of a folder, or else its bert_config.json.
+
+    Raises:
+        ConfigError: the file given has neither name, which says what it means.
+    """
+    if given is not None and given.name not in (CONFIG_FILE, tf1.CONFIG_FILE):
+        raise ConfigError(f"{given} must be named {CONFIG_FILE} or, in Google's form, {tf1.CONFIG_FILE}")
+    googles = not stored(folder, CONFIG_FILE).exists() and stored(folder, tf1.CONFIG_FILE).exists()
+    return given or folder / (tf1.CONFIG_FILE if googles else CONFIG_FILE)
 
 
 def tokenizer_files(folder: Path) -> dict[str, Content]:
@@ -291,7 +306,7 @@ def refuse_overwriting(folder: Path, file: str, source: Path, overwrite: bool) -
     here = _same(folder, source)
     files = [name for name in (CONFIG_FILE, file) if stored(folder, name).exists()]
     if not overwrite and (file in files or (files and not here)):
-        raise ConfigError(f"{folder} already holds {files[-1]}; overwrite replaces it")
+        raise ConfigError(f"{folder} already holds {files[-1]}; --overwrite (overwrite=True) replaces it")
     others = [found.file for found in checkpoint.SOURCES if found.file != file and stored(folder, found.file).exists()]
     if others and not here:
         raise ConfigError(f"{folder} also holds {others[0]}, of another model: remove it, or name another folder")

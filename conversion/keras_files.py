@@ -1,7 +1,8 @@
 """model.keras and model.weights.h5 of the Keras twin, read without trusting them.
 
-Keras would build whatever objects a .keras file describes. Here only our own configuration is taken out of it: the model
-is built afresh, and the tree of the weights file must be that of the fresh model before Keras reads a value.
+Keras would build whatever objects a .keras file describes. Here only our own configuration is taken out of it, a model is
+built afresh, and the tree of the weights file must be that of the fresh model. Keras never opens the file: which dataset
+is which variable is seen in a file that the fresh model saves with its variables numbered.
 """
 
 import io
@@ -12,27 +13,25 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-import h5py
 import numpy as np
 
-from mobilebert_common.checkpoint import DTYPES
 from mobilebert_common.config import MAX_CONFIG, MobileBertConfig
 from mobilebert_common.errors import CheckpointError, ConfigError
 from mobilebert_common.files import Content, parse_json
-from mobilebert_common.formats import h5
+from mobilebert_common.formats import h5, zipped
 from mobilebert_common.formats.archive import Archive, Entry
 from mobilebert_common.formats.shards import shortened
 from mobilebert_common.optional import needs
-from mobilebert_common.schema import HEADS, count_parameters, expand
+from mobilebert_common.schema import HEADS, Foreign, count_parameters, expand, from_layout
 
 MODEL, WEIGHTS = ".keras", ".weights.h5"
 ENDINGS = (MODEL, WEIGHTS)
 WEIGHTS_FILE = f"model{MODEL}"
 PACKAGE = "mobilebert"  # under which the twin registers its classes
 MEMBERS = ("config.json", "metadata.json", "model.weights.h5")
-POLICIES = {**{name: name for name in DTYPES}, "mixed_bfloat16": "float32", "mixed_float16": "float32"}
-TRAINING = ("optimizer/", "metrics/", "seed_generator/", "loss_tracker/")  # what belongs to training, not to the model
+TRAINING = ("optimizer/", "metrics/", "loss_tracker/")  # what a compiled model's file has beside the model's own
 OVERHEAD, PER_TENSOR = 1 << 20, 1 << 13  # bytes an HDF5 file may have beyond its values
+MAX_PACKED = 4  # times smaller than its values: a fresh model is not built for a file that cannot be one
 COPIES = 4  # a file saved in training has two moments and may have more beside the values
 
 
@@ -46,11 +45,11 @@ def open_file(path: Path, config: MobileBertConfig | None, head: str | None) -> 
         CheckpointError: not a file of one of our models, or one that does not fit its configuration.
         ImportError: TensorFlow is not installed.
     """
-    with needs("tf"):
-        import mobilebert_tf  # noqa: F401
     if path.name.endswith(MODEL):
-        own, head, policy = _described(path)
+        own, head = _described(path)
         config = config or own
+        folder = tempfile.TemporaryDirectory()  # goes with the archive's `read`, which holds it
+        weights = _extracted(path, Path(folder.name), config, head)
     elif config is None:
         raise CheckpointError(path, "has no configuration: put its config.json beside it")
     else:
@@ -58,15 +57,22 @@ def open_file(path: Path, config: MobileBertConfig | None, head: str | None) -> 
         head = head or next((name for name in named if name in HEADS), None)
         if head is None:
             raise CheckpointError(path, "does not say its class, and neither does its configuration: give the head")
-        policy = _dtype_of(path)
-    dtype = DTYPES[POLICIES[policy]]
-    entries = {name: Entry(dtype, tensor.shape) for name, tensor in expand(config, head).items()}
+        folder, weights = None, path
+    try:
+        datasets = h5.open_datasets(weights)
+    except CheckpointError as error:
+        raise CheckpointError(path, error.reason) from None
+    if (count := count_parameters(expand(config, head))) * 2 > weights.stat().st_size * MAX_PACKED + OVERHEAD:
+        raise CheckpointError(path, f"is far too small for the {count:,} parameters of its configuration")
+    places, wanted = _fresh_tree(config, head)
+    _compare(path, head, datasets.entries, wanted)
+    tensors = expand(config, head)
+    entries = {name: Entry(datasets.entries[place.name].dtype, tensors[name].shape) for name, place in places.items()}
 
-    def read(names: Iterable[str]) -> dict[str, np.ndarray]:
-        with tempfile.TemporaryDirectory() as folder:
-            weights = path if path.name.endswith(WEIGHTS) else _extracted(path, Path(folder), config, head)
-            tensors = _loaded(path, weights, config, head, policy, Path(folder))
-        return {name: tensors[name] for name in names}
+    def read(names: Iterable[str], folder: Any = folder) -> dict[str, np.ndarray]:
+        chosen = {name: places[name] for name in names}
+        arrays = datasets.read(place.name for place in chosen.values())
+        return {name: from_layout(arrays[place.name], place.layout) for name, place in chosen.items()}
 
     return config, head, Archive(path, entries, read)
 
@@ -77,9 +83,9 @@ def contents(config: MobileBertConfig, head: str, tensors: Mapping[str, np.ndarr
     Raises:
         ImportError: TensorFlow is not installed.
     """
-    with needs("tf"):
-        from mobilebert_tf import arrays
-    model = _build(config, head, str(next(iter(tensors.values())).dtype))
+    model = build(config, head, str(next(iter(tensors.values())).dtype))
+    from mobilebert_tf import arrays
+
     for name, (variable, layout) in model.canonical_variables().items():
         arrays.assign(variable, tensors[name], layout)
 
@@ -94,23 +100,21 @@ def contents(config: MobileBertConfig, head: str, tensors: Mapping[str, np.ndarr
     return {WEIGHTS_FILE: write}
 
 
-def _described(path: Path) -> tuple[MobileBertConfig, str, str]:
-    """The configuration, the class and the dtype policy in a .keras file; of what else it describes, nothing is used."""
+def _described(path: Path) -> tuple[MobileBertConfig, str]:
+    """The configuration and the class in a .keras file; of what else it describes, nothing is used."""
     description = parse_json(path, _member(path, "config.json", MAX_CONFIG))
     name = description.get("class_name")
     head = name.removeprefix("TF") if isinstance(name, str) else ""
     if head not in HEADS or name != f"TF{head}" or description.get("registered_name") != f"{PACKAGE}>{name}":
-        raise CheckpointError(path, f"holds a model of class {name!r:.80}, not one of {', '.join(f'TF{name}' for name in HEADS)}")
+        raise CheckpointError(
+            path, f"holds a model of class {name!r:.80}, not one of {', '.join(f'TF{head}' for head in HEADS)}"
+        )
     keywords = description.get("config")
     values = keywords.get("config") if isinstance(keywords, dict) else None
-    if not isinstance(keywords, dict) or not isinstance(values, dict):
+    if not isinstance(values, dict):
         raise CheckpointError(path, "has no configuration of a MobileBERT in its config.json")
-    policy = keywords.get("dtype")
-    policy = policy.get("config", {}).get("name") if isinstance(policy, dict) and isinstance(policy.get("config"), dict) else policy
-    if not isinstance(policy, str) or policy not in POLICIES:
-        raise CheckpointError(path, f"has the dtype policy {policy!r:.80}, not one of {', '.join(POLICIES)}")
     try:
-        return MobileBertConfig.from_dict(values), head, policy
+        return MobileBertConfig.from_dict(values), head
     except ConfigError as error:
         raise CheckpointError(path, str(error)) from None
 
@@ -127,6 +131,10 @@ def _extracted(path: Path, folder: Path, config: MobileBertConfig, head: str) ->
 def _member(path: Path, name: str, limit: int) -> bytes:
     """The content of one member of a .keras file, which has no others than MEMBERS."""
     try:
+        with open(path, "rb") as file:
+            start, stop, count = zipped.directory(file, path.stat().st_size)
+            if count != len(MEMBERS) or stop - start > 1 << 12:  # zipfile would read as many as it claims
+                raise CheckpointError(path, f"must hold {', '.join(MEMBERS)} and nothing else")
         with zipfile.ZipFile(path) as archive:
             members = [member.filename for member in archive.infolist()]
             if sorted(members) != sorted(MEMBERS):
@@ -154,61 +162,54 @@ def _bounded(member: IO[bytes], limit: int) -> bytes | None:
     return found.getvalue()
 
 
-def _loaded(
-    path: Path, weights: Path, config: MobileBertConfig, head: str, policy: str, folder: Path
-) -> dict[str, np.ndarray]:
-    """The tensors of a weights file, after its tree was found to be that of a fresh model."""
-    from mobilebert_tf import arrays
+def _fresh_tree(config: MobileBertConfig, head: str) -> tuple[dict[str, Foreign], dict[str, Entry]]:
+    """Where the tensors of a fresh model lie in the file it saves, and every dataset of that file."""
+    with needs("tf"):
+        import keras
 
-    model = _build(config, head, policy)
-    pattern = folder / f"fresh{WEIGHTS}"
-    model.save_weights(pattern)
-    wanted, found = (_values(tree(file, path)) for file in (pattern, weights))
+    model = build(config, head, "float32")
+    variables = model.canonical_variables()
+    names = list(variables)
+    for number, (variable, _) in enumerate(variables.values()):
+        variable.assign(keras.ops.full(variable.shape, number, dtype="float32"))  # exact up to 2 ** 24
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"fresh{WEIGHTS}"
+        model.save_weights(path)
+        datasets = h5.open_datasets(path)
+        floats = [place for place, entry in datasets.entries.items() if entry.dtype.kind == "f" and 0 not in entry.shape]
+        numbers = {place: int(array.flat[0]) for place, array in datasets.read(floats).items()}
+    places = {names[number]: Foreign(place, variables[names[number]][1]) for place, number in numbers.items()}
+    return places, datasets.entries
+
+
+def _compare(path: Path, head: str, found: Mapping[str, Entry], wanted: Mapping[str, Entry]) -> None:
+    """The file must have the datasets of a fresh model, of the same shapes and of floats where those are, and no others.
+
+    Raises:
+        CheckpointError: with all that differs.
+    """
+    named = {name: entry for name, entry in found.items() if not name.startswith(TRAINING)}
+    dtypes = {str(entry.dtype) for name, entry in named.items() if name in wanted and wanted[name].dtype.kind == "f"}
     findings = [
-        *(f"{name} is missing" for name in wanted if name not in found),
-        *(f"{name} is unexpected" for name in found if name not in wanted),
+        *(f"{name} is missing" for name in wanted if name not in named),
+        *(f"{name} is unexpected" for name in named if name not in wanted),
         *(
-            f"{name} is {found[name].dtype} {list(found[name].shape)}, not {entry.dtype} {list(entry.shape)}"
+            f"{name} has shape {list(named[name].shape)}, not {list(entry.shape)}"
             for name, entry in wanted.items()
-            if name in found and found[name] != entry
+            if name in named and named[name].shape != entry.shape
         ),
+        *(f"it holds {dtype} where floats belong" for dtype in sorted(dtypes) if "int" in dtype),
     ]
     if findings:
         raise CheckpointError(path, f"does not fit TF{head}:\n  {shortened(findings)}")
-    try:
-        model.load_weights(weights)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise CheckpointError(path, f"cannot be read by Keras: {str(error).strip()[:300]}") from None
-    return {
-        name: arrays.to_numpy(variable, layout) for name, (variable, layout) in model.canonical_variables().items()
-    }
 
 
-def tree(file: Path, path: Path) -> dict[str, Entry]:
-    """{dataset: Entry} of an HDF5 file; `path` names the culprit in errors."""
-    try:
-        with h5py.File(file, "r") as opened:
-            return h5.walk(opened, path)
-    except (OSError, RuntimeError, KeyError) as error:
-        raise CheckpointError(path, f"is not an HDF5 file that can be read: {error}") from None
+def build(config: MobileBertConfig, head: str, dtype: str) -> Any:
+    """A fresh model of the Keras twin.
 
-
-def _values(entries: Mapping[str, Entry]) -> dict[str, Entry]:
-    """What of a file belongs to the model itself."""
-    named = {name.strip("/"): entry for name, entry in entries.items()}
-    return {name: entry for name, entry in named.items() if not name.startswith(TRAINING)}
-
-
-def _dtype_of(path: Path) -> str:
-    """The dtype of most values of a weights file, as the policy of the model that wrote it."""
-    names = [str(entry.dtype) for entry in _values(tree(path, path)).values()]
-    dtype = max(set(names), key=names.count, default="")
-    if dtype not in DTYPES:
-        raise CheckpointError(path, f"has values of dtype {dtype or 'none'}; weights are {', '.join(DTYPES)}")
-    return dtype
-
-
-def _build(config: MobileBertConfig, head: str, policy: str) -> Any:
-    from mobilebert_tf import heads
-
-    return getattr(heads, f"TF{head}")(config, dtype=policy)
+    Raises:
+        ImportError: Keras or TensorFlow is not installed.
+    """
+    with needs("tf"):
+        from mobilebert_tf import heads
+    return getattr(heads, f"TF{head}")(config, dtype=dtype)

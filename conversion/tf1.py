@@ -157,7 +157,7 @@ def refuse_untold(config: MobileBertConfig, head: str) -> None:
     findings = {
         "a decoder of its own (tie_word_embeddings false)": not config.tie_word_embeddings
         and "predictions" in HEADS[head].blocks,
-        f"hidden_act {config.hidden_act!r} (it has {', '.join(sorted(set(ACTIVATIONS)))})": config.hidden_act not in ACTIVATIONS,
+        f"hidden_act {config.hidden_act!r} (it has {', '.join(sorted(ACTIVATIONS))})": config.hidden_act not in ACTIVATIONS,
         f"layer_norm_eps {config.layer_norm_eps:g} (it has {LAYER_NORM_EPS:g})": config.layer_norm_eps != LAYER_NORM_EPS,
     }
     if untold := [finding for finding, found in findings.items() if found]:

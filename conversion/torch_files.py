@@ -9,6 +9,7 @@ import numpy as np
 from mobilebert_common.config import MobileBertConfig
 from mobilebert_common.files import Content
 from mobilebert_common.formats.torch_bin import WEIGHTS_FILE
+from mobilebert_common.matching import with_copies
 from mobilebert_common.optional import needs
 
 
@@ -24,7 +25,7 @@ def contents(config: MobileBertConfig, head: str, tensors: Mapping[str, np.ndarr
         from mobilebert_pt.arrays import to_tensor
 
     def write(path: Path) -> None:
-        state = OrderedDict((name, to_tensor(array)) for name, array in tensors.items())  # copies, and so contiguous
+        state = OrderedDict((name, to_tensor(array)) for name, array in with_copies(config, tensors).items())
         try:
             torch.save(state, path)
         except RuntimeError as error:  # torch's zip writer has no OSError for a full disk

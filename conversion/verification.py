@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from mobilebert_common.config import MobileBertConfig
-from mobilebert_common.inputs import problem_type
-from mobilebert_common.schema import HEADS
+from mobilebert_common.inputs import CHOICES, problem_type
+from mobilebert_common.schema import HEADS, letters
 from mobilebert_common.twins import twin
 
+CLASSIFIER = "MobileBertForSequenceClassification"
 TOLERANCE = {"float64": 1e-12, "float32": 1e-4}  # relative L2 distance of each output
 
 
@@ -46,14 +47,24 @@ def sample_inputs(config: MobileBertConfig, head: str, seed: int = 0) -> dict[st
         "attention_mask": mask,
         "token_type_ids": generator.integers(0, config.type_vocab_size, (batch, length)),
     }
-    if head == "MobileBertForSequenceClassification":
-        shape = (batch, config.num_labels)
-        inputs["labels"] = {
-            "single_label_classification": generator.integers(0, config.num_labels, batch),
-            "multi_label_classification": generator.integers(0, 2, shape).astype(np.float64),
-            "regression": generator.normal(size=shape),
-        }[problem_type(config, integer_labels=True)]
-    return inputs
+    if head == CHOICES:  # two for each sentence: itself and another one
+        inputs = {name: np.stack([array, array[::-1]], axis=1) for name, array in inputs.items()}
+    return inputs | sample_labels(config, head, generator, batch, length)
+
+
+def sample_labels(
+    config: MobileBertConfig, head: str, generator: np.random.Generator, batch: int, length: int
+) -> dict[str, np.ndarray]:
+    """Labels of every kind the head has."""
+    shapes, classes = {"b": (batch,), "b t": (batch, length)}, {**letters(config), "c": 2, "": length}
+    labels = {
+        name: generator.integers(0, classes[label.classes], shapes[label.shape])
+        for name, label in HEADS[head].labels.items()
+    }
+    if head == CLASSIFIER and (kind := problem_type(config, integer_labels=True)) != "single_label_classification":
+        numbers = generator.normal(size=(batch, config.num_labels))
+        labels["labels"] = numbers if kind == "regression" else (numbers > 0).astype(np.float64)
+    return labels
 
 
 def verify(directory: str | Path, dtype: str = "float64", seed: int = 0) -> list[Difference]:

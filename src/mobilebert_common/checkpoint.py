@@ -2,21 +2,22 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
 
-from .config import CONFIG_FILE, MobileBertConfig
+from . import compat, hub
+from .config import CONFIG_FILE, MobileBertConfig, refuse_unknown
 from .errors import CheckpointError, ConfigError
 from .files import Content, read_manifest, save_files, verify
 from .formats import h5, safetensors, torch_bin
 from .formats.archive import Archive
 from .formats.shards import open_shards
-from .matching import Names, match
+from .matching import Names, Shape, match, with_copies
 from .schema import from_layout
 
 log = logging.getLogger(__name__)
@@ -57,24 +58,38 @@ class Weights:
     Attributes:
         config: the configuration of the directory with the caller's overrides.
         tensors: {canonical name: array in the dtype asked for}; may be read-only.
+        dtype: the name of that dtype.
         fresh: canonical names of tensors the checkpoint does not have; the model keeps its initial values there.
+        mismatched: those of `fresh` that the file has in another shape: {canonical name: (the file's, the model's)}.
         ignored: names of tensors in the file that this model has no use for.
     """
 
     config: MobileBertConfig
     tensors: dict[str, np.ndarray]
+    dtype: str
     fresh: tuple[str, ...] = ()
+    mismatched: dict[str, tuple[Shape, Shape]] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
+
+    def loading_info(self) -> dict[str, list[Any]]:
+        """What transformers returns for output_loading_info; its error_msgs are exceptions here."""
+        return {
+            "missing_keys": [name for name in self.fresh if name not in self.mismatched],
+            "unexpected_keys": list(self.ignored),
+            "mismatched_keys": [(name, *shapes) for name, shapes in self.mismatched.items()],
+            "error_msgs": [],
+        }
 
 
 def load(
-    directory: str | Path,
+    name_or_path: str | Path,
     head: str,
     dtype: str = "float32",
     *,
+    config: MobileBertConfig | None = None,
     ignore_mismatched_sizes: bool = False,
     zero_pad_embedding: bool = False,
-    **overrides: object,
+    **options: Any,
 ) -> Weights:
     """Read the weights a model class needs, from the best of the files in SOURCES.
 
@@ -82,23 +97,35 @@ def load(
     takes that of any head.
 
     Args:
-        directory: holds config.json and weights; with manifest.json beside them both are verified first.
+        name_or_path: a folder with config.json and weights, which are verified first where it has a manifest.json, or, as
+            a str, a name on the hub, from which those two files are downloaded.
         head: class name, see schema.HEADS.
         dtype: "float32", "float64", "bfloat16" or "float16", whatever the file holds; "auto" is what it holds.
+        config: takes the place of config.json.
         ignore_mismatched_sizes: a tensor of another shape starts fresh, as a classifier for other labels does.
         zero_pad_embedding: set the word embedding of [PAD] to zero, without which padding changes results.
-        overrides: keys of the configuration that take precedence over config.json.
+        options: keys of the configuration that take precedence over config.json; hub.Options; what
+            compat.OPENING_MODEL accepts.
     Raises:
         CheckpointError: a file is missing or damaged, or tensors are missing, unexpected, mis-shaped or not finite: all
             in one error.
-        ConfigError: an unknown or impossible override.
+        ConfigError: an option that is unknown, impossible or not supported.
+        OSError, ImportError: see hub.resolve.
     """
-    folder = Path(directory)
+    where, overrides = hub.split_options(compat.meaningful(options, compat.OPENING_MODEL))
+    refuse_unknown(overrides)
+    if not isinstance(config, MobileBertConfig | None):
+        raise ConfigError(f"config must be a MobileBertConfig of this package, not {type(config).__name__}")
     if dtype != "auto":
         parse_dtype(dtype)
+    files = [] if config is not None else [CONFIG_FILE]
+    folder = hub.resolve(name_or_path, files, [source.file for source in SOURCES], **where)
     if not folder.is_dir():
         raise CheckpointError(folder, "is not a directory; a checkpoint is a directory with config.json and weights")
-    config = MobileBertConfig.from_pretrained(folder, **overrides)
+    if config is None:
+        config = MobileBertConfig.from_pretrained(folder, **overrides)
+    elif overrides:
+        config = config.replace(**overrides)
     archive, names = open_weights(folder)
     keep_tied = "tie_word_embeddings" in overrides
     try:
@@ -161,7 +188,7 @@ def read(
     }
     if broken := [name for name, array in tensors.items() if not np.isfinite(array).all()]:
         raise CheckpointError(archive.path, f"holds NaN or infinite values (as {wanted}) in {', '.join(broken)}")
-    return Weights(found.config, tensors, found.fresh, found.ignored)
+    return Weights(found.config, tensors, str(wanted), found.fresh, found.mismatched, found.ignored)
 
 
 def save(directory: str | Path, config: MobileBertConfig, head: str, tensors: Mapping[str, np.ndarray]) -> None:
@@ -179,7 +206,7 @@ def save(directory: str | Path, config: MobileBertConfig, head: str, tensors: Ma
     config = config.replace(architectures=[head], dtype=dtype)
     contents: dict[str, Content] = {
         CONFIG_FILE: config.to_json_string().encode(),
-        safetensors.WEIGHTS_FILE: lambda path: safetensors.write(path, tensors),
+        safetensors.WEIGHTS_FILE: lambda path: safetensors.write(path, with_copies(config, tensors)),
     }
     save_files(Path(directory), contents)
 
@@ -193,7 +220,8 @@ def parse_dtype(dtype: str) -> np.dtype:
 
 def _stored_dtype(arrays: Mapping[str, np.ndarray]) -> np.dtype:
     """The dtype of a file's tensors, the widest where they differ."""
-    return max((array.dtype for array in arrays.values()), key=lambda dtype: dtype.itemsize)
+    dtypes = (array.dtype for array in arrays.values())
+    return max(dtypes, key=lambda dtype: dtype.itemsize, default=DTYPES["float32"])
 
 
 def _treat_padding(weights: Weights, folder: Path, zero: bool) -> None:

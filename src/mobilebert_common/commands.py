@@ -35,7 +35,7 @@ app = typer.Typer(
 console = Console()
 
 Framework = Annotated[Literal["pt", "tf"], typer.Option(help="pt for PyTorch, tf for Keras.")]
-Checkpoint = Annotated[Path, typer.Argument(help="A checkpoint directory.")]
+Checkpoint = Annotated[str, typer.Argument(help="A checkpoint directory, or owner/name on the hub.")]
 TextColumn_ = Annotated[
     str | None, typer.Option("--text", help=f"Column with the text. Default: {' or '.join(TEXT_COLUMNS)}.")
 ]
@@ -70,7 +70,8 @@ def train(
     encoding: Encoding = "utf-8-sig",
     framework: Framework = "pt",
     model: Annotated[
-        str, typer.Option(help=f"A checkpoint directory, or for fresh weights one of {', '.join(ZOO)}.")
+        str,
+        typer.Option(help=f"A checkpoint directory, owner/name on the hub, or for fresh weights one of {', '.join(ZOO)}."),
     ] = "mobilebert-mini",
     vocabulary: Annotated[
         Path | None, typer.Option(help="vocab.txt of a fresh model. Default: learned from the training texts.")
@@ -173,6 +174,7 @@ def verify(
     dtype: Annotated[Literal["float64", "float32"], typer.Option(help="What both twins compute in.")] = "float64",
 ) -> None:
     """Open a checkpoint in both frameworks and compare every output; exit status 1 above the tolerance."""
+    jobs.check_place(directory)
     for name in FRAMEWORKS:
         open_twin(name)
     from mobilebert_conversion.verification import TOLERANCE, verify
@@ -193,9 +195,52 @@ def verify(
 
 
 @app.command()
+def convert(
+    source: Annotated[
+        Path, typer.Argument(help="A checkpoint directory, a weights file, or the prefix of a TensorFlow checkpoint.")
+    ],
+    destination: Annotated[Path, typer.Argument(help="The checkpoint directory to write.")],
+    to: Annotated[Literal["safetensors", "bin", "h5", "keras", "tf1"], typer.Option(help="What to write.")] = "safetensors",
+    dtype: Annotated[
+        Literal["float32", "float64", "bfloat16", "float16"] | None, typer.Option(help="Default: what the source has.")
+    ] = None,
+    head: Annotated[
+        str | None, typer.Option(help="Model class, for example MobileBertModel. Default: what the source was saved from.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A config.json or bert_config.json in place of the one beside the weights.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Turn a checkpoint of any dialect into another, with config.json and tokenizer, bit by bit the same weights."""
+    from mobilebert_conversion import convert as conversion
+
+    for name in sorted(conversion.frameworks(source, to)):
+        open_twin(name)
+    with console.status("") as status:
+        done = conversion.convert(
+            source,
+            destination,
+            to,
+            dtype,
+            head,
+            config=config,
+            overwrite=overwrite,
+            stage=lambda text: status.update(escape(text)),
+        )
+    say(f"read {done.dialect} from {done.source}: {done.head}")
+    say(f"{done.tensors:,} tensors, {done.parameters:,} parameters, {done.dtype}")
+    if done.ignored:
+        shown = ", ".join(done.ignored[:5])
+        say(f"left aside: {shown}{f' and {len(done.ignored) - 5:,} more' if len(done.ignored) > 5 else ''}")
+    say(f"wrote {', '.join(done.written)} in {done.destination} after {done.seconds:.1f} s")
+
+
+@app.command()
 def info(
     directory: Annotated[
-        str | None, typer.Argument(help="A checkpoint directory or a name of the zoo.", show_default=False)
+        str | None,
+        typer.Argument(help="A checkpoint directory, owner/name on the hub, or a name of the zoo.", show_default=False),
     ] = None,
 ) -> None:
     """Describe a checkpoint or a named configuration; without an argument, list the zoo."""
@@ -213,7 +258,11 @@ def info(
             )
         console.print(grid)
         return
-    config = MobileBertConfig.from_zoo(directory) if directory in ZOO else MobileBertConfig.from_pretrained(directory)
+    if directory in ZOO:
+        config = MobileBertConfig.from_zoo(directory)
+    else:
+        jobs.check_place(directory, " nor in the zoo")
+        config = MobileBertConfig.from_pretrained(directory)
     head = next((name for name in config.architectures or [] if name in HEADS), "MobileBertModel")
     say(f"{directory}: {head}, {_parameters(config, head):,} parameters")
     grid = make_grid("key", "value")

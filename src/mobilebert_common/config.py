@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from . import compat, hub
 from .errors import CheckpointError, ConfigError
 from .files import parse_json, read_bytes, save_files, verify
 
@@ -181,15 +182,21 @@ class MobileBertConfig(BaseModel):
         return cls.from_dict(ZOO[name], **overrides)
 
     @classmethod
-    def from_pretrained(cls, directory: str | Path, **overrides: Any) -> Self:
-        """Read config.json from a checkpoint directory.
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:
+        """Read config.json from a checkpoint directory or from the hub.
 
+        Args:
+            pretrained_model_name_or_path: a folder or, as a str, a name on the hub.
+            options: keys that take precedence over the file's; hub.Options; what compat.OPENING accepts.
         Raises:
             CheckpointError: the file is missing, unreadable or holds a value outside its range.
-            ConfigError: an override is unknown or outside its range.
+            ConfigError: an option is unknown or outside its range.
+            OSError, ImportError: see hub.resolve.
         """
-        path = Path(directory) / CONFIG_FILE
-        values = parse_json(path, read_bytes(verify(Path(directory), CONFIG_FILE), MAX_CONFIG))
+        where, overrides = hub.split_options(compat.meaningful(options, compat.OPENING))
+        folder = hub.resolve(pretrained_model_name_or_path, [CONFIG_FILE], **where)
+        path = folder / CONFIG_FILE
+        values = parse_json(path, read_bytes(verify(folder, CONFIG_FILE), MAX_CONFIG))
         if values.get("model_type", "mobilebert") != "mobilebert":
             raise CheckpointError(path, f"describes a {values['model_type']!r} model, not a MobileBERT")
         refuse_unknown(overrides)
@@ -199,9 +206,14 @@ class MobileBertConfig(BaseModel):
             raise CheckpointError(path, str(error)) from None
         return config.replace(**overrides) if overrides else config
 
-    def save_pretrained(self, directory: str | Path) -> None:
-        """Write config.json, whole or not at all."""
-        save_files(Path(directory), {CONFIG_FILE: self.to_json_string().encode()})
+    def save_pretrained(self, save_directory: str | Path, **options: Any) -> None:
+        """Write config.json, whole or not at all.
+
+        Args:
+            options: what compat.SAVING accepts.
+        """
+        compat.refuse_meaningful(options, compat.SAVING)
+        save_files(Path(save_directory), {CONFIG_FILE: self.to_json_string().encode()})
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.to_json_string()}"

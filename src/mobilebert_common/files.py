@@ -108,12 +108,17 @@ def _refuse_link_out(path: Path) -> None:
 
 
 def _is_inside(path: Path, directory: Path) -> bool:
-    """Whether a resolved path lies in a directory, or in the blobs that a snapshot of the hub's cache links to."""
+    """Whether a resolved path lies in a directory, or where a snapshot of the hub's cache has its files.
+
+    That is <cache>/models--owner--name/blobs, or, for what several repositories share, <cache>/blobs.
+    """
     folder = directory.resolve()
     snapshot = next((parent for parent in (folder, *folder.parents) if parent.parent.name == "snapshots"), None)
-    return path.is_relative_to(folder) or (
-        snapshot is not None and path.is_relative_to(snapshot.parent.parent / "blobs")
-    )
+    places = [folder]
+    if snapshot is not None:
+        repository = snapshot.parent.parent
+        places += [repository / "blobs", *([repository.parent / "blobs"] if repository.name.startswith("models--") else [])]
+    return any(path.is_relative_to(place) for place in places)
 
 
 def read_manifest(directory: Path) -> dict[str, str]:

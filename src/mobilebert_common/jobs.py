@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .config import CONFIG_FILE, ZOO, MobileBertConfig
+from . import hub
+from .config import ZOO, MobileBertConfig
 from .errors import CheckpointError, ConfigError
 from .tasks.classification import HEAD, Examples, label_names, label_numbers, make_examples, metrics, probabilities
 from .tasks.tables import Table
@@ -35,7 +36,7 @@ def start(
     """Decide what training starts from.
 
     Args:
-        model: a name of the zoo, for fresh weights, or a checkpoint directory.
+        model: a name of the zoo, for fresh weights, a checkpoint directory, or owner/name on the hub.
         labels: the labels of the training data.
         texts: a fresh model without a vocabulary file learns its vocabulary from these.
         vocabulary: a vocab.txt for a fresh model.
@@ -49,8 +50,7 @@ def start(
         tokenizer = MobileBertTokenizerFast(vocabulary) if tokens is None else MobileBertTokenizerFast(vocab=tokens)
         config = MobileBertConfig.from_zoo(model, vocab_size=len(tokenizer), id2label=id2label)
         return Start(tokenizer, id2label, True, lambda twin, seed: twin.create(config, HEAD, seed))
-    if not (Path(model) / CONFIG_FILE).is_file():
-        raise ConfigError(f"{model!r} is neither a checkpoint directory nor in the zoo ({', '.join(ZOO)})")
+    check_place(model, f" nor in the zoo ({', '.join(ZOO)})")
     if vocabulary is not None:
         raise ConfigError("a checkpoint has its own vocabulary: leave --vocabulary out")
     stored = MobileBertConfig.from_pretrained(model)
@@ -62,6 +62,16 @@ def start(
         False,
         lambda twin, seed: twin.load(model, HEAD, id2label=id2label),
     )
+
+
+def check_place(model: str | Path, besides: str = "") -> None:
+    """Refuse what is not here and not owner/name either: a name alone is looked up on the hub by from_pretrained only.
+
+    Args:
+        besides: what else it might have been, for the error.
+    """
+    if not Path(model).exists() and not hub.is_owned(str(model)):
+        raise ConfigError(f"'{model}' is neither a checkpoint directory{besides} nor owner/name on the hub")
 
 
 def _learn(texts: Sequence[str], size: int) -> list[str]:
@@ -106,12 +116,13 @@ class Classifier:
     id2label: dict[int, str]
 
     @classmethod
-    def open(cls, twin: Twin, directory: Path) -> "Classifier":
-        """Open a checkpoint directory with a sentence classifier.
+    def open(cls, twin: Twin, directory: str | Path) -> "Classifier":
+        """Open a checkpoint directory, or a name on the hub, with a sentence classifier.
 
         Raises:
             CheckpointError: the checkpoint is unusable or has no classifier.
         """
+        check_place(directory)
         config = MobileBertConfig.from_pretrained(directory)
         named = config.architectures or [HEAD]
         if not {HEAD, f"TF{HEAD}"} & set(named):

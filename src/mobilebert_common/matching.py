@@ -18,7 +18,9 @@ log = logging.getLogger(__name__)
 ROOT = "mobilebert."
 BASE_PARTS = ("embeddings.", "encoder.", "pooler.")  # what a base model's file says without the root
 WORDS, DECODER = "mobilebert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"
+BIAS, DECODER_BIAS = "cls.predictions.bias", "cls.predictions.decoder.bias"
 
+Shape = tuple[int, ...]
 Names = Literal["canonical", "h5", "tf1", "garden"]  # how a file names its tensors
 
 
@@ -30,7 +32,8 @@ class Match:
         config: the one asked for, with tie_word_embeddings as the file has it.
         expected: {canonical name: Tensor} of the model.
         source: {canonical name: where it lies in the file}; without the fresh ones.
-        fresh: canonical names of tensors the file does not have and the model starts anew.
+        fresh: canonical names of tensors the model starts anew: the file does not have them, or has them in another shape.
+        mismatched: those of another shape: {canonical name: (the file's shape, the model's)}.
         ignored: names in the file that this model has no use for.
     """
 
@@ -38,6 +41,7 @@ class Match:
     expected: dict[str, Tensor]
     source: dict[str, Foreign]
     fresh: tuple[str, ...]
+    mismatched: dict[str, tuple[Shape, Shape]]
     ignored: tuple[str, ...]
 
 
@@ -77,9 +81,11 @@ def match(
             place = places.get(name)
             if name in places and other and (place is None or place.name not in names) and other.name in names:
                 places[name] = other
-    biases = [Foreign(f"cls.predictions.{part}bias", "same") for part in ("", "decoder.")]
-    if dialect == "canonical" and _differ(archive, names, (config.vocab_size,), *biases):
-        findings.append("cls.predictions.decoder.bias differs from cls.predictions.bias")
+    if dialect == "canonical" and BIAS in places and DECODER_BIAS in names:
+        if not config.tie_word_embeddings:
+            places[BIAS] = Foreign(DECODER_BIAS, "same")  # transformers 5 adds this one, and never trains the other
+        elif _differ(archive, names, (config.vocab_size,), *(Foreign(name, "same") for name in (BIAS, DECODER_BIAS))):
+            findings.append(f"{DECODER_BIAS} differs from {BIAS}")
     source = {name: place for name, place in places.items() if place and place.name in names}
     known = {place.name for place in (*places.values(), *optional.values()) if place} | set(TIED)
     findings += [f"{names[name]} is unexpected" for name in names if name not in known]
@@ -91,16 +97,16 @@ def match(
         name: (archive.entries[names[place.name]].shape, layout_shape(expected[name].shape, place.layout, config.num_attention_heads))
         for name, place in source.items()
     }
-    mismatched = [name for name, (found, wanted) in shapes.items() if found != wanted]
+    mismatched = {name: (found, wanted) for name, (found, wanted) in shapes.items() if found != wanted}
+    refused = {} if ignore_mismatched_sizes else mismatched
     if ignore_mismatched_sizes:
         fresh, source = [*fresh, *mismatched], {name: place for name, place in source.items() if name not in mismatched}
-        mismatched = []
     findings = [
         *(f"{name} is missing" for name in missing),
         *findings,
         *(
             f"{name} has shape {list(shapes[name][0])} where config.json and {head} expect {list(shapes[name][1])}"
-            for name in mismatched
+            for name in refused
         ),
         *(
             f"{name} holds integers"
@@ -108,7 +114,7 @@ def match(
             if archive.entries[names[place.name]].dtype.kind in "iu"
         ),
     ]
-    if mismatched and len(mismatched) == len(findings):
+    if refused and len(refused) == len(findings):
         findings.append("ignore_mismatched_sizes=True starts these anew")
     if findings:
         raise CheckpointError(archive.path, f"does not fit {head}:\n  {shortened(findings)}")
@@ -118,8 +124,15 @@ def match(
         expected,
         {name: Foreign(names[place.name], place.layout) for name, place in source.items()},
         tuple(name for name in expected if name in fresh),
+        mismatched,
         tuple(file_name for name, file_name in names.items() if name not in used),
     )
+
+
+def with_copies(config: MobileBertConfig, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The tensors as transformers wants them in a file: an untied decoder has the bias under a second name."""
+    untied = not config.tie_word_embeddings and BIAS in tensors
+    return {**tensors, DECODER_BIAS: tensors[BIAS]} if untied else dict(tensors)
 
 
 def normal_names(archive: Archive, dialect: Names) -> dict[str, str]:

@@ -6,16 +6,17 @@ from typing import Any
 
 
 @contextlib.contextmanager
-def needs(extra: str) -> Iterator[None]:
+def needs(extra: str, why: str = "") -> Iterator[None]:
     """Turn a missing library into the command that installs it.
 
     Args:
         extra: the extra of mobilebert-zoo that has the library.
+        why: what the message begins with.
     """
     try:
         yield
     except ModuleNotFoundError as error:
-        raise ImportError(f"{error.name} is not installed: pip install 'mobilebert-zoo[{extra}]'") from error
+        raise ImportError(f"{why}{error.name} is not installed: pip install 'mobilebert-zoo[{extra}]'") from error
 
 
 def pandas() -> Any:

@@ -90,6 +90,10 @@ class NoNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(size))
         self.bias = nn.Parameter(torch.zeros(size))
 
+    def reset_parameters(self) -> None:
+        nn.init.ones_(self.weight)
+        nn.init.zeros_(self.bias)
+
     def forward(self, x: Tensor) -> Tensor:
         return torch.addcmul(self.bias, x, self.weight)
 
@@ -356,7 +360,7 @@ class Encoder(nn.Module):
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
         self.layer = nn.ModuleList([TransformerLayer(config) for _ in range(config.num_hidden_layers)])
-        self.gradient_checkpointing = False
+        self.checkpointed: int | None = None  # each n-th layer computes its activations again
 
     def forward(
         self,
@@ -368,11 +372,8 @@ class Encoder(nn.Module):
         """Returns L + 1 hidden states, the embeddings first, and L attention probabilities."""
         states, attentions = [hidden_states], []
         for number, layer in enumerate(self.layer):
-            call = (
-                partial(checkpoint, layer, use_reentrant=False)
-                if self.gradient_checkpointing and self.training
-                else layer
-            )
+            again = self.checkpointed and number % self.checkpointed == 0 and self.training
+            call = partial(checkpoint, layer, use_reentrant=False) if again else layer
             hidden_states, probabilities = call(
                 states[-1],
                 attention_bias,
@@ -445,10 +446,12 @@ class Predictions(nn.Module):
 
 
 def _drop_copies(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
-    """Leave out what transformers' in-memory state_dicts repeat: the tied decoder and its bias."""
+    """Take what transformers' state_dicts say twice: a tied decoder, and the bias, which an untied one has as well."""
+    bias = state.pop(f"{prefix}decoder.bias", None)
     if module.decoder is None:
         state.pop(f"{prefix}decoder.weight", None)
-    state.pop(f"{prefix}decoder.bias", None)
+    elif bias is not None:
+        state[f"{prefix}bias"] = bias  # the one that transformers adds
 
 
 class PreTrainingHeads(nn.Module):

@@ -1,13 +1,16 @@
 """The base model in PyTorch and what every model shares. mobilebert_tf/model.py is its translation."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self, overload
 
 import torch
 from torch import Tensor, nn
 
-from mobilebert_common import checkpoint, inputs
+from mobilebert_common import checkpoint, compat, inputs
 from mobilebert_common.config import MobileBertConfig
+from mobilebert_common.errors import ConfigError
+from mobilebert_common.formats.shards import shortened
 from mobilebert_common.outputs import BaseModelOutputWithPooling, ModelOutput
 from mobilebert_common.schema import HEADS
 
@@ -26,45 +29,103 @@ class PreTrainedModel(nn.Module):
         self.config = config.replace()
         self.head = canonical_class(type(self))
 
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, *, output_loading_info: Literal[False] = False, **options: Any
+    ) -> Self: ...
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, *, output_loading_info: Literal[True], **options: Any
+    ) -> tuple[Self, dict[str, list[Any]]]: ...
+
     @classmethod
     def from_pretrained(
         cls,
-        directory: str | Path,
+        pretrained_model_name_or_path: str | Path,
         *,
         dtype: str | torch.dtype = "float32",
         device: str | torch.device | None = None,
-        **overrides: Any,
-    ) -> Self:
-        """Open a checkpoint directory, in evaluation mode.
+        config: MobileBertConfig | None = None,
+        ignore_mismatched_sizes: bool = False,
+        zero_pad_embedding: bool = False,
+        output_loading_info: bool = False,
+        torch_dtype: str | torch.dtype | None = None,
+        **options: Any,
+    ) -> Any:
+        """Open a checkpoint directory or a model of the hub, in evaluation mode.
 
         Args:
-            directory: holds config.json and model.safetensors, from either twin or from transformers.
-            dtype: "float32", "float64", "bfloat16" or "float16", whatever the file holds.
+            pretrained_model_name_or_path: a folder with config.json and model.safetensors, from either twin or from
+                transformers, or, as a str, a name on the hub such as "google/mobilebert-uncased".
+            dtype: "float32", "float64", "bfloat16" or "float16", whatever the file holds; "auto" is what it holds.
             device: where the parameters go; the CPU by default.
-            overrides: keys of the configuration that take precedence, for example num_labels=3.
+            config: takes the place of config.json.
+            ignore_mismatched_sizes: a tensor of another shape starts fresh, as a classifier for other labels does.
+            zero_pad_embedding: set the word embedding of [PAD] to zero, without which padding changes results.
+            output_loading_info: also return which tensors were missing, unexpected and of another shape.
+            torch_dtype: the older name of dtype.
+            options: keys of the configuration that take precedence, for example num_labels=3; revision, token and the
+                rest of hub.Options; what compat.OPENING_MODEL accepts.
         Raises:
             CheckpointError: a file is missing or damaged, or the tensors do not fit; one error names all of them.
-            ConfigError: an unknown or impossible override.
+            ConfigError: an option that is unknown, impossible or not supported.
+            OSError: the hub cannot be reached, or a download failed.
+            ImportError: a name on the hub, and huggingface_hub is not installed.
         """
-        weights = checkpoint.load(directory, canonical_class(cls), arrays.dtype_name(dtype), **overrides)
+        wanted = dtype if torch_dtype is None else torch_dtype
+        weights = checkpoint.load(
+            pretrained_model_name_or_path,
+            canonical_class(cls),
+            arrays.dtype_name(wanted),
+            config=config,
+            ignore_mismatched_sizes=ignore_mismatched_sizes,
+            zero_pad_embedding=zero_pad_embedding,
+            **options,
+        )
         with torch.device("meta"):
             model = cls(weights.config)
         tensors = {name: arrays.to_tensor(array) for name, array in weights.tensors.items()}
         model.load_state_dict(tensors, strict=False, assign=True)
         for module in model.modules():  # a head the file does not have, or what a subclass adds
             if any(parameter.is_meta for parameter in module.parameters(recurse=False)):
+                loaded = {name: parameter.detach() for name, parameter in module.named_parameters(recurse=False)}
                 module.to_empty(device="cpu", recurse=False).reset_parameters()
-                module.to(arrays.torch_dtype(dtype))
-        return model.to(device).eval()
+                module.to(arrays.torch_dtype(weights.dtype))
+                for name, tensor in loaded.items():  # where a weight is of another shape, its bias may fit
+                    if not tensor.is_meta:
+                        module.get_parameter(name).data = tensor
+        model = model.to(device).eval()
+        return (model, weights.loading_info()) if output_loading_info else model
 
-    def save_pretrained(self, directory: str | Path) -> None:
+    def save_pretrained(
+        self,
+        save_directory: str | Path,
+        is_main_process: bool = True,
+        state_dict: Mapping[str, Tensor] | None = None,
+        **options: Any,
+    ) -> None:
         """Write config.json, model.safetensors and manifest.json in one step; other files of the directory stay.
 
+        Args:
+            is_main_process: where it is false nothing is written; of several processes one saves.
+            state_dict: written in place of the model's own, which it has the names of.
+            options: what compat.SAVING accepts.
         Raises:
             OSError: nothing was written, and what was there is intact.
+            ConfigError: an option that is unknown or not supported.
         """
-        tensors = {name: arrays.to_numpy(tensor) for name, tensor in self.state_dict().items()}
-        checkpoint.save(directory, self.config, self.head, tensors)
+        compat.refuse_meaningful(options, compat.SAVING)
+        if not is_main_process:
+            return
+        own = self.state_dict()
+        tensors = own if state_dict is None else state_dict
+        if wrong := sorted(tensors.keys() ^ own.keys()):
+            raise ConfigError(f"state_dict has not the names of this {type(self).__name__}: {shortened(wrong)}")
+        canonical = {name: arrays.to_numpy(tensor) for name, tensor in tensors.items()}
+        checkpoint.save(save_directory, self.config, self.head, canonical)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -76,9 +137,16 @@ class PreTrainedModel(nn.Module):
         """Where the parameters are."""
         return self.get_input_embeddings().weight.device
 
-    def num_parameters(self) -> int:
-        """How many parameters the model has."""
-        return sum(parameter.numel() for parameter in self.parameters())
+    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
+        """How many parameters the model has.
+
+        Args:
+            only_trainable: leave out those that are frozen.
+            exclude_embeddings: leave out the tables of words, positions and segments.
+        """
+        tables = {id(module.weight) for module in self.modules() if isinstance(module, Embedding) and exclude_embeddings}
+        counted = [parameter for parameter in self.parameters() if id(parameter) not in tables]
+        return sum(parameter.numel() for parameter in counted if parameter.requires_grad or not only_trainable)
 
     def get_input_embeddings(self) -> Embedding:
         """The word embeddings."""
@@ -111,17 +179,39 @@ class PreTrainedModel(nn.Module):
         self.config = base_model(self).config = resized
         return table
 
-    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
+    def activation_checkpointing_enable(
+        self,
+        activation_checkpointing_kwargs: dict[str, Any] | None = None,
+        every_n_layers: int = 1,
+        offload: bool = False,
+    ) -> None:
         """Keep only the layers' inputs for the backward pass and compute the rest again.
 
         Args:
-            gradient_checkpointing_kwargs: not used; Hugging Face's Trainer gives some.
+            activation_checkpointing_kwargs: not used; Hugging Face's Trainer gives some.
+            every_n_layers: do so for each n-th layer, the first one included.
+            offload: not supported.
         """
-        base_model(self).encoder.gradient_checkpointing = True
+        if offload:
+            raise ConfigError("offload=True is not supported: what is kept stays on its device")
+        base_model(self).encoder.checkpointed = every_n_layers
+
+    def activation_checkpointing_disable(self) -> None:
+        """Keep all activations again."""
+        base_model(self).encoder.checkpointed = None
+
+    def gradient_checkpointing_enable(
+        self,
+        gradient_checkpointing_kwargs: dict[str, Any] | None = None,
+        every_n_layers: int = 1,
+        offload: bool = False,
+    ) -> None:
+        """The older name of activation_checkpointing_enable."""
+        self.activation_checkpointing_enable(gradient_checkpointing_kwargs, every_n_layers, offload)
 
     def gradient_checkpointing_disable(self) -> None:
-        """Keep all activations again."""
-        base_model(self).encoder.gradient_checkpointing = False
+        """The older name of activation_checkpointing_disable."""
+        self.activation_checkpointing_disable()
 
     def finish(self, output: ModelOutput, return_dict: bool | None) -> ModelOutput | tuple[Any, ...]:
         """The output, or its tuple where return_dict is false."""

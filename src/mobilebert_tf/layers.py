@@ -405,7 +405,7 @@ class Encoder(Layer):
             TransformerLayer(config, name=f"layer.{number}", dtype=self.dtype_policy)
             for number in range(config.num_hidden_layers)
         ]
-        self.gradient_checkpointing = False
+        self.checkpointed: int | None = None  # each n-th layer computes its activations again
 
     def call(
         self,
@@ -418,7 +418,8 @@ class Encoder(Layer):
         """Returns L + 1 hidden states, the embeddings first, and L attention probabilities."""
         states, attentions = [hidden_states], []
         for number, layer in enumerate(self.layer):
-            call = checkpoint(layer) if self.gradient_checkpointing and seed is not None else layer
+            again = self.checkpointed and number % self.checkpointed == 0 and seed is not None
+            call = checkpoint(layer) if again else layer
             hidden_states, probabilities = call(
                 states[-1],
                 attention_bias,

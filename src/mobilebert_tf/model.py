@@ -2,14 +2,15 @@
 
 import math
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self, overload
 
 import keras
 import ml_dtypes
 from keras import ops
 
-from mobilebert_common import checkpoint, inputs
+from mobilebert_common import checkpoint, compat, inputs
 from mobilebert_common.config import MobileBertConfig
+from mobilebert_common.errors import ConfigError
 from mobilebert_common.outputs import BaseModelOutputWithPooling, ModelOutput
 from mobilebert_common.schema import HEADS, expand
 
@@ -50,38 +51,86 @@ class PreTrainedModel(TrainableModel):
         keywords = {**config, "dtype": keras.saving.deserialize_keras_object(config["dtype"])}
         return cls(MobileBertConfig.from_dict(keywords.pop("config")), **keywords)
 
+    @overload
     @classmethod
-    def from_pretrained(cls, directory: str | Path, *, dtype: Any = "float32", **overrides: Any) -> Self:
-        """Open a checkpoint directory.
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, *, output_loading_info: Literal[False] = False, **options: Any
+    ) -> Self: ...
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, *, output_loading_info: Literal[True], **options: Any
+    ) -> tuple[Self, dict[str, list[Any]]]: ...
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        dtype: Any = "float32",
+        config: MobileBertConfig | None = None,
+        ignore_mismatched_sizes: bool = False,
+        zero_pad_embedding: bool = False,
+        output_loading_info: bool = False,
+        torch_dtype: Any = None,
+        **options: Any,
+    ) -> Any:
+        """Open a checkpoint directory or a model of the hub.
 
         Args:
-            directory: holds config.json and model.safetensors, from either twin or from transformers.
-            dtype: "float32", "float64", "bfloat16" or "float16", whatever the file holds, or a policy such as
-                "mixed_bfloat16".
-            overrides: keys of the configuration that take precedence, for example num_labels=3.
+            pretrained_model_name_or_path: a folder with config.json and model.safetensors, from either twin or from
+                transformers, or, as a str, a name on the hub such as "google/mobilebert-uncased".
+            dtype: "float32", "float64", "bfloat16" or "float16", whatever the file holds; "auto" is what it holds; or a
+                policy such as "mixed_bfloat16".
+            config: takes the place of config.json.
+            ignore_mismatched_sizes: a tensor of another shape starts fresh, as a classifier for other labels does.
+            zero_pad_embedding: set the word embedding of [PAD] to zero, without which padding changes results.
+            output_loading_info: also return which tensors were missing, unexpected and of another shape.
+            torch_dtype: the older name of dtype.
+            options: keys of the configuration that take precedence, for example num_labels=3; revision, token and the
+                rest of hub.Options; what compat.OPENING_MODEL accepts.
         Raises:
             CheckpointError: a file is missing or damaged, or the tensors do not fit; one error names all of them.
-            ConfigError: an unknown or impossible override.
+            ConfigError: an option that is unknown, impossible or not supported.
+            OSError: the hub cannot be reached, or a download failed.
+            ImportError: a name on the hub, and huggingface_hub is not installed.
         """
-        policy = arrays.dtype_policy(dtype)
-        weights = checkpoint.load(directory, canonical_class(cls), policy.variable_dtype, **overrides)
-        model = cls(weights.config, dtype=policy)
+        wanted = dtype if torch_dtype is None else torch_dtype
+        policy = None if wanted == "auto" else arrays.dtype_policy(wanted)
+        weights = checkpoint.load(
+            pretrained_model_name_or_path,
+            canonical_class(cls),
+            "auto" if policy is None else policy.variable_dtype,
+            config=config,
+            ignore_mismatched_sizes=ignore_mismatched_sizes,
+            zero_pad_embedding=zero_pad_embedding,
+            **options,
+        )
+        model = cls(weights.config, dtype=policy or weights.dtype)
         variables = model.canonical_variables()
         for name, array in weights.tensors.items():
             variable, layout = variables[name]
             arrays.assign(variable, array, layout)
-        return model
+        return (model, weights.loading_info()) if output_loading_info else model
 
-    def save_pretrained(self, directory: str | Path) -> None:
+    def save_pretrained(self, save_directory: str | Path, is_main_process: bool = True, **options: Any) -> None:
         """Write config.json, model.safetensors and manifest.json in one step; other files of the directory stay.
 
+        Args:
+            is_main_process: where it is false nothing is written; of several processes one saves.
+            options: what compat.SAVING accepts.
         Raises:
             OSError: nothing was written, and what was there is intact.
+            ConfigError: an option that is unknown or not supported.
         """
+        compat.refuse_meaningful(options, compat.SAVING)
+        if not is_main_process:
+            return
         tensors = {
             name: arrays.to_numpy(variable, layout) for name, (variable, layout) in self.canonical_variables().items()
         }
-        checkpoint.save(directory, self.config, self.head, tensors)
+        checkpoint.save(save_directory, self.config, self.head, tensors)
 
     def canonical_variables(self) -> dict[str, tuple[keras.Variable, Any]]:
         """{canonical name: (the variable, its layout here)}, found by the names of the layers below this model."""
@@ -91,9 +140,17 @@ class PreTrainedModel(TrainableModel):
             tensor.name: (getattr(layers[tensor.module], tensor.keras.name), tensor.keras.layout) for tensor in tensors
         }
 
-    def num_parameters(self) -> int:
-        """How many parameters the model has."""
-        return self.count_params()
+    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
+        """How many parameters the model has.
+
+        Args:
+            only_trainable: leave out those that are frozen.
+            exclude_embeddings: leave out the tables of words, positions and segments.
+        """
+        layers = self._flatten_layers(include_self=False)
+        tables = {id(layer.embeddings) for layer in layers if isinstance(layer, Embedding) and exclude_embeddings}
+        counted = [variable for variable, _ in self.canonical_variables().values() if id(variable) not in tables]
+        return sum(math.prod(variable.shape) for variable in counted if variable.trainable or not only_trainable)
 
     def get_input_embeddings(self) -> Embedding:
         """The word embeddings."""
@@ -127,19 +184,41 @@ class PreTrainedModel(TrainableModel):
         self.forget_compiled()
         return table
 
-    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
+    def activation_checkpointing_enable(
+        self,
+        activation_checkpointing_kwargs: dict[str, Any] | None = None,
+        every_n_layers: int = 1,
+        offload: bool = False,
+    ) -> None:
         """Keep only the layers' inputs for the backward pass and compute the rest again.
 
         Args:
-            gradient_checkpointing_kwargs: not used; the PyTorch twin has it.
+            activation_checkpointing_kwargs: not used; Hugging Face's Trainer gives some.
+            every_n_layers: do so for each n-th layer, the first one included.
+            offload: not supported.
         """
-        base_model(self).encoder.gradient_checkpointing = True
+        if offload:
+            raise ConfigError("offload=True is not supported: what is kept stays on its device")
+        base_model(self).encoder.checkpointed = every_n_layers
         self.forget_functions()
 
-    def gradient_checkpointing_disable(self) -> None:
+    def activation_checkpointing_disable(self) -> None:
         """Keep all activations again."""
-        base_model(self).encoder.gradient_checkpointing = False
+        base_model(self).encoder.checkpointed = None
         self.forget_functions()
+
+    def gradient_checkpointing_enable(
+        self,
+        gradient_checkpointing_kwargs: dict[str, Any] | None = None,
+        every_n_layers: int = 1,
+        offload: bool = False,
+    ) -> None:
+        """The older name of activation_checkpointing_enable."""
+        self.activation_checkpointing_enable(gradient_checkpointing_kwargs, every_n_layers, offload)
+
+    def gradient_checkpointing_disable(self) -> None:
+        """The older name of activation_checkpointing_disable."""
+        self.activation_checkpointing_disable()
 
     def finish(self, output: ModelOutput, return_dict: bool | None) -> ModelOutput | tuple[Any, ...]:
         """The output, or its tuple where return_dict is false."""

@@ -216,6 +216,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "suffix": ("train {files}/vocab.txt", "must end in .csv, .tsv, .jsonl"),
     "unseen in validation": ("train {files}/data.csv --validation {files}/more.csv", "unseen in training: 'strange'"),
     "model": ("train {files}/data.csv --model mobilebert-huge", "neither a checkpoint directory nor in the zoo"),
+    "empty model": ("train {files}/data.csv --model {files}", "config.json: cannot be read"),
     "corrupt model": ("train {files}/data.csv --model {files}/corrupt", "is not the file that was saved"),
     "length": ("train {files}/data.csv --model {files}/tiny --max-length 21", "more than the model's 20 positions"),
     "vocabulary": (
@@ -227,14 +228,14 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "unseen in evaluation": ("evaluate {files}/tiny {files}/more.csv", "unseen in training: 'strange'"),
     "corrupt": ("evaluate {files}/corrupt {files}/data.csv", "is not the file that was saved"),
     "no classifier": ("evaluate {files}/base {files}/data.csv", "holds MobileBertModel, not a"),
-    "no checkpoint": ("evaluate {files}/absent {files}/data.csv", "config.json: cannot be read"),
-    "name of the zoo": ("evaluate mobilebert {files}/data.csv", "config.json: cannot be read"),
+    "no checkpoint": ("evaluate {files}/absent {files}/data.csv", "is neither a checkpoint directory nor owner/name"),
+    "name of the zoo": ("evaluate mobilebert {files}/data.csv", "is neither a checkpoint directory nor owner/name"),
     "no predictions there": ("evaluate {files}/tiny {files}/data.csv --predictions {files}/no/a.csv", "there is no folder"),
     "suffix of predictions": ("evaluate {files}/tiny {files}/data.csv --predictions {files}/a.txt", "must end in"),
     "nothing to predict": ("predict {files}/tiny", "give either sentences or --file"),
     "two things to predict": ("predict {files}/tiny a --file {files}/data.csv", "give either sentences or --file"),
     "verify": ("verify {files}/corrupt", "is not the file that was saved"),
-    "info": ("info {files}/absent", "config.json: cannot be read"),
+    "info": ("info {files}/absent", "neither a checkpoint directory nor in the zoo nor owner/name"),
 }
 
 

@@ -82,7 +82,7 @@ LINEAR_MODULES = [
         f"{T}/ffn_layer_2/output/dense",
         f"{G}/ffn_layer_2/output_dense",
     ),
-    ("pooler.dense", "mobilebert/pooler/dense", "bert/pooler/dense", "pooler/dense"),
+    ("pooler.dense", "mobilebert/pooler/dense", "bert/pooler/dense", "pooler"),
 ]
 NORM_MODULES = [
     (

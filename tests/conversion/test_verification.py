@@ -6,16 +6,17 @@ import pytest
 
 import mobilebert_pt.twin
 import mobilebert_tf.twin
-from equivalence.twins import BASE, CLASSIFIER, make_config, random_weights
+from equivalence.twins import BASE, CLASSIFIER, make_config, random_weights, wave
 from mobilebert_common import checkpoint
 from mobilebert_common.config import MobileBertConfig
 from mobilebert_common.errors import CheckpointError
 from mobilebert_common.schema import HEADS
 from mobilebert_conversion.verification import TOLERANCE, Difference, difference, head_of, sample_inputs, verify
 
-OUTPUTS = {
+OUTPUTS = {head: ["loss", "logits"] for head in HEADS} | {
     BASE: ["last_hidden_state", "pooler_output"],
-    CLASSIFIER: ["loss", "logits"],
+    "MobileBertForPreTraining": ["loss", "prediction_logits", "seq_relationship_logits"],
+    "MobileBertForQuestionAnswering": ["loss", "start_logits", "end_logits"],
 }
 
 
@@ -41,8 +42,8 @@ def test_the_twins_agree(head: str, dtype: str, tmp_path: Path) -> None:
 def test_a_difference_is_detected(head: str, twin: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "a", head)
     config, weights = make_config(), random_weights(make_config(), head)
-    name = next(name for name in weights if name.endswith("layer.1.output.dense.bias"))
-    weights[name] = weights[name] + 1e-6
+    name = next(name for name in weights if name.endswith("layer.1.output.dense.weight"))
+    weights[name] = weights[name] + 1e-6 * wave(weights[name].shape)
     checkpoint.save(tmp_path / "b", config, head, weights)
     load = twin.load
     monkeypatch.setattr(twin, "load", lambda directory, *options: load(tmp_path / "b", *options))

@@ -311,3 +311,20 @@ def test_weights_survive_both_twins_bit_by_bit(tmp_path: Path, name: str, head: 
         for place in ("pt", "keras", "again")
     }
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_parameters_are_counted_alike(tmp_path: Path, head: str) -> None:
+    config = make_config()
+    pair = Pair.open(tmp_path, config, head)
+    total = sum(int(np.prod(tensor.shape)) for tensor in expand(config, head).values())
+    for model in (pair.torch_model, pair.keras_model):
+        tables = model.num_parameters() - model.num_parameters(exclude_embeddings=True)
+        assert (model.num_parameters(), tables) == (total, 40 * 8 + 12 * 32 + 2 * 32)
+        assert model.num_parameters(only_trainable=True) == total
+    for parameter in pair.torch_model.mobilebert.encoder.parameters() if head != "MobileBertModel" else ():
+        parameter.requires_grad_(False)
+    if head != "MobileBertModel":
+        pair.keras_model.mobilebert.encoder.trainable = False
+    counts = [model.num_parameters(only_trainable=True) for model in (pair.torch_model, pair.keras_model)]
+    assert counts[0] == counts[1] and (counts[0] < total or head == "MobileBertModel")

@@ -69,6 +69,37 @@ LOSSES: dict[str, tuple[Config, list[Any]]] = {  # name -> what the configuratio
     "multi-label": ({"num_labels": 3}, [[1.0, 0.0, 1.0], [0.0, 0.0, 0.0], [0.0, 1.0, 1.0]]),
 }
 
+# the labels of three sentences of eleven tokens, by head: some are to be ignored, none is where their TF would fail
+TOKENS = np.where(np.arange(33).reshape(3, 11) % 3 == 0, -100, np.arange(33).reshape(3, 11) % 3)
+LABELS: dict[str, dict[str, np.ndarray]] = {
+    "MobileBertModel": {},
+    "MobileBertForPreTraining": {"labels": np.where(TOKENS < 0, -100, TOKENS * 31), "next_sentence_label": np.array([1, 0, 1])},
+    "MobileBertForMaskedLM": {"labels": np.where(TOKENS < 0, -100, TOKENS * 31)},
+    "MobileBertForNextSentencePrediction": {"labels": np.array([1, 0, 1])},
+    "MobileBertForSequenceClassification": {"labels": np.array([2, 0, 1])},
+    "MobileBertForMultipleChoice": {"labels": np.array([1, 0, 1])},
+    "MobileBertForTokenClassification": {"labels": TOKENS},
+    "MobileBertForQuestionAnswering": {"start_positions": np.array([0, 10, 3]), "end_positions": np.array([4, 10, 1])},
+}
+CHOICES = "MobileBertForMultipleChoice"
+# cases for heads: what they compute hangs on the activation, the norm, the pooler and the width the embedding leaves
+HEAD_CASES = ["teacher", "embedding-as-wide-as-hidden", "wide-eps", "silu", "True-False-True-no_norm-True-4-False-relu"]
+
+
+def for_class(case: Config, head: str) -> Config:
+    """A case as a class takes it: transformers' question answering has as many outputs as labels and needs two."""
+    return {**case, "num_labels": 2} if head == "MobileBertForQuestionAnswering" else case
+
+
+def for_head(call: Arrays, head: str) -> Arrays:
+    """A call as a head takes it: the choices are the sentences, and the sentences in another order."""
+    if head != CHOICES:
+        return call
+    rows = {"input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds"}
+    return {
+        name: np.stack([array, array[[1, 2, 0]]], axis=1) if name in rows else array for name, array in call.items()
+    }
+
 
 def all_cases() -> dict[str, Config]:
     """Every combination of the axes that Hugging Face can run, and the others, by name."""

@@ -25,6 +25,7 @@ from .hdf5 import Dataset
 
 WEIGHTS_FILE = "tf_model.h5"
 MIN_SIZE = 96  # bytes of the first structure
+
 KERAS_VERSION = "2.21.0"  # of the layout; a Keras 2 of any release reads it
 MAX_ATTRIBUTE = 64_512  # bytes that Keras puts into one attribute
 FLOATS = ("float32", "float64")
@@ -52,6 +53,21 @@ def open_file(path: Path) -> Archive:
         return {name: _read(path, data, places[name]) for name in names}
 
     return Archive(path, entries, read)
+
+
+def open_datasets(path: Path) -> Archive:
+    """Every dataset of a file under its path; see `walk`, which has checked it.
+
+    Raises:
+        CheckpointError: as `open_file`, but names may be any.
+    """
+    with _opened(path) as file:
+        datasets = _walk(file, path)
+
+    def read(names: Iterable[str]) -> dict[str, np.ndarray]:
+        return {name: _read(path, name, datasets[name]) for name in names}
+
+    return Archive(path, {place: Entry(found.dtype, found.shape) for place, found in datasets.items()}, read)
 
 
 def walk(file: h5py.File, path: Path) -> dict[str, Entry]:

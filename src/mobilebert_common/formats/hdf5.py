@@ -12,6 +12,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import ml_dtypes
 import numpy as np
 
 from .archive import MAX_RANK, Entry, is_name
@@ -41,6 +42,7 @@ TYPES: dict[bytes, np.dtype] = {  # weights are the floats, the rest a Keras fil
     _float(2, 5, 10): np.dtype("<f2"),
     _float(4, 8, 23): np.dtype("<f4"),
     _float(8, 11, 52): np.dtype("<f8"),
+    struct.pack("<4BL", 0x15, 0, 0, 0, 2): np.dtype(ml_dtypes.bfloat16),  # two opaque bytes, as Keras writes it
     _integer(4, True): np.dtype("<i4"),
     _integer(4, False): np.dtype("<u4"),
     _integer(8, True): np.dtype("<i8"),

@@ -25,14 +25,8 @@ def open_shards(path: Path, open_shard: Callable[[Path], Archive]) -> Archive:
         CheckpointError: an index that is malformed or names a file outside its folder; a shard that is missing, damaged
             or does not hold the tensors the index says.
     """
-    index = read_json(path, MAX_INDEX).get("weight_map")
-    if not isinstance(index, dict) or not all(isinstance(shard, str) for shard in index.values()):
-        raise CheckpointError(path, "does not map tensor names to file names under the key weight_map")
+    index = read_index(path)
     shards = sorted(set(index.values()))
-    if len(shards) > MAX_SHARDS:
-        raise CheckpointError(path, f"names {len(shards):,} files; at most {MAX_SHARDS:,} are allowed")
-    if strange := [shard for shard in shards if not is_plain(shard)]:
-        raise CheckpointError(path, f"names files that cannot be shards: {', '.join(f'{name!r:.80}' for name in strange)}")
     archives = {shard: open_shard(verify(path.parent, shard)) for shard in shards}
     wrong = [
         *(f"{name!r:.200} is not in {shard}" for name, shard in index.items() if name not in archives[shard].entries),
@@ -54,6 +48,23 @@ def open_shards(path: Path, open_shard: Callable[[Path], Archive]) -> Archive:
         return {name: arrays[name] for name in wanted}
 
     return Archive(path, {name: archives[shard].entries[name] for name, shard in index.items()}, read)
+
+
+def read_index(path: Path) -> dict[str, str]:
+    """{tensor name: the file it is in} of an index, whose files can only be ones beside it.
+
+    Raises:
+        CheckpointError: the index is malformed or names other files.
+    """
+    index = read_json(path, MAX_INDEX).get("weight_map")
+    if not isinstance(index, dict) or not all(isinstance(shard, str) for shard in index.values()):
+        raise CheckpointError(path, "does not map tensor names to file names under the key weight_map")
+    shards = sorted(set(index.values()))
+    if len(shards) > MAX_SHARDS:
+        raise CheckpointError(path, f"names {len(shards):,} files; at most {MAX_SHARDS:,} are allowed")
+    if strange := [shard for shard in shards if not is_plain(shard)]:
+        raise CheckpointError(path, f"names files that cannot be shards: {', '.join(f'{name!r:.80}' for name in strange)}")
+    return index
 
 
 def is_plain(name: str) -> bool:

@@ -32,7 +32,7 @@ def members(file: BinaryIO, size: int) -> dict[str, Member]:
     Raises:
         ValueError: it is not a zip file, compresses or encrypts a member, has two of one name, or contradicts itself.
     """
-    start, stop, count = _directory(file, size)
+    start, stop, count = directory(file, size)
     if count > MAX_MEMBERS or stop - start > MAX_DIRECTORY:
         raise ValueError(f"has a zip directory of {count:,} members in {stop - start:,} bytes")
     data = _read(file, start, stop - start)
@@ -62,7 +62,7 @@ def members(file: BinaryIO, size: int) -> dict[str, Member]:
     return found
 
 
-def _directory(file: BinaryIO, size: int) -> tuple[int, int, int]:
+def directory(file: BinaryIO, size: int) -> tuple[int, int, int]:
     """Where the directory starts and stops and how many members it lists."""
     place = size - END.size
     if place < 0:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 
 from tokenizers import AddedToken
 
+from .. import compat, hub
 from ..errors import CheckpointError
 from ..files import save_files
 from . import storage
@@ -320,37 +321,45 @@ class MobileBertTokenizerBase(Vocabulary):
     # Files
 
     @classmethod
-    def from_pretrained(cls, directory: str | Path, **overrides: Any) -> Self:
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:
         """Open what this class, or transformers, has saved.
 
         Reads tokenizer.json and vocab.txt (either may be missing; if both are there they must agree), and where they
         are there tokenizer_config.json, special_tokens_map.json, added_tokens.json, and from config.json
-        max_position_embeddings, which no model_max_length exceeds. An option comes from `overrides`, else from
+        max_position_embeddings, which no model_max_length exceeds. An option comes from `options`, else from
         tokenizer_config.json, else from tokenizer.json, else it has its default.
 
         Args:
-            directory: a local one.
-            overrides: arguments of the constructor.
+            pretrained_model_name_or_path: a folder or, as a str, a name on the hub.
+            options: arguments of the constructor; hub.Options; what compat.OPENING_TOKENIZER accepts.
         Raises:
             CheckpointError: a file is missing, damaged, or holds something else than a MobileBERT tokenizer.
+            ConfigError: an option of transformers that is not supported.
+            OSError, ImportError: see hub.resolve.
         """
-        stored = storage.read_directory(Path(directory), default_length=MAX_LENGTH, unlimited=UNLIMITED)
-        options = {**stored.options, **overrides}
+        where, overrides = hub.split_options(compat.meaningful(options, compat.OPENING_TOKENIZER))
+        directory = hub.resolve(pretrained_model_name_or_path, storage.FILES, **where)
+        stored = storage.read_directory(directory, default_length=MAX_LENGTH, unlimited=UNLIMITED)
         try:
-            tokenizer = cls(vocab=stored.tokens, added_tokens=stored.added, **options)
+            tokenizer = cls(vocab=stored.tokens, added_tokens=stored.added, **{**stored.options, **overrides})
         except CheckpointError:
             raise
         except ValueError as error:
             raise CheckpointError(directory, str(error)) from None
-        tokenizer.name_or_path = str(directory)
+        tokenizer.name_or_path = str(pretrained_model_name_or_path)
         return tokenizer
 
-    def save_pretrained(self, save_directory: str | Path, filename_prefix: str | None = None) -> tuple[str, ...]:
+    def save_pretrained(
+        self, save_directory: str | Path, filename_prefix: str | None = None, **options: Any
+    ) -> tuple[str, ...]:
         """Write vocab.txt, tokenizer.json and tokenizer_config.json, which transformers reads too, in one step.
 
+        Args:
+            options: what compat.SAVING accepts.
         Returns:
             The paths.
         """
+        compat.refuse_meaningful(options, compat.SAVING)
         contents = {
             storage.VOCAB_FILE: storage.vocabulary_text(self._tokens[: self._base_size]),
             storage.TOKENIZER_FILE: storage.tokenizer_text(self._arguments()),

@@ -21,6 +21,7 @@ CONFIG_FILE = "tokenizer_config.json"
 MAP_FILE = "special_tokens_map.json"
 ADDED_FILE = "added_tokens.json"
 MODEL_CONFIG_FILE = "config.json"
+FILES = VOCAB_FILE, TOKENIZER_FILE, CONFIG_FILE, MAP_FILE, ADDED_FILE, MODEL_CONFIG_FILE
 
 MAX_VOCAB_BYTES = 4 << 20  # of a hundred languages: one million
 MAX_TOKENIZER_BYTES = 8 << 20  # of a hundred languages: two million
@@ -62,9 +63,8 @@ def read_directory(directory: Path, default_length: int, unlimited: int) -> Stor
     """Put together what the files of a directory say; see MobileBertTokenizerBase.from_pretrained."""
     if not directory.is_dir():
         raise CheckpointError(directory, "is not a directory")
-    names = VOCAB_FILE, TOKENIZER_FILE, CONFIG_FILE, MAP_FILE, ADDED_FILE, MODEL_CONFIG_FILE
     vocab_path, tokenizer_path, config_path, map_path, added_path, model_path = (
-        verify(directory, name) for name in names
+        verify(directory, name) for name in FILES
     )
     if tokenizer_path.exists():
         stored = read_tokenizer(tokenizer_path)

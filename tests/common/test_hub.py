@@ -1,0 +1,159 @@
+"""Names of the hub and arguments of transformers, as far as nothing is asked of a server; tests/hub does that."""
+
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mobilebert_common import checkpoint, compat
+from mobilebert_common.config import MobileBertConfig
+from mobilebert_common.errors import CheckpointError, ConfigError
+from mobilebert_common.hub import Options, is_name, resolve, split_options
+from mobilebert_common.tokenization import MobileBertTokenizer, MobileBertTokenizerFast
+
+OPENERS: dict[str, Any] = {
+    "config": MobileBertConfig.from_pretrained,
+    "weights": lambda name, **options: checkpoint.load(name, "MobileBertModel", **options),
+    "python": MobileBertTokenizer.from_pretrained,
+    "rust": MobileBertTokenizerFast.from_pretrained,
+}
+RULES = {
+    "OPENING": compat.OPENING,
+    "OPENING_MODEL": compat.OPENING_MODEL,
+    "OPENING_TOKENIZER": compat.OPENING_TOKENIZER,
+    "SAVING": compat.SAVING,
+}
+
+
+@pytest.fixture(autouse=True)
+def no_client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An installation without huggingface_hub, in an empty folder."""
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["google/mobilebert-uncased", "mobilebert", "a/b", "_a_/B.c-9", "a" * 96 + "/" + "b" * 96])
+def test_names(name: str) -> None:
+    assert is_name(name)
+
+
+def test_folders_are_no_names() -> None:
+    assert not any(map(is_name, (".", "..", "/")))
+
+
+STRANGE = [
+    "./google/mobilebert", "../mobilebert", "/google/mobilebert", "~/mobilebert", "~", "", "a/", "/a", "a//b", "a/b/c",
+    "google\\mobilebert", "C:\\a", "a b", "a/b?", "a/b#c", "a/b%2f", "a/..", "../a", "a/b..c", "a/b--c", "-a/b", "a/b-", ".a/b", "a/b.",
+    "a/b.git", "a\0b", "a/b\n", "é/b", "a" * 97, "a/" + "b" * 97, "datasets/a/b", "https://huggingface.co/a/b",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STRANGE, ids=repr)
+def test_what_is_no_name_is_refused_before_any_look_up(name: str) -> None:
+    assert not is_name(name)
+    for opener in OPENERS.values():
+        with pytest.raises(CheckpointError, match="is neither a folder nor a name on the hub, which"):
+            opener(name)
+
+
+def test_a_long_text_is_refused_at_once_and_shortened() -> None:
+    for text in ("a" * 1_000_000, "a/" * 500_000, "-" * 1_000_000 + "!", "a.." * 300_000):
+        started = time.perf_counter()
+        with pytest.raises(CheckpointError) as error:
+            resolve(text, [])
+        assert time.perf_counter() - started < 0.5 and len(str(error.value)) < 400
+
+
+def test_what_is_here_is_not_looked_up(tmp_path: Path) -> None:
+    MobileBertConfig(hidden_size=64, embedding_size=8).save_pretrained(tmp_path / "google" / "mobilebert-uncased" / "sub")
+    name = "google/mobilebert-uncased"
+    assert resolve(name, ["config.json"]) == Path(name)
+    assert resolve(name, ["config.json"], subfolder="sub") == Path(name) / "sub"
+    where: Options = {"revision": "v1", "local_files_only": True, "subfolder": "sub", "token": None, "force_download": True}
+    assert MobileBertConfig.from_pretrained(name, **where).hidden_size == 64
+    assert resolve(Path("owner/absent"), ["config.json"]) == Path("owner/absent")  # a Path is never a name
+    (tmp_path / "dangling").symlink_to("nowhere")
+    assert resolve("dangling", []) == Path("dangling")
+
+
+@pytest.mark.parametrize("opener", OPENERS)
+def test_without_the_client_the_extra_is_named(opener: str) -> None:
+    message = (
+        "google/mobilebert-uncased is not a folder here, and to look it up on the hub: "
+        "huggingface_hub is not installed: pip install 'mobilebert-zoo[hub]'"
+    )
+    with pytest.raises(ImportError, match=f"^{re.escape(message)}$"):
+        OPENERS[opener]("google/mobilebert-uncased")
+
+
+@pytest.mark.parametrize("options", [{"revision": "../x"}, {"revision": "/x"}, {"revision": "a\\b"}, {"subfolder": "../x"},
+                                     {"subfolder": "/x"}, {"subfolder": "a/./b"}, {"subfolder": "a/"}])  # fmt: skip
+def test_options_cannot_be_paths_out_of_the_cache(options: Any) -> None:
+    with pytest.raises(CheckpointError, match=r"^a/b: cannot have the (revision|subfolder)"):
+        resolve("a/b", ["config.json"], **options)
+
+
+def test_options_are_told_apart() -> None:
+    where, others = split_options({"revision": "v1", "num_labels": 3, "token": True})
+    assert where == {"revision": "v1", "token": True} and others == {"num_labels": 3}
+    assert not set(Options.__annotations__) & (set(MobileBertConfig.model_fields) | set(compat.OPENING_MODEL))
+
+
+REFUSED = {
+    "attn_implementation": "flash_attention_2",
+    "device_map": "auto",
+    "from_flax": True,
+    "load_in_8bit": True,
+    "quantization_config": object(),
+    "proxies": {"https": "x"},
+    "use_auth_token": "x",
+    "variant": "fp16",
+}
+HARMLESS = {
+    "attn_implementation": "sdpa",
+    "device_map": None,
+    "from_pt": True,
+    "from_tf": True,
+    "low_cpu_mem_usage": True,
+    "trust_remote_code": True,
+    "use_safetensors": False,
+    "weights_only": False,
+    "_fast_init": False,
+}
+
+
+def test_arguments_of_transformers() -> None:
+    assert compat.meaningful({**HARMLESS, "num_labels": 3}, compat.OPENING_MODEL) == {"num_labels": 3}
+    with pytest.raises(ConfigError) as error:
+        compat.meaningful({**HARMLESS, **REFUSED}, compat.OPENING_MODEL)
+    lines = str(error.value).split("\n")
+    assert [line.split("=")[0] for line in lines] == list(REFUSED)
+    assert "device_map='auto' is not supported: a MobileBERT fits on one device: in PyTorch device='cuda'" in str(error.value)
+
+
+@pytest.mark.parametrize("rules", RULES)
+def test_every_rule_takes_the_default_of_transformers(rules: str) -> None:
+    for name, rule in RULES[rules].items():
+        assert rule.reason and name not in MobileBertConfig.model_fields
+        assert compat.meaningful({name: None}, RULES[rules]) == {}
+
+
+@pytest.mark.parametrize("opener", ["config", "python", "rust"])
+def test_arguments_reach_no_file(opener: str, tmp_path: Path) -> None:
+    MobileBertConfig(vocab_size=5).save_pretrained(tmp_path, max_shard_size="5GB", push_to_hub=False)
+    MobileBertTokenizerFast(vocab=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]).save_pretrained(tmp_path, legacy_format=True)
+    assert OPENERS[opener](str(tmp_path), trust_remote_code=True, resume_download=True)
+    with pytest.raises(ConfigError, match=r"proxies=.* is not supported: set HTTPS_PROXY"):
+        OPENERS[opener](str(tmp_path), proxies={"https": "x"})
+
+
+@pytest.mark.parametrize("saved", [MobileBertConfig(), MobileBertTokenizerFast(vocab=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])])
+def test_nothing_is_uploaded(saved: Any, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="push_to_hub=True is not supported: nothing is uploaded: run `hf upload`"):
+        saved.save_pretrained(tmp_path, push_to_hub=True)
+    with pytest.raises(ConfigError, match="unknown argument push; of transformers' there are"):
+        saved.save_pretrained(tmp_path, push=True)
+    assert not list(tmp_path.iterdir())
