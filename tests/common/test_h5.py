@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -278,6 +279,13 @@ def test_walk(tmp_path: Path) -> None:
         f"{PREFIX}a:0": ((3, 4), "float32"),
         "vars/0": ((), "int64"),
     }
+
+
+def test_bfloat16_as_keras_writes_it(tmp_path: Path) -> None:
+    path = make(tmp_path, dataset(WEIGHT.astype(ml_dtypes.bfloat16).view("V2")))
+    archive = h5.open_datasets(path)
+    assert archive.entries[f"{PREFIX}b:0"].dtype == ml_dtypes.bfloat16
+    assert np.array_equal(archive.read([f"{PREFIX}b:0"])[f"{PREFIX}b:0"], WEIGHT)
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

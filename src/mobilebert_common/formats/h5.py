@@ -45,29 +45,25 @@ def open_file(path: Path) -> Archive:
         if not name.endswith(":0") or name in names:
             raise CheckpointError(path, f"has {place!r:.200}, a second of its name or no variable of a TF model")
         names[name] = place
-    places = {name.removesuffix(":0"): datasets[place] for name, place in names.items()}
-    entries = {name: Entry(dataset.dtype, dataset.shape) for name, dataset in places.items()}
-
-    def read(names: Iterable[str]) -> dict[str, np.ndarray]:
-        data = np.memmap(path, dtype=np.uint8, mode="r")
-        return {name: _read(path, data, places[name]) for name in names}
-
-    return Archive(path, entries, read)
+    return _archive(path, {name.removesuffix(":0"): datasets[place] for name, place in names.items()})
 
 
 def open_datasets(path: Path) -> Archive:
-    """Every dataset of a file under its path; see `walk`, which has checked it.
+    """Every dataset of a file under its path.
 
     Raises:
         CheckpointError: as `open_file`, but names may be any.
     """
-    with _opened(path) as file:
-        datasets = _walk(file, path)
+    return _archive(path, _datasets(path, path))
 
+
+def _archive(path: Path, datasets: dict[str, Dataset]) -> Archive:
     def read(names: Iterable[str]) -> dict[str, np.ndarray]:
-        return {name: _read(path, name, datasets[name]) for name in names}
+        data = np.memmap(path, dtype=np.uint8, mode="r")
+        return {name: _read(path, data, datasets[name]) for name in names}
 
-    return Archive(path, {place: Entry(found.dtype, found.shape) for place, found in datasets.items()}, read)
+    entries = {name: Entry(dataset.dtype, dataset.shape) for name, dataset in datasets.items()}
+    return Archive(path, entries, read)
 
 
 def walk(file: h5py.File, path: Path) -> dict[str, Entry]:

@@ -50,6 +50,10 @@ TYPES: dict[bytes, np.dtype] = {  # weights are the floats, the rest a Keras fil
 # messages of an object's header
 SPACE, TYPE, LAYOUT, PIPELINE, CONTINUATION, SYMBOLS = 0x01, 0x03, 0x08, 0x0B, 0x10, 0x11
 IGNORED = {0x00, 0x04, 0x05, 0x0C, 0x0D, 0x0E, 0x12}  # nothing, fill values, attributes, a comment, times
+STRANGE = {
+    **dict.fromkeys((0x02, 0x06), "has a link that leads elsewhere: soft or external, or a group of a later format"),
+    0x07: "has a dataset that keeps its data elsewhere: external",
+}
 KNOWN = {SPACE, TYPE, LAYOUT, PIPELINE, CONTINUATION, SYMBOLS}
 
 
@@ -145,8 +149,10 @@ class Reader:
                 raise ValueError("has an object that ends after the file")
             while left >= 8 and count:
                 kind, length, flags = self.unpack("2HB", place)
-                if length + 8 > left or (kind in KNOWN and (flags & 2 or kind in found)) or kind not in KNOWN | IGNORED:
-                    raise ValueError(f"has an object with a message of kind {kind}: a link that leads elsewhere, external data, or damage")
+                if kind not in KNOWN | IGNORED:
+                    raise ValueError(STRANGE.get(kind, f"has an object with a message of kind {kind}, which no model has"))
+                if length + 8 > left or (kind in KNOWN and (flags & 2 or kind in found)):
+                    raise ValueError(f"has an object with a message of kind {kind} that is damaged, or kept elsewhere")
                 content = self.data[place + 8 : place + 8 + length]
                 if kind == CONTINUATION:
                     start, more = struct.unpack_from("<2Q", content)
