@@ -232,13 +232,36 @@ def test_chunks_that_are_not_of_their_size(wrong: str, tmp_path: Path) -> None:
     assert np.array_equal(archive.read(["a"])["a"], WEIGHT)
 
 
-def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
-    archive = h5.open_file(make(tmp_path, CHUNKS["a bomb"]))
+@pytest.mark.parametrize("length", [256, 1 << 16])  # the packed bomb is larger than the first chunk, not than the second
+def test_a_bomb_is_not_unpacked(length: int, tmp_path: Path) -> None:
+    bomb = zlib.compress(bytes(64 << 20), 9)
+    archive = h5.open_file(make(tmp_path, chunk_of(bomb, (length,), compression="gzip")))
     tracemalloc.start()
     with pytest.raises(CheckpointError):
         archive.read(["b"])
     assert tracemalloc.get_traced_memory()[1] < 1 << 20
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "reason"),
+    [
+        (0, 1 << 40, "does not lie in the file"),
+        (-24, 1, "in other places"),  # its first row
+        (-28, 1, "without its filters"),
+        (-32, 1 << 30, "does not lie in the file"),
+    ],
+)
+def test_chunks_that_lie_elsewhere(offset: int, value: int, reason: str, tmp_path: Path) -> None:
+    path = make(tmp_path, dataset(WEIGHT, chunks=(3, 4)))
+    with h5py.File(path) as file:
+        address = file[f"{PREFIX}b:0"].id.get_chunk_info(0).byte_offset.to_bytes(8, "little")
+    data = path.read_bytes()
+    place = data.index(WEIGHT.nbytes.to_bytes(8, "little") + bytes(24) + address) + 32
+    width = 8 if offset in (0, -24) else 4
+    path.write_bytes(data[: place + offset] + value.to_bytes(width, "little") + data[place + offset + width :])
+    with pytest.raises(CheckpointError, match=reason):
+        h5.open_file(path)
 
 
 @pytest.mark.parametrize(
