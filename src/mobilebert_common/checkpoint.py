@@ -1,6 +1,7 @@
 """A checkpoint directory <-> {canonical name: array}. All weights go through here."""
 
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,7 +14,7 @@ import numpy as np
 from . import compat, hub
 from .config import CONFIG_FILE, MobileBertConfig, refuse_unknown
 from .errors import CheckpointError, ConfigError
-from .files import Content, read_manifest, save_files, verify
+from .files import Content, read_manifest, save_files, stored, verify
 from .formats import h5, safetensors, torch_bin
 from .formats.archive import Archive
 from .formats.shards import open_shards
@@ -147,10 +148,12 @@ def open_weights(folder: Path) -> tuple[Archive, Names]:
         CheckpointError: there is none, or it is damaged.
     """
     saved = read_manifest(folder)
-    for source in SOURCES:
-        path = folder / source.file  # one that the manifest names and that is gone is not replaced by another
-        if source.file in saved or path.is_symlink() or path.exists():
-            return source.open(verify(folder, source.file)), source.names
+    there = [source for source in SOURCES if os.path.lexists(stored(folder, source.file))]
+    gone = [source for source in SOURCES if source.file in saved and source not in there]
+    if gone and not (there and there[0].file in saved):  # a file of another origin does not stand in for it
+        return gone[0].open(verify(folder, gone[0].file)), gone[0].names
+    if there:
+        return there[0].open(verify(folder, there[0].file)), there[0].names
     files = ", ".join(source.file for source in SOURCES)
     if others := [path.name for pattern in CONVERTIBLE for path in sorted(folder.glob(pattern))]:
         raise CheckpointError(

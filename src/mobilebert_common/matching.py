@@ -98,6 +98,7 @@ def match(
         for name, place in source.items()
     }
     mismatched = {name: (found, wanted) for name, (found, wanted) in shapes.items() if found != wanted}
+    used = {place.name for place in source.values()}
     refused = {} if ignore_mismatched_sizes else mismatched
     if ignore_mismatched_sizes:
         fresh, source = [*fresh, *mismatched], {name: place for name, place in source.items() if name not in mismatched}
@@ -118,7 +119,6 @@ def match(
         findings.append("ignore_mismatched_sizes=True starts these anew")
     if findings:
         raise CheckpointError(archive.path, f"does not fit {head}:\n  {shortened(findings)}")
-    used = {place.name for place in source.values()}
     return Match(
         config,
         expected,

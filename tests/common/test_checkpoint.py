@@ -13,7 +13,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from mobilebert_common import checkpoint
+from mobilebert_common import checkpoint, files
 from mobilebert_common.config import CONFIG_FILE, MobileBertConfig
 from mobilebert_common.errors import CheckpointError, ConfigError
 from mobilebert_common.files import MANIFEST_FILE
@@ -332,11 +332,11 @@ def test_a_truncated_file_is_refused_at_any_length(manifest: bool, tmp_path: Pat
 def test_every_flipped_bit_is_detected(tmp_path: Path) -> None:
     save(tmp_path, CLASSIFIER)
     MobileBertTokenizer(vocab=VOCABULARY).save_pretrained(tmp_path)
-    files, generator = sorted(tmp_path.iterdir()), random.Random(0)
-    assert len(files) == 6
+    paths, generator = sorted(tmp_path.iterdir()), random.Random(0)
+    assert len(paths) == 6
     undetected = []
     for number in range(240):
-        path = files[number % len(files)]
+        path = paths[number % len(paths)]
         data = path.read_bytes()
         place, bit = generator.randrange(len(data)), 1 << generator.randrange(8)
         path.write_bytes(data[:place] + bytes([data[place] ^ bit]) + data[place + 1 :])
@@ -505,6 +505,21 @@ def test_missing_files(missing: str, manifest: bool, tmp_path: Path) -> None:
     assert error.value.path == (tmp_path / missing if manifest or missing == CONFIG_FILE else tmp_path)
 
 
+def test_what_stands_in_for_a_file_that_is_gone(tmp_path: Path) -> None:
+    """Another dialect of the same save does; one that was there before does not."""
+    weights = save(tmp_path)
+    data = (tmp_path / WEIGHTS_FILE).read_bytes()
+    shards = json.dumps({"weight_map": dict.fromkeys(weights, "a.safetensors")}).encode()
+    files.save_files(tmp_path, {"a.safetensors": data, f"{WEIGHTS_FILE}.index.json": shards})
+    (tmp_path / WEIGHTS_FILE).unlink()
+    assert equal(checkpoint.load(tmp_path, BASE).tensors, weights)
+    (tmp_path / MANIFEST_FILE).unlink()
+    files.save_files(tmp_path, {WEIGHTS_FILE: data})
+    (tmp_path / WEIGHTS_FILE).unlink()
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: cannot be read"):
+        checkpoint.load(tmp_path, BASE)
+
+
 def test_the_directory_must_be_one(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "nowhere", tmp_path / "file" / "below"):
@@ -534,11 +549,11 @@ except OSError as error:
 def test_a_full_disk_leaves_the_old_checkpoint(limit: int, tmp_path: Path) -> None:
     """As far as a limit on the size of a file can stand for a full disk."""
     weights = save(tmp_path, CLASSIFIER)
-    files = sorted(tmp_path.iterdir())
+    paths = sorted(tmp_path.iterdir())
     command = [sys.executable, "-c", FILLING, str(tmp_path), str(limit)]
     done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
     assert done.returncode == 1 and done.stderr.startswith("refused: "), done.stderr
-    assert sorted(tmp_path.iterdir()) == files
+    assert sorted(tmp_path.iterdir()) == paths
     assert equal(checkpoint.load(tmp_path, CLASSIFIER).tensors, weights)
 
 

@@ -1,0 +1,214 @@
+"""What from_pretrained and save_pretrained take besides a directory, with the same answers from both twins."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+import torch
+
+import mobilebert_pt.arrays
+import mobilebert_tf.arrays
+from hub.server import Hub, Repository, serving
+from mobilebert_common import checkpoint
+from mobilebert_common.config import CONFIG_FILE, MobileBertConfig
+from mobilebert_common.errors import CheckpointError, ConfigError
+from mobilebert_common.formats.safetensors import WEIGHTS_FILE
+from mobilebert_pt import MobileBertForSequenceClassification, MobileBertModel
+from mobilebert_tf import TFMobileBertForSequenceClassification, TFMobileBertModel
+
+from .twins import BASE, CLASSIFIER, make_config, random_weights
+
+BASES = [MobileBertModel, TFMobileBertModel]
+CLASSIFIERS = [MobileBertForSequenceClassification, TFMobileBertForSequenceClassification]
+NAME = "google/mobilebert-uncased"
+both = pytest.mark.parametrize("cls", CLASSIFIERS, ids=["pt", "tf"])
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    return save(tmp_path / "saved", CLASSIFIER)
+
+
+def save(folder: Path, head: str, dtype: Any = np.float32, **values: Any) -> Path:
+    config = make_config(**values)
+    weights = {name: array.astype(dtype) for name, array in random_weights(config, head).items()}
+    checkpoint.save(folder, config, head, weights)
+    return folder
+
+
+def arrays(model: Any) -> dict[str, np.ndarray]:
+    """{canonical name: array} of either twin."""
+    if isinstance(model, torch.nn.Module):
+        return {name: mobilebert_pt.arrays.to_numpy(tensor) for name, tensor in model.state_dict().items()}
+    variables = model.canonical_variables()
+    return {name: mobilebert_tf.arrays.to_numpy(variable, layout) for name, (variable, layout) in variables.items()}
+
+
+def same(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> bool:
+    return ours.keys() == theirs.keys() and all(np.array_equal(ours[name], theirs[name]) for name in ours)
+
+
+@both
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
+def test_dtype_auto_is_that_of_the_file(cls: Any, dtype: str, tmp_path: Path) -> None:
+    """A fresh classifier included."""
+    save(tmp_path, BASE, checkpoint.DTYPES[dtype])
+    model = cls.from_pretrained(tmp_path, dtype="auto")
+    assert {str(array.dtype) for array in arrays(model).values()} == {dtype}
+    model.save_pretrained(tmp_path / "again")
+    assert MobileBertConfig.from_pretrained(tmp_path / "again").dtype == dtype
+
+
+@both
+def test_the_older_name_of_dtype(cls: Any, saved: Path) -> None:
+    for wanted in ("bfloat16", "auto"):
+        stored = {str(array.dtype) for array in arrays(cls.from_pretrained(saved, torch_dtype=wanted)).values()}
+        assert stored == {"bfloat16" if wanted == "bfloat16" else "float32"}
+    assert MobileBertForSequenceClassification.from_pretrained(saved, torch_dtype=torch.float64).dtype == torch.float64
+    assert TFMobileBertModel.from_pretrained(saved, torch_dtype="mixed_bfloat16").compute_dtype == "bfloat16"
+
+
+@both
+def test_config_in_place_of_the_file(cls: Any, saved: Path) -> None:
+    expected = arrays(cls.from_pretrained(saved))
+    config = make_config(hidden_dropout_prob=0.25, id2label={0: "x", 1: "y", 2: "z"})
+    for file in (CONFIG_FILE, "manifest.json"):
+        (saved / file).unlink()
+    model = cls.from_pretrained(saved, config=config, output_attentions=True)
+    assert same(arrays(model), expected)
+    assert model.config == config.replace(output_attentions=True) and not config.output_attentions
+    with pytest.raises(CheckpointError, match="does not fit"):
+        cls.from_pretrained(saved, config=make_config(hidden_size=40))
+    with pytest.raises(ConfigError, match="config must be a MobileBertConfig of this package, not dict"):
+        cls.from_pretrained(saved, config=config.to_dict())
+
+
+@both
+def test_mismatched_sizes(cls: Any, saved: Path) -> None:
+    with pytest.raises(CheckpointError, match="ignore_mismatched_sizes=True starts these anew"):
+        cls.from_pretrained(saved, num_labels=5)
+    model, info = cls.from_pretrained(saved, num_labels=5, ignore_mismatched_sizes=True, output_loading_info=True)
+    assert info == {
+        "missing_keys": [],
+        "unexpected_keys": [],
+        "mismatched_keys": [("classifier.weight", (3, 32), (5, 32)), ("classifier.bias", (3,), (5,))],
+        "error_msgs": [],
+    }
+    fresh = arrays(model)["classifier.weight"]
+    assert fresh.shape == (5, 32) and np.isfinite(fresh).all() and fresh.any()
+
+
+@both
+def test_a_bias_that_fits_is_kept(cls: Any, saved: Path) -> None:
+    """Beside a weight that does not."""
+    before = arrays(cls.from_pretrained(saved))
+    model, info = cls.from_pretrained(saved, intermediate_size=20, ignore_mismatched_sizes=True, output_loading_info=True)
+    after, mismatched = arrays(model), {name for name, _, _ in info["mismatched_keys"]}
+    bias = "mobilebert.encoder.layer.0.output.dense.bias"
+    assert bias not in mismatched and bias.replace("bias", "weight") in mismatched
+    assert all(np.isfinite(array).all() for array in after.values())
+    assert [name for name in before if name not in mismatched and not np.array_equal(before[name], after[name])] == []
+
+
+def test_loading_info(tmp_path: Path) -> None:
+    base, head = save(tmp_path / "base", BASE), save(tmp_path / "head", CLASSIFIER)
+    names = ["classifier.weight", "classifier.bias"]
+    for cls, base_cls in zip(CLASSIFIERS, BASES, strict=True):
+        assert cls.from_pretrained(base, output_loading_info=True)[1]["missing_keys"] == names
+        assert sorted(base_cls.from_pretrained(head, output_loading_info=True)[1]["unexpected_keys"]) == sorted(names)
+        assert not any(cls.from_pretrained(head, output_loading_info=True)[1].values())
+
+
+@both
+def test_zero_pad_embedding(cls: Any, saved: Path, caplog: pytest.LogCaptureFixture) -> None:
+    words = "mobilebert.embeddings.word_embeddings.weight"
+    with caplog.at_level(logging.WARNING):
+        assert not arrays(cls.from_pretrained(saved, zero_pad_embedding=True))[words][0].any()
+        assert not caplog.records
+        assert arrays(cls.from_pretrained(saved))[words][0].any()
+    assert "zero_pad_embedding=True" in caplog.text
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "device_map": ({"device_map": "auto"}, "in PyTorch device='cuda', in Keras `with keras.device"),
+    "attention": ({"attn_implementation": "flash_attention_2"}, "there is one attention"),
+    "quantized": ({"load_in_8bit": True}, "there is no quantization"),
+    "unknown": ({"num_label": 3}, "unknown argument num_label; the configuration has"),
+}
+
+
+@both
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_not_supported_is_refused(cls: Any, case: str, saved: Path) -> None:
+    options, message = REFUSED[case]
+    with pytest.raises(ConfigError) as error:
+        cls.from_pretrained(saved, **options)
+    assert message in str(error.value)
+
+
+@both
+def test_what_changes_nothing_is_accepted(cls: Any, saved: Path) -> None:
+    options = {"low_cpu_mem_usage": True, "use_safetensors": True, "attn_implementation": "sdpa", "from_tf": True}
+    assert same(arrays(cls.from_pretrained(saved, **options, trust_remote_code=True)), arrays(cls.from_pretrained(saved)))
+
+
+@both
+def test_options_of_saving(cls: Any, saved: Path, tmp_path: Path) -> None:
+    model, folder = cls.from_pretrained(saved), tmp_path / "again"
+    model.save_pretrained(folder, is_main_process=False)
+    for options in ({"push_to_hub": True}, {"safe_serialization": False}, {"variant": "fp16"}, {"shard": 1}):
+        with pytest.raises(ConfigError, match=next(iter(options))):
+            model.save_pretrained(folder, **options)
+    assert not folder.exists()
+    model.save_pretrained(folder, safe_serialization=True, max_shard_size="5GB", push_to_hub=False, state_dict=None)
+    assert (folder / WEIGHTS_FILE).read_bytes() == (saved / WEIGHTS_FILE).read_bytes()
+
+
+def test_a_state_dict_is_saved_in_place_of_the_models_own(saved: Path, tmp_path: Path) -> None:
+    """As Hugging Face's Trainer asks; a Keras model has no such thing."""
+    model = MobileBertForSequenceClassification.from_pretrained(saved)
+    doubled = {name: 2 * tensor for name, tensor in model.state_dict().items()}
+    model.save_pretrained(tmp_path / "doubled", state_dict=doubled)
+    assert same(arrays(TFMobileBertForSequenceClassification.from_pretrained(tmp_path / "doubled")), arrays_of(doubled))
+    doubled["module.x"] = doubled.pop("classifier.bias")
+    with pytest.raises(ConfigError, match=r"(?s)state_dict has not the names of this .*classifier.bias\s+module.x"):
+        model.save_pretrained(tmp_path / "doubled", state_dict=doubled)
+    with pytest.raises(ConfigError, match=r"state_dict=.*a Keras model has none"):
+        TFMobileBertForSequenceClassification.from_pretrained(saved).save_pretrained(tmp_path / "keras", state_dict={})
+
+
+def arrays_of(tensors: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
+    return {name: mobilebert_pt.arrays.to_numpy(tensor) for name, tensor in tensors.items()}
+
+
+def test_both_open_a_name_of_the_hub(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    constants = pytest.importorskip("huggingface_hub.constants", reason="needs the extra hub")
+    files = {path.name: path.read_bytes() for path in saved.iterdir()}
+    expected = arrays(MobileBertForSequenceClassification.from_pretrained(saved))
+    with serving(Hub({NAME: Repository({"a" * 40: files}, {"main": "a" * 40})})) as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}")
+        for cls in CLASSIFIERS:
+            model = cls.from_pretrained(NAME, revision="main", cache_dir=tmp_path / "cache")
+            assert same(arrays(model), expected)
+        assert hub.downloads == [CONFIG_FILE, WEIGHTS_FILE]
+
+
+@both
+def test_a_name_without_huggingface_hub(cls: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(ImportError, match=r"pip install 'mobilebert-zoo\[hub\]'"):
+        cls.from_pretrained(NAME)
+
+
+def test_widest_dtype_of_a_mixed_file(tmp_path: Path) -> None:
+    config = make_config()
+    weights = {name: array.astype(ml_dtypes.bfloat16) for name, array in random_weights(config, BASE).items()}
+    weights["pooler.dense.bias"] = weights["pooler.dense.bias"].astype(np.float32)
+    checkpoint.save(tmp_path, config, BASE, weights)
+    for cls in BASES:
+        assert {str(array.dtype) for array in arrays(cls.from_pretrained(tmp_path, dtype="auto")).values()} == {"float32"}
