@@ -1,55 +1,34 @@
 """tf_model.h5, in the layout of transformers: read and written without TensorFlow.
 
-HDF5 files can name other files, plug-ins and sizes without end. A file is walked over hard links alone, every dataset's type,
-shape and place are checked, and the data is then taken from the file itself: libhdf5 decodes none of it.
+A file is read by our own reader (hdf5.py), which checks every dataset's type, shape and place before any data; libhdf5 only
+writes.
 """
 
-import itertools
 import math
+import mmap
+import os
 import re
+import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import h5py
-import ml_dtypes
 import numpy as np
 
 from ..config import MobileBertConfig
 from ..errors import CheckpointError
 from ..schema import HEADS, TIED, Tensor, expand, to_layout
-from .archive import MAX_RANK, Archive, Entry, is_name
+from . import hdf5
+from .archive import Archive, Entry
+from .hdf5 import Dataset
 
 WEIGHTS_FILE = "tf_model.h5"
-MAX_OBJECTS = 50_000
-MAX_DEPTH = 40
-MAX_CHUNK = 16 << 20  # bytes
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
-TYPES = (  # as HDF5 spells them; weights are the floats, the rest a Keras file keeps for its optimizer
-    (h5py.h5t.IEEE_F16LE, np.dtype("<f2")),
-    (h5py.h5t.IEEE_F32LE, np.dtype("<f4")),
-    (h5py.h5t.IEEE_F64LE, np.dtype("<f8")),
-    (h5py.h5t.py_create(np.dtype("V2")), np.dtype(ml_dtypes.bfloat16)),  # as Keras writes it
-    (h5py.h5t.STD_I32LE, np.dtype("<i4")),
-    (h5py.h5t.STD_U32LE, np.dtype("<u4")),
-    (h5py.h5t.STD_I64LE, np.dtype("<i8")),
-)
-FILTERS = (h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE)  # as written; reading undoes them from the last on
+MIN_SIZE = 96  # bytes of the first structure
 
 KERAS_VERSION = "2.21.0"  # of the layout; a Keras 2 of any release reads it
 MAX_ATTRIBUTE = 64_512  # bytes that Keras puts into one attribute
 FLOATS = ("float32", "float64")
-
-
-@dataclass(frozen=True)
-class _Dataset(Entry):
-    """A dataset: the bytes file[start : start + its size], or the shape of its chunks and their filters."""
-
-    start: int
-    chunk: tuple[int, ...] | None = None
-    filters: tuple[int, ...] = ()
 
 
 def open_file(path: Path) -> Archive:
@@ -59,180 +38,91 @@ def open_file(path: Path) -> Archive:
         CheckpointError: missing, truncated or malformed file; anything but plain datasets and groups in it; two tensors
             of one name.
     """
-    with _opened(path) as file:
-        datasets = _walk(file, path)
+    datasets = _datasets(path, path)
     names: dict[str, str] = {}
     for place in datasets:
         _, _, name = (*place.split("/", 2), "", "")[:3]  # the layer, the model's class, the variable
         if not name.endswith(":0") or name in names:
             raise CheckpointError(path, f"has {place!r:.200}, a second of its name or no variable of a TF model")
         names[name] = place
-    places = {name.removesuffix(":0"): place for name, place in names.items()}
-    entries = {name: Entry(datasets[place].dtype, datasets[place].shape) for name, place in places.items()}
-
-    def read(names: Iterable[str]) -> dict[str, np.ndarray]:
-        return {name: _read(path, places[name], datasets[places[name]]) for name in names}
-
-    return Archive(path, entries, read)
+    return _archive(path, {name.removesuffix(":0"): datasets[place] for name, place in names.items()})
 
 
 def open_datasets(path: Path) -> Archive:
-    """Every dataset of a file under its path; see `walk`, which has checked it.
+    """Every dataset of a file under its path.
 
     Raises:
         CheckpointError: as `open_file`, but names may be any.
     """
-    with _opened(path) as file:
-        datasets = _walk(file, path)
+    return _archive(path, _datasets(path, path))
 
+
+def _archive(path: Path, datasets: dict[str, Dataset]) -> Archive:
     def read(names: Iterable[str]) -> dict[str, np.ndarray]:
-        return {name: _read(path, name, datasets[name]) for name in names}
+        data = np.memmap(path, dtype=np.uint8, mode="r")
+        return {name: _read(path, data, datasets[name]) for name in names}
 
-    return Archive(path, {place: Entry(found.dtype, found.shape) for place, found in datasets.items()}, read)
+    entries = {name: Entry(dataset.dtype, dataset.shape) for name, dataset in datasets.items()}
+    return Archive(path, entries, read)
 
 
 def walk(file: h5py.File, path: Path) -> dict[str, Entry]:
     """{path: what it is} of every dataset in a file nobody vouches for; no data is read.
 
+    Args:
+        file: an open one; it is read past libhdf5, by its name.
+        path: the culprit in errors.
     Raises:
         CheckpointError: links other than hard ones, an object linked twice, data outside the file, a filter other than
             gzip, or more than a model can need of anything.
     """
-    return {place: Entry(found.dtype, found.shape) for place, found in _walk(file, path).items()}
+    found = _datasets(Path(file.filename), path)
+    return {place: Entry(dataset.dtype, dataset.shape) for place, dataset in found.items()}
 
 
-def _walk(file: h5py.File, path: Path) -> dict[str, _Dataset]:
-    size = path.stat().st_size
-    found: dict[str, _Dataset] = {}
-    seen: set[int] = set()
-    groups = [("", file["/"].id)]
-    while groups:
-        place, group = groups.pop()
-        for name in _links(group, path):
-            below = f"{place}/{name}".removeprefix("/")
-            object_id = h5py.h5o.open(group, name.encode())
-            address = h5py.h5o.get_info(object_id).addr
-            if address in seen or len(seen) >= MAX_OBJECTS or below.count("/") >= MAX_DEPTH:
-                raise CheckpointError(path, f"reaches {below!r:.200} a second time, or holds too many objects or levels")
-            seen.add(address)
-            if isinstance(object_id, h5py.h5g.GroupID):
-                groups.append((below, object_id))
-            elif isinstance(object_id, h5py.h5d.DatasetID):
-                found[below] = _dataset(object_id, below, path, size)
-            else:
-                raise CheckpointError(path, f"holds {below!r:.200}, which is no group or dataset")
-    spans = sorted((one.start, one.start + _length(one)) for one in found.values() if one.chunk is None and _length(one))
-    if any(start < stop for (_, stop), (start, _) in itertools.pairwise(spans)):
-        raise CheckpointError(path, "has datasets that overlap")
-    return found
+def _datasets(file: Path, path: Path) -> dict[str, Dataset]:
+    try:
+        with open(file, "rb") as opened:
+            if os.fstat(opened.fileno()).st_size < MIN_SIZE:  # an empty file cannot be mapped
+                raise CheckpointError(path, "is truncated or no HDF5 file")
+            with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                return hdf5.datasets(data)
+    except OSError as error:
+        raise CheckpointError(path, f"cannot be read: {error.strerror or error}") from None
+    except CheckpointError:
+        raise
+    except (ValueError, OverflowError, struct.error) as error:
+        raise CheckpointError(path, f"is not as Keras writes HDF5: {error}") from None
 
 
-def _links(group: h5py.h5g.GroupID, path: Path) -> list[str]:
-    """The names of a group's members, each a hard link."""
-    raw: list[bytes] = []
-
-    def take(name: bytes) -> bool | None:
-        raw.append(name)
-        return len(raw) > MAX_OBJECTS or None
-
-    group.links.iterate(take)
-    for name in raw:
-        if group.links.get_info(name).type != h5py.h5l.TYPE_HARD:
-            raise CheckpointError(path, f"has a link {name!r:.200} that leads elsewhere: soft or external")
-    names = [name.decode("utf-8") for name in raw]
-    if strange := [name for name in names if not is_name(name) or "/" in name]:
-        raise CheckpointError(path, f"has the impossible name {strange[0]!r:.200}")
-    return names
-
-
-def _dataset(dataset: h5py.h5d.DatasetID, name: str, path: Path, size: int) -> _Dataset:
-    """What a dataset is, once it is known to be plain."""
-
-    def wrong(reason: str) -> CheckpointError:
-        return CheckpointError(path, f"dataset {name!r:.200} {reason}")
-
-    kind, space, plan = dataset.get_type(), dataset.get_space(), dataset.get_create_plist()
-    dtype = next((dtype for known, dtype in TYPES if kind.equal(known)), None)
-    if dtype is None:
-        raise wrong("has a type that no weight has")
-    if space.get_simple_extent_type() == h5py.h5s.NULL or space.get_simple_extent_ndims() > MAX_RANK:
-        raise wrong("has no shape or too many dimensions")
-    shape = tuple(int(length) for length in space.get_simple_extent_dims())
-    length = math.prod(shape) * dtype.itemsize
-    layout = plan.get_layout()
-    if plan.get_external_count() or layout not in (h5py.h5d.CONTIGUOUS, h5py.h5d.CHUNKED):
-        raise wrong("keeps its data elsewhere: external or virtual")
-    filters = tuple(plan.get_filter(number)[0] for number in range(plan.get_nfilters()))
-    if [known for known in FILTERS if known in filters] != list(filters):
-        raise wrong(f"has the filters {list(filters)}; only gzip and shuffle are known here")
-    if layout == h5py.h5d.CONTIGUOUS:
-        start = dataset.get_offset() or 0
-        if length and (not start or start + length > size or dataset.get_storage_size() != length):
-            raise wrong(f"of shape {list(shape)} does not lie in the file")
-        return _Dataset(dtype, shape, start)
-    chunk = tuple(int(side) for side in plan.get_chunk())
-    if len(chunk) != len(shape) or not 0 < math.prod(chunk) * dtype.itemsize <= MAX_CHUNK:
-        raise wrong(f"has chunks of shape {list(chunk)}")
-    if math.prod(-(-side // part) for side, part in zip(shape, chunk, strict=True)) != dataset.get_num_chunks():
-        raise wrong("does not have all its chunks")
-    return _Dataset(dtype, shape, 0, chunk, filters)
-
-
-def _length(dataset: _Dataset) -> int:
-    """Bytes."""
-    return math.prod(dataset.shape) * dataset.dtype.itemsize
-
-
-def _read(path: Path, place: str, dataset: _Dataset) -> np.ndarray:
+def _read(path: Path, data: np.ndarray, dataset: Dataset) -> np.ndarray:
     """The array of a checked dataset."""
-    if not _length(dataset):
+    if not dataset.nbytes:
         return np.zeros(dataset.shape, dataset.dtype)
     if dataset.chunk is None:
-        data = np.memmap(path, dtype=np.uint8, mode="r")
-        return data[dataset.start : dataset.start + _length(dataset)].view(dataset.dtype).reshape(dataset.shape)
+        return data[dataset.start : dataset.start + dataset.nbytes].view(dataset.dtype).reshape(dataset.shape)
     array = np.empty(dataset.shape, dataset.dtype)
-    with _opened(path) as file:
-        source = file[place].id
-        for start in itertools.product(*(range(0, side, part) for side, part in zip(dataset.shape, dataset.chunk, strict=True))):
-            target = array[tuple(slice(first, first + part) for first, part in zip(start, dataset.chunk, strict=True))]
-            target[...] = _chunk(path, source, start, dataset)[tuple(slice(side) for side in target.shape)]
+    for first in hdf5.firsts(dataset):
+        target = array[tuple(slice(start, start + part) for start, part in zip(first, dataset.chunk, strict=True))]
+        target[...] = _chunk(path, data, first, dataset)[tuple(slice(side) for side in target.shape)]
     return array
 
 
-def _chunk(path: Path, source: h5py.h5d.DatasetID, start: tuple[int, ...], dataset: _Dataset) -> np.ndarray:
-    """One chunk, unpacked to exactly the size it must have: libhdf5 would go on as long as gzip does."""
+def _chunk(path: Path, data: np.ndarray, first: tuple[int, ...], dataset: Dataset) -> np.ndarray:
+    """One chunk, unpacked to exactly the size it must have: gzip may go on without end."""
     size = math.prod(dataset.chunk or ()) * dataset.dtype.itemsize
-    if source.get_chunk_info_by_coord(start).size > 2 * size + 1024:
-        raise CheckpointError(path, "has a chunk that is larger packed than unpacked")
-    skipped, data = source.read_direct_chunk(start)
-    if skipped:
-        raise CheckpointError(path, "has a chunk without its filters")
-    if h5py.h5z.FILTER_DEFLATE in dataset.filters:
-        packed = zlib.decompressobj()
-        data = packed.decompress(data, size + 1)
-    if len(data) != size:
+    start, length = dataset.chunks[first]
+    raw = data[start : start + length].tobytes() if length <= 2 * size + 1024 else b""
+    if hdf5.DEFLATE in dataset.filters:
+        try:
+            raw = zlib.decompressobj().decompress(raw, size + 1)
+        except zlib.error as error:
+            raise CheckpointError(path, f"has a chunk that gzip cannot unpack: {error}") from None
+    if len(raw) != size:
         raise CheckpointError(path, f"has a chunk that is not of {size:,} bytes")
-    raw = np.frombuffer(data, np.uint8)
-    if h5py.h5z.FILTER_SHUFFLE in dataset.filters:
-        raw = np.ascontiguousarray(raw.reshape(dataset.dtype.itemsize, -1).T).reshape(-1)
-    return raw.view(dataset.dtype).reshape(dataset.chunk)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    """An HDF5 file whose every failure is one error: h5py passes on many types."""
-    try:
-        with open(path, "rb") as start:
-            if start.read(len(SIGNATURE)) != SIGNATURE:
-                raise CheckpointError(path, "is truncated or no HDF5 file")
-        with h5py.File(path, "r", locking=False) as file:
-            yield file
-    except CheckpointError:
-        raise
-    except FileNotFoundError as error:
-        raise CheckpointError(path, f"cannot be read: {error.strerror}") from None
-    except Exception as error:  # OSError, RuntimeError, KeyError, ValueError, TypeError, zlib.error, UnicodeError
-        raise CheckpointError(path, f"is truncated or malformed HDF5: {error!s:.300}") from None
+    if hdf5.SHUFFLE in dataset.filters:
+        raw = np.frombuffer(raw, np.uint8).reshape(dataset.dtype.itemsize, -1).T.tobytes()
+    return np.frombuffer(raw, dataset.dtype).reshape(dataset.chunk or ())
 
 
 def write(path: Path, config: MobileBertConfig, head: str, tensors: Mapping[str, np.ndarray]) -> None:
