@@ -26,7 +26,8 @@ MODELS = {  # folder -> the class it was saved from, and its labels
     "mobilebert-labels": ("MobileBertForSequenceClassification", ("good", "bad", "question")),
     "mobilebert-endings": ("MobileBertForMultipleChoice", ("A", "B")),
 }
-SEED = 7  # with which no answer is empty
+SEED = 17  # with which no answer is empty, and not all tags and labels are the same
+SCALES = {1: 0.05, 2: 0.2}  # of biases and norms, and of matrices
 SIZES = {
     "embedding_size": 16,
     "hidden_size": 64,
@@ -46,10 +47,12 @@ def make_models(folder: Path, to_h5: bool = False) -> None:
         draw = np.random.default_rng(SEED)
         config = MobileBertConfig(**SIZES, vocab_size=len(vocabulary), id2label=dict(enumerate(labels)))
         tensors = {
-            key: draw.normal(float(key.endswith("LayerNorm.weight")), 0.2, tensor.shape).astype(np.float32)
+            key: draw.normal(float(key.endswith("LayerNorm.weight")), SCALES[len(tensor.shape)], tensor.shape).astype(np.float32)
             for key, tensor in expand(config, head).items()
         }
         tensors["mobilebert.embeddings.word_embeddings.weight"][0] = 0
+        if "cls.seq_relationship.weight" in tensors:
+            tensors["cls.seq_relationship.weight"] *= 0.02  # else the probability is 0 or 1
         checkpoint.save(folder / name, config, head, tensors)
         if to_h5:
             h5.write(folder / name / h5.WEIGHTS_FILE, config, head, tensors)
