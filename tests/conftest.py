@@ -14,10 +14,10 @@ DATA = Path(os.environ.get("MOBILEBERT_DATA") or ROOT.parent / "shared" / "data"
 ENVIRONMENT = {
     "KERAS_BACKEND": "tensorflow",
     "TF_CPP_MIN_LOG_LEVEL": "3",
-    "OMP_NUM_THREADS": "2",
-    "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin cost the most where tests share the machine
-    "TF_NUM_INTRAOP_THREADS": "2",
-    "TF_NUM_INTEROP_THREADS": "2",
+    "OMP_NUM_THREADS": "1",  # the models are tiny, and tests run side by side
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
 for name, value in ENVIRONMENT.items():
