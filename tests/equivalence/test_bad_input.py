@@ -9,6 +9,7 @@ import pytest
 import mobilebert_pt.twin
 import mobilebert_tf.twin
 from mobilebert_common.errors import CheckpointError, ConfigError, InputError
+from mobilebert_common.schema import HEADS
 
 from .twins import CLASSIFIER, LENGTH, Pair, make_config, make_inputs
 
@@ -89,6 +90,124 @@ def test_one_error_with_one_text(pair: Pair, name: str) -> None:
         with pytest.raises(InputError) as raised:
             door.outputs(model, inputs)
         assert str(raised.value) == text
+
+
+# what every head refuses, whatever is behind it: the input to change, how, and the text
+EVERYWHERE: dict[str, tuple[str, Any, str]] = {
+    "an id too large": ("input_ids", lambda ids: ids * 0 + 40, "input_ids must be from 0 to 39; found 40"),
+    "a negative id": ("input_ids", lambda ids: ids * 0 - 1, "input_ids must be from 0 to 39; found -1"),
+    "ids as numbers with a point": (
+        "input_ids",
+        lambda ids: ids.astype(np.float32),
+        "input_ids must be of an integer dtype, not float32",
+    ),
+    "ids as truth": ("input_ids", lambda ids: ids > 0, "input_ids must be of an integer dtype, not bool"),
+    "a segment too many": ("token_type_ids", lambda ids: ids * 0 + 2, "token_type_ids must be from 0 to 1; found 2"),
+    "no tokens": ("input_ids", lambda ids: ids[..., :0], "the batch is empty"),
+    "too many tokens": (
+        "input_ids",
+        lambda ids: np.repeat(ids, 2, axis=-1),
+        "the sequence has 14 tokens, more than max_position_embeddings 12",
+    ),
+}
+# what only some heads refuse
+BY_HEAD: dict[str, tuple[str, dict[str, Any], str]] = {
+    "word out of the vocabulary": (
+        "MaskedLM",
+        {"labels": np.full((3, LENGTH), 40)},
+        "labels must be from 0 to 39 (or -100 to be ignored); found 40",
+    ),
+    "words as floats": (
+        "MaskedLM",
+        {"labels": np.zeros((3, LENGTH), np.float32)},
+        "labels must be of an integer dtype, not float32",
+    ),
+    "words of another length": (
+        "MaskedLM",
+        {"labels": np.zeros((3, LENGTH - 1), np.int64)},
+        "labels must be [3, 7], not [3, 6]",
+    ),
+    "a place outside": (
+        "MaskedLM",
+        {"masked_lm_positions": np.array([[0], [1], [7]]), "labels": None},
+        "masked_lm_positions must be from 0 to 6; found 7",
+    ),
+    "places of another batch": (
+        "MaskedLM",
+        {"masked_lm_positions": np.array([[0]]), "labels": None},
+        "masked_lm_positions must be [3, any], not [1, 1]",
+    ),
+    "a third relation": (
+        "PreTraining",
+        {"next_sentence_label": np.array([0, 1, 2])},
+        "next_sentence_label must be from 0 to 1 (or -100 to be ignored); found 2",
+    ),
+    "two names": (
+        "NextSentencePrediction",
+        {"next_sentence_label": np.array([0, 1, 1])},
+        "labels and next_sentence_label are two names of one thing: give one of them",
+    ),
+    "a tag too many": (
+        "TokenClassification",
+        {"labels": np.full((3, LENGTH), 3)},
+        "labels must be from 0 to 2 (or -100 to be ignored); found 3",
+    ),
+    "a third choice of two": (
+        "MultipleChoice",
+        {"labels": np.array([0, 1, 2])},
+        "labels must be from 0 to 1 (or -100 to be ignored); found 2",
+    ),
+    "no choices": (
+        "MultipleChoice",
+        {"input_ids": np.zeros((3, LENGTH), np.int64)},
+        "the inputs must be [batch, choices, sequence], not of shape [3, 7]",
+    ),
+    "an end missing": (
+        "QuestionAnswering",
+        {"end_positions": None},
+        "give all of start_positions, end_positions, not only start_positions",
+    ),
+    "places as floats": (
+        "QuestionAnswering",
+        {"start_positions": np.zeros(3, np.float32)},
+        "start_positions must be of an integer dtype, not float32",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pair]:
+    config = make_config()
+    return {head: Pair.open(tmp_path_factory.mktemp("head"), config, head, "float32") for head in HEADS}
+
+
+def assert_refused(pair: Pair, inputs: dict[str, Any], text: str) -> None:
+    """By both twins, with one text."""
+    messages = set()
+    for door, model in ((mobilebert_pt.twin, pair.torch_model), (mobilebert_tf.twin, pair.keras_model)):
+        with pytest.raises(InputError) as raised:
+            door.outputs(model, inputs)
+        messages.add(str(raised.value))
+    assert len(messages) == 1
+    assert messages.pop().startswith(text)
+
+
+@pytest.mark.parametrize("name", EVERYWHERE)
+@pytest.mark.parametrize("head", HEADS)
+def test_every_head_refuses_alike(pairs: dict[str, Pair], head: str, name: str) -> None:
+    changed, change, text = EVERYWHERE[name]
+    inputs = make_inputs(pairs[head].config, head, attention_mask=None)
+    inputs = {key: value for key, value in inputs.items() if key not in HEADS[head].labels}
+    if changed == "input_ids":
+        del inputs["token_type_ids"]
+    assert_refused(pairs[head], {**inputs, changed: change(inputs[changed])}, text)
+
+
+@pytest.mark.parametrize("name", BY_HEAD)
+def test_what_only_some_heads_refuse(pairs: dict[str, Pair], name: str) -> None:
+    head, changes, text = BY_HEAD[name]
+    pair = pairs[f"MobileBertFor{head}"]
+    assert_refused(pair, make_inputs(pair.config, pair.head, **changes), text)
 
 
 # what is done to a good checkpoint directory, or asked of it, and what the error says
