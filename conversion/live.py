@@ -46,4 +46,5 @@ def to_torch(model: "KerasModel") -> "TorchModel":
         name: to_tensor(to_numpy(variable, layout)) for name, (variable, layout) in model.canonical_variables().items()
     }
     torch_model.load_state_dict(state, strict=False, assign=True)
-    return torch_model.eval()
+    torch_model.eval()
+    return torch_model
