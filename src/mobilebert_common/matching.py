@@ -9,7 +9,7 @@ import numpy as np
 
 from .config import MobileBertConfig
 from .errors import CheckpointError
-from .formats.archive import Archive
+from .formats.archive import Archive, Entry
 from .formats.shards import shortened
 from .schema import ENCODER, HEADS, TIED, Foreign, Tensor, expand, expand_optional, layout_shape
 
@@ -64,69 +64,121 @@ def match(
     Raises:
         CheckpointError: tensors are missing, unexpected, mis-shaped or not floating-point: all in one error.
     """
-    names = normal_names(archive, dialect)
-    optional = {tensor.name: _foreign(tensor, dialect) for tensor in expand_optional(config).values()}
-    findings = []
-    if config.tie_word_embeddings and not keep_tied and "predictions" in HEADS[head].blocks:
+    file = Listing(archive, dialect, normal_names(archive, dialect))
+    optional = {tensor.name: file.place(tensor) for tensor in expand_optional(config).values()}
+    optional.setdefault(DECODER_BIAS, Foreign(DECODER_BIAS, "same") if dialect == "canonical" else None)
+    predicts = "predictions" in HEADS[head].blocks
+    if predicts and config.tie_word_embeddings and not keep_tied and file.has(optional[DECODER]):
         words = expand(config, "MobileBertForMaskedLM")[WORDS]
-        if _differ(archive, names, words.shape, _foreign(words, dialect), optional[DECODER]):
+        if file.differ(words.shape, file.place(words), optional[DECODER]):
             log.warning("%s has a decoder that is not the word embeddings: tie_word_embeddings is now false", archive.path)
             config = config.replace(tie_word_embeddings=False)
     expected = expand(config, head)
-    places = {name: _foreign(tensor, dialect) for name, tensor in expected.items()}
-    present = {expected[name].block for name, place in places.items() if place and place.name in names}
-    for copy, original in TIED.items():
-        spare = optional.get(copy, Foreign(copy, "same") if dialect == "canonical" else None)
-        for name, other in ((original, spare), (copy, places.get(original))):  # either stands for the other
-            place = places.get(name)
-            if name in places and other and (place is None or place.name not in names) and other.name in names:
-                places[name] = other
-    if dialect == "canonical" and BIAS in places and DECODER_BIAS in names:
-        if not config.tie_word_embeddings:
-            places[BIAS] = Foreign(DECODER_BIAS, "same")  # transformers 5 adds this one, and never trains the other
-        elif _differ(archive, names, (config.vocab_size,), *(Foreign(name, "same") for name in (BIAS, DECODER_BIAS))):
-            findings.append(f"{DECODER_BIAS} differs from {BIAS}")
-    source = {name: place for name, place in places.items() if place and place.name in names}
-    known = {place.name for place in (*places.values(), *optional.values()) if place} | set(TIED)
-    findings += [f"{names[name]} is unexpected" for name in names if name not in known]
-    fresh = [name for name, tensor in expected.items() if tensor.block not in (*ENCODER, *present)]
-    # Google's code makes no tensor without elements, which the masked-LM head has where embedding_size is hidden_size
-    absent = [name for name, tensor in expected.items() if name not in source and 0 not in tensor.shape]
-    missing = [name for name in absent if name not in fresh]
+    places = {name: file.place(tensor) for name, tensor in expected.items()}
+    present = {expected[name].block for name, place in places.items() if file.has(place)}
+    places |= _stand_ins(file, config, places, optional)
+    source = {name: place for name, place in places.items() if place is not None and file.has(place)}
+    fresh = {name for name, tensor in expected.items() if tensor.block not in (*ENCODER, *present)}
     shapes = {
-        name: (archive.entries[names[place.name]].shape, layout_shape(expected[name].shape, place.layout, config.num_attention_heads))
+        name: (file.entry(place).shape, layout_shape(expected[name].shape, place.layout, config.num_attention_heads))
         for name, place in source.items()
     }
     mismatched = {name: (found, wanted) for name, (found, wanted) in shapes.items() if found != wanted}
-    used = {place.name for place in source.values()}
     refused = {} if ignore_mismatched_sizes else mismatched
-    if ignore_mismatched_sizes:
-        fresh, source = [*fresh, *mismatched], {name: place for name, place in source.items() if name not in mismatched}
+    known = {place.name for place in (*places.values(), *optional.values()) if place}
     findings = [
-        *(f"{name} is missing" for name in missing),
-        *findings,
+        # Google's code makes no tensor without elements, which the masked-LM head has where embedding_size is hidden_size
         *(
-            f"{name} has shape {list(shapes[name][0])} where config.json and {head} expect {list(shapes[name][1])}"
-            for name in refused
+            f"{name} is missing"
+            for name, tensor in expected.items()
+            if name not in source and name not in fresh and 0 not in tensor.shape
         ),
+        *_contradictions(file, config, places, optional),
+        *(f"{file.names[name]} is unexpected" for name in file.names if name not in known),
         *(
-            f"{name} holds integers"
-            for name, place in source.items()
-            if archive.entries[names[place.name]].dtype.kind in "iu"
+            f"{name} has shape {list(found)} where config.json and {head} expect {list(wanted)}"
+            for name, (found, wanted) in refused.items()
         ),
+        *(f"{name} holds integers" for name, place in source.items() if file.entry(place).dtype.kind in "iu"),
     ]
     if refused and len(refused) == len(findings):
         findings.append("ignore_mismatched_sizes=True starts these anew")
     if findings:
         raise CheckpointError(archive.path, f"does not fit {head}:\n  {shortened(findings)}")
+    used = {place.name for place in source.values()}
+    if predicts and not keep_tied:  # a copy of what is used, as the checks above have found
+        used |= {place.name for copy in TIED if (place := optional[copy])}
     return Match(
         config,
         expected,
-        {name: Foreign(names[place.name], place.layout) for name, place in source.items()},
-        tuple(name for name in expected if name in fresh),
+        {
+            name: Foreign(file.names[place.name], place.layout)
+            for name, place in source.items()
+            if name not in mismatched
+        },
+        tuple(name for name in expected if name in fresh or name in mismatched),
         mismatched,
-        tuple(file_name for name, file_name in names.items() if name not in used),
+        tuple(kept for name, kept in file.names.items() if name not in used),
     )
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A file's tensors under the names that the schema has for them.
+
+    Attributes:
+        names: {name as the schema has it: name in the file}.
+    """
+
+    archive: Archive
+    dialect: Names
+    names: dict[str, str]
+
+    def place(self, tensor: Tensor) -> Foreign | None:
+        """The name and layout of a tensor here, the same in every model; None where the dialect has no place for it."""
+        return _foreign(tensor, self.dialect)
+
+    def has(self, place: Foreign | None) -> bool:
+        """Whether there is a tensor at a place."""
+        return place is not None and place.name in self.names
+
+    def entry(self, place: Foreign) -> Entry:
+        """What the header says of the tensor at a place."""
+        return self.archive.entries[self.names[place.name]]
+
+    def differ(self, shape: Shape, one: Foreign | None, other: Foreign | None) -> bool:
+        """Whether there are two tensors where one of this shape would do, and the other one is not its copy."""
+        if one is None or other is None or not self.has(one) or not self.has(other):
+            return False
+        if self.entry(one).shape != shape or self.entry(other).shape != shape:  # read nothing of an unknown size
+            return self.entry(other).shape != shape
+        ours, theirs = self.names[one.name], self.names[other.name]
+        arrays = self.archive.read([ours, theirs])
+        return not np.array_equal(arrays[ours], arrays[theirs])
+
+
+Places = Mapping[str, Foreign | None]
+
+
+def _stand_ins(file: Listing, config: MobileBertConfig, places: Places, optional: Places) -> dict[str, Foreign]:
+    """Where a tensor is found under the name of its copy, or a copy under the name of its original."""
+    found = {}
+    for copy, original in TIED.items():
+        for name, other in ((original, optional[copy]), (copy, places.get(original))):
+            if name in places and other is not None and file.has(other) and not file.has(places[name]):
+                found[name] = other
+    bias = optional[DECODER_BIAS]
+    if BIAS in places and bias is not None and file.has(bias) and not config.tie_word_embeddings:
+        found[BIAS] = bias  # transformers 5 adds this one, and never trains the other
+    return found
+
+
+def _contradictions(file: Listing, config: MobileBertConfig, places: Places, optional: Places) -> list[str]:
+    """Of a tied decoder the bias has two names and one value."""
+    if BIAS not in places or not config.tie_word_embeddings:
+        return []
+    differ = file.differ((config.vocab_size,), places[BIAS], optional[DECODER_BIAS])
+    return [f"{DECODER_BIAS} differs from {BIAS}"] if differ else []
 
 
 def with_copies(config: MobileBertConfig, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -184,16 +236,3 @@ def _without_prefix(prefix: str, names: Mapping[str, str]) -> dict[str, str]:
     """Names without a prefix that all of them have."""
     common = all(name.startswith(prefix) for name in names)
     return {name.removeprefix(prefix) if common else name: kept for name, kept in names.items()}
-
-
-def _differ(
-    archive: Archive, names: Mapping[str, str], shape: tuple[int, ...], one: Foreign | None, other: Foreign | None
-) -> bool:
-    """Whether a file has two tensors where one of this shape would do: the other has other values."""
-    if one is None or other is None or one.name not in names or other.name not in names:
-        return False
-    ours, theirs = names[one.name], names[other.name]
-    if archive.entries[ours].shape != shape or archive.entries[theirs].shape != shape:
-        return archive.entries[theirs].shape != shape
-    arrays = archive.read([ours, theirs])
-    return not np.array_equal(arrays[ours], arrays[theirs])

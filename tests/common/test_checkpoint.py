@@ -161,8 +161,9 @@ def test_the_copies_of_a_tied_decoder_are_left_aside(tmp_path: Path, caplog: pyt
     weights = make_weights(MASKED_LM)
     copies = {DECODER: weights[WORDS], f"{PREDICTIONS}decoder.bias": weights[f"{PREDICTIONS}bias"]}
     save_as_others_do(tmp_path, {**weights, **copies})
-    assert equal(checkpoint.load(tmp_path, MASKED_LM).tensors, weights)
-    assert checkpoint.load(tmp_path, BASE).ignored
+    found = checkpoint.load(tmp_path, MASKED_LM)
+    assert equal(found.tensors, weights) and found.ignored == ()
+    assert DECODER in checkpoint.load(tmp_path, BASE).ignored
     del weights[f"{PREDICTIONS}bias"]
     save_as_others_do(tmp_path, {**weights, **copies})  # either name will do
     assert checkpoint.load(tmp_path, MASKED_LM).fresh == ()
@@ -503,6 +504,38 @@ def test_missing_files(missing: str, manifest: bool, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"cannot be read|has no weights: none of model\.safetensors, ") as error:
         checkpoint.load(tmp_path, BASE)
     assert error.value.path == (tmp_path / missing if manifest or missing == CONFIG_FILE else tmp_path)
+
+
+def save_shards(folder: Path, weights: Arrays, **changes: str) -> None:
+    """Two shards and their index, in which `changes` puts tensors into other files."""
+    names = list(weights)
+    shards = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
+    for file, inside in shards.items():
+        safetensors.write(folder / file, {name: weights[name] for name in inside})
+    index = {name: file for file, inside in shards.items() for name in inside} | changes
+    (folder / f"{WEIGHTS_FILE}.index.json").write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": index}))
+    (folder / CONFIG_FILE).write_text(json.dumps(SIZES))
+
+
+def test_shards(tmp_path: Path) -> None:
+    weights = make_weights(CLASSIFIER)
+    save_shards(tmp_path, weights)
+    assert equal(checkpoint.load(tmp_path, CLASSIFIER).tensors, weights)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"classifier.bias": "c.safetensors"}, "c.safetensors: cannot be read"),
+        ({"classifier.bias": "../a.safetensors"}, "names files that cannot be shards"),
+        ({"classifier.more": "a.safetensors"}, "'classifier.more' is not in a.safetensors"),
+        ({"mobilebert.embeddings.word_embeddings.weight": "b.safetensors"}, r"word_embeddings.weight. is not in b\.safetensors"),
+    ],
+)
+def test_shards_that_do_not_fit_their_index(changes: dict[str, str], reason: str, tmp_path: Path) -> None:
+    save_shards(tmp_path, make_weights(CLASSIFIER), **changes)
+    with pytest.raises(CheckpointError, match=reason):
+        checkpoint.load(tmp_path, CLASSIFIER)
 
 
 def test_what_stands_in_for_a_file_that_is_gone(tmp_path: Path) -> None:

@@ -127,6 +127,15 @@ def test_an_untied_decoder(head: str, tmp_path: Path) -> None:
     assert_close(run_torch(open_theirs(HEADS[head][1], tmp_path / "ours"), call), expected, 1e-12)
 
 
+@pytest.mark.parametrize("head", ["MobileBertForPreTraining", "MobileBertForSequenceClassification"])
+def test_their_shards(head: str, tmp_path: Path) -> None:
+    theirs = models.random_model(HEADS[head][1], {}).double()
+    theirs.save_pretrained(tmp_path, max_shard_size="100KB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 2
+    call = {**CALLS["ragged"], **models.LABELS[head]}
+    assert_close(run_torch(HEADS[head][0].from_pretrained(tmp_path, dtype="float64"), call), run_torch(theirs, call), 1e-12)
+
+
 def test_answers_outside_the_sequence_are_ignored(open_pair: Open) -> None:
     _, theirs, ours = open_pair("silu", "MobileBertForQuestionAnswering")
     call = {**CALLS["ragged"], "start_positions": np.array([3, 11, 99]), "end_positions": np.array([40, 2, 10])}
