@@ -31,45 +31,47 @@ BATCHES = (1, 8)
 THREADS = 2
 NO_SLOWER = 0.95  # of a median ratio: what remains after noise
 Forward = Callable[[], Any]
+Side = Callable[[int, str], Forward]  # (batch, class name) -> forward
 
 
-def ours_pt(batch: int) -> Forward:
+def ours_pt(batch: int, head: str) -> Forward:
     """Our PyTorch twin."""
     import torch
 
-    from mobilebert_pt import MobileBertConfig, MobileBertModel
+    import mobilebert_pt
 
     torch.manual_seed(0)
-    return _torch_forward(MobileBertModel(MobileBertConfig.from_zoo("mobilebert")), batch)
+    return _torch_forward(getattr(mobilebert_pt, head)(mobilebert_pt.MobileBertConfig.from_zoo("mobilebert")), batch)
 
 
-def theirs_pt(batch: int) -> Forward:
+def theirs_pt(batch: int, head: str) -> Forward:
     """Hugging Face's PyTorch class."""
     import torch
-    from transformers import MobileBertConfig, MobileBertModel
+    import transformers
 
     torch.manual_seed(0)
-    config = MobileBertConfig(classifier_activation=False)
-    return _torch_forward(MobileBertModel._from_config(config, attn_implementation="sdpa"), batch)
+    config = transformers.MobileBertConfig(classifier_activation=False)
+    return _torch_forward(getattr(transformers, head)._from_config(config, attn_implementation="sdpa"), batch)
 
 
-def ours_tf(batch: int) -> Forward:
+def ours_tf(batch: int, head: str) -> Forward:
     """Our Keras twin."""
     import keras
 
-    from mobilebert_tf import MobileBertConfig, TFMobileBertModel
+    import mobilebert_tf
 
     keras.utils.set_random_seed(0)
-    return _tf_forward(TFMobileBertModel(MobileBertConfig.from_zoo("mobilebert")), batch)
+    return _tf_forward(getattr(mobilebert_tf, f"TF{head}")(mobilebert_tf.MobileBertConfig.from_zoo("mobilebert")), batch)
 
 
-def theirs_tf(batch: int) -> Forward:
+def theirs_tf(batch: int, head: str) -> Forward:
     """Hugging Face's TF class."""
     import tensorflow as tf
-    from transformers import MobileBertConfig, TFMobileBertModel
+    import transformers
 
     tf.random.set_seed(0)
-    return _tf_forward(TFMobileBertModel(MobileBertConfig(classifier_activation=False)), batch)
+    config = transformers.MobileBertConfig(classifier_activation=False)
+    return _tf_forward(getattr(transformers, f"TF{head}")(config), batch)
 
 
 def _torch_forward(model: Any, batch: int) -> Forward:
@@ -82,7 +84,7 @@ def _torch_forward(model: Any, batch: int) -> Forward:
 
     def forward() -> Any:
         with torch.inference_mode():
-            return model(**inputs).last_hidden_state
+            return model(**inputs)[0]
 
     return forward
 
@@ -92,7 +94,7 @@ def _tf_forward(model: Any, batch: int) -> Forward:
 
     ids = tf.constant(_ids(batch), tf.int32)
     mask = tf.ones_like(ids)
-    graph = tf.function(lambda ids, mask: model(input_ids=ids, attention_mask=mask, training=False).last_hidden_state)
+    graph = tf.function(lambda ids, mask: model(input_ids=ids, attention_mask=mask, training=False)[0])
     return lambda: graph(ids, mask).numpy()
 
 
@@ -103,7 +105,7 @@ def _ids(batch: int) -> Any:
 
 
 # name -> (ours, theirs, the option that names their Python)
-COMPARISONS: dict[str, tuple[Callable[[int], Forward], Callable[[int], Forward], str]] = {
+COMPARISONS: dict[str, tuple[Side, Side, str]] = {
     "pt": (ours_pt, theirs_pt, "hf5_python"),
     "tf": (ours_tf, theirs_tf, "hf4_python"),
 }
@@ -113,7 +115,7 @@ SIDES = {side.__name__: side for ours, theirs, _ in COMPARISONS.values() for sid
 class Worker:
     """A process that holds one model and times calls when it is asked to."""
 
-    def __init__(self, python: str, side: Callable[[int], Forward], batch: int) -> None:
+    def __init__(self, python: str, side: Side, batch: int, head: str) -> None:
         environment = {
             **os.environ,
             "PYTHONPATH": str(ROOT / "src"),
@@ -124,7 +126,7 @@ class Worker:
             "TF_USE_LEGACY_KERAS": "1",  # transformers' TF classes; Keras 3 does not read it
             "KERAS_BACKEND": "tensorflow",
         }
-        command = [python, __file__, "--worker", side.__name__, "--batch", str(batch)]
+        command = [python, __file__, "--worker", side.__name__, "--batch", str(batch), "--head", head]
         self.process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -146,9 +148,9 @@ class Worker:
         self.process.wait()
 
 
-def work(side: str, batch: int) -> None:
+def work(side: str, batch: int, head: str) -> None:
     """The worker's side: for each number read, time so many calls."""
-    forward = SIDES[side](batch)
+    forward = SIDES[side](batch, head)
     for line in sys.stdin:
         times = []
         for _ in range(int(line)):
@@ -177,6 +179,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--python", default=sys.executable, help="Python that runs ours")
     parser.add_argument("--hf5-python", help="Python with transformers 5; without it PyTorch is left out")
     parser.add_argument("--hf4-python", help="Python with transformers 4.57 and TF; without it TF is left out")
+    parser.add_argument("--head", default="MobileBertModel", help="class to time, for example MobileBertForMaskedLM")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--calls", type=int, default=5, help="timed calls of each side in a round")
     parser.add_argument("--check", action="store_true", help=f"exit with 1 where a ratio is under {NO_SLOWER}")
@@ -192,7 +195,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the comparisons whose Python was given; 1 if one was slower and --check was given."""
     options = parse(arguments)
     if options.worker:
-        work(options.worker, options.batch)
+        work(options.worker, options.batch, options.head)
         return 0
     slower = False
     print(f"{'twin':6}{'batch':>6}{'length':>8}{'ours ms':>10}{'theirs ms':>11}{'theirs/ours':>13}")
@@ -200,7 +203,7 @@ def main(arguments: list[str] | None = None) -> int:
         if (python := getattr(options, option)) is None:
             continue
         for batch in BATCHES:
-            workers = Worker(options.python, ours, batch), Worker(python, theirs, batch)
+            workers = Worker(options.python, ours, batch, options.head), Worker(python, theirs, batch, options.head)
             mine, peers, ratio = compare(*workers, options.rounds, options.calls)
             for worker in workers:
                 worker.close()

@@ -87,17 +87,9 @@ class MobileBertForPreTraining(HeadModel):
             masked_lm_positions: [b m], to score only these.
             the others: as MobileBertModel.
         """
-        base = self.mobilebert(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-            return_dict=True,
-        )
+        tensors = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        switches = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
+        base = self.mobilebert(*tensors, **switches, return_dict=True)
         x = take_positions(base.last_hidden_state, masked_lm_positions)
         scores = {
             "prediction_logits": self.cls.predictions(x, self.get_input_embeddings().weight),  # [b t v]
@@ -136,17 +128,9 @@ class MobileBertForMaskedLM(HeadModel):
             masked_lm_positions: [b m], to score only these.
             the others: as MobileBertModel.
         """
-        base = self.mobilebert(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-            return_dict=True,
-        )
+        tensors = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        switches = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
+        base = self.mobilebert(*tensors, **switches, return_dict=True)
         x = take_positions(base.last_hidden_state, masked_lm_positions)
         logits = self.cls.predictions(x, self.get_input_embeddings().weight)  # [b t v]
         return self.complete(base, {"logits": logits}, {"labels": labels}, return_dict)
@@ -181,17 +165,9 @@ class MobileBertForNextSentencePrediction(HeadModel):
             next_sentence_label: another name of labels.
             the others: as MobileBertModel.
         """
-        base = self.mobilebert(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-            return_dict=True,
-        )
+        tensors = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        switches = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
+        base = self.mobilebert(*tensors, **switches, return_dict=True)
         logits = self.cls.seq_relationship(base.pooler_output)  # [b 2]
         given = {"labels": inputs.one_name(labels, next_sentence_label)}
         return self.complete(base, {"logits": logits}, given, return_dict)
@@ -226,17 +202,9 @@ class MobileBertForSequenceClassification(HeadModel):
                 mobilebert_common.inputs.problem_type).
             the others: as MobileBertModel.
         """
-        base = self.mobilebert(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-            return_dict=True,
-        )
+        tensors = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        switches = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
+        base = self.mobilebert(*tensors, **switches, return_dict=True)
         logits = self.classifier(F.dropout(base.pooler_output, self.dropout, self.training))  # [b num_labels]
         return self.complete(base, {"logits": logits}, {"labels": labels}, return_dict)
 
@@ -275,17 +243,10 @@ class MobileBertForMultipleChoice(HeadModel):
         inputs.check_one_source(input_ids, inputs_embeds)
         source = inputs_embeds if input_ids is None else input_ids
         inputs.check_choices(source.shape)
-        base = self.mobilebert(
-            flatten_choices(input_ids),
-            flatten_choices(attention_mask),
-            flatten_choices(token_type_ids),
-            flatten_choices(position_ids),
-            head_mask,
-            flatten_choices(inputs_embeds),
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-            return_dict=True,
-        )
+        rows = (input_ids, attention_mask, token_type_ids, position_ids)
+        tensors = (*map(flatten_choices, rows), head_mask, flatten_choices(inputs_embeds))
+        switches = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
+        base = self.mobilebert(*tensors, **switches, return_dict=True)
         logits = self.classifier(F.dropout(base.pooler_output, self.dropout, self.training))  # [b*c 1]
         logits = logits.reshape(source.shape[:2])  # [b c]
         return self.complete(base, {"logits": logits}, {"labels": labels}, return_dict)
@@ -318,17 +279,9 @@ class MobileBertForTokenClassification(HeadModel):
             labels: [b t] classes, -100 for tokens that count for nothing.
             the others: as MobileBertModel.
         """
-        base = self.mobilebert(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-            return_dict=True,
-        )
+        tensors = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        switches = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
+        base = self.mobilebert(*tensors, **switches, return_dict=True)
         logits = self.classifier(F.dropout(base.last_hidden_state, self.dropout, self.training))  # [b t num_labels]
         return self.complete(base, {"logits": logits}, {"labels": labels}, return_dict)
 
@@ -362,17 +315,9 @@ class MobileBertForQuestionAnswering(HeadModel):
                 sequence is ignored.
             the others: as MobileBertModel.
         """
-        base = self.mobilebert(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-            return_dict=True,
-        )
+        tensors = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        switches = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
+        base = self.mobilebert(*tensors, **switches, return_dict=True)
         logits = self.qa_outputs(base.last_hidden_state)  # [b t 2]
         scores = {"start_logits": logits[..., 0].contiguous(), "end_logits": logits[..., 1].contiguous()}
         given = {"start_positions": start_positions, "end_positions": end_positions}

@@ -144,7 +144,9 @@ class PreTrainedModel(nn.Module):
             only_trainable: leave out those that are frozen.
             exclude_embeddings: leave out the tables of words, positions and segments.
         """
-        tables = {id(module.weight) for module in self.modules() if isinstance(module, Embedding) and exclude_embeddings}
+        tables = {
+            id(module.weight) for module in self.modules() if isinstance(module, Embedding) and exclude_embeddings
+        }
         counted = [parameter for parameter in self.parameters() if id(parameter) not in tables]
         return sum(parameter.numel() for parameter in counted if parameter.requires_grad or not only_trainable)
 

@@ -94,18 +94,9 @@ class TFMobileBertForPreTraining(HeadModel):
             the others: as TFMobileBertModel.
         """
         seed = self.draw_seed(training)
-        base = self.mobilebert(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-            return_dict=True,
-            seed=fold(seed, 1),
-        )
+        tensors = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        switches = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
+        base = self.mobilebert(*tensors, **switches, return_dict=True, seed=fold(seed, 1))
         x = take_positions(base.last_hidden_state, masked_lm_positions)
         scores = {
             "prediction_logits": self.cls.predictions(x, self.get_input_embeddings().embeddings),  # [b t v]
@@ -148,18 +139,9 @@ class TFMobileBertForMaskedLM(HeadModel):
             the others: as TFMobileBertModel.
         """
         seed = self.draw_seed(training)
-        base = self.mobilebert(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-            return_dict=True,
-            seed=fold(seed, 1),
-        )
+        tensors = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        switches = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
+        base = self.mobilebert(*tensors, **switches, return_dict=True, seed=fold(seed, 1))
         x = take_positions(base.last_hidden_state, masked_lm_positions)
         logits = self.cls.predictions(x, self.get_input_embeddings().embeddings)  # [b t v]
         return self.complete(base, {"logits": logits}, {"labels": labels}, return_dict)
@@ -198,18 +180,9 @@ class TFMobileBertForNextSentencePrediction(HeadModel):
             the others: as TFMobileBertModel.
         """
         seed = self.draw_seed(training)
-        base = self.mobilebert(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-            return_dict=True,
-            seed=fold(seed, 1),
-        )
+        tensors = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        switches = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
+        base = self.mobilebert(*tensors, **switches, return_dict=True, seed=fold(seed, 1))
         logits = self.cls.seq_relationship(base.pooler_output)  # [b 2]
         given = {"labels": inputs.one_name(labels, next_sentence_label)}
         return self.complete(base, {"logits": logits}, given, return_dict)
@@ -250,18 +223,9 @@ class TFMobileBertForSequenceClassification(HeadModel):
             the others: as TFMobileBertModel.
         """
         seed = self.draw_seed(training)
-        base = self.mobilebert(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-            return_dict=True,
-            seed=fold(seed, 1),
-        )
+        tensors = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        switches = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
+        base = self.mobilebert(*tensors, **switches, return_dict=True, seed=fold(seed, 1))
         logits = self.classifier(dropout(base.pooler_output, self.dropout, seed))  # [b num_labels]
         return self.complete(base, {"logits": logits}, {"labels": labels}, return_dict)
 
@@ -304,18 +268,10 @@ class TFMobileBertForMultipleChoice(HeadModel):
         source = inputs_embeds if input_ids is None else input_ids
         inputs.check_choices(sizes(source))
         seed = self.draw_seed(training)
-        base = self.mobilebert(
-            flatten_choices(input_ids),
-            flatten_choices(attention_mask),
-            flatten_choices(token_type_ids),
-            flatten_choices(position_ids),
-            head_mask,
-            flatten_choices(inputs_embeds),
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-            return_dict=True,
-            seed=fold(seed, 1),
-        )
+        rows = (input_ids, attention_mask, token_type_ids, position_ids)
+        tensors = (*map(flatten_choices, rows), head_mask, flatten_choices(inputs_embeds))
+        switches = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
+        base = self.mobilebert(*tensors, **switches, return_dict=True, seed=fold(seed, 1))
         logits = self.classifier(dropout(base.pooler_output, self.dropout, seed))  # [b*c 1]
         logits = ops.reshape(logits, (-1, source.shape[1]))  # [b c]
         return self.complete(base, {"logits": logits}, {"labels": labels}, return_dict)
@@ -354,18 +310,9 @@ class TFMobileBertForTokenClassification(HeadModel):
             the others: as TFMobileBertModel.
         """
         seed = self.draw_seed(training)
-        base = self.mobilebert(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-            return_dict=True,
-            seed=fold(seed, 1),
-        )
+        tensors = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        switches = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
+        base = self.mobilebert(*tensors, **switches, return_dict=True, seed=fold(seed, 1))
         logits = self.classifier(dropout(base.last_hidden_state, self.dropout, seed))  # [b t num_labels]
         return self.complete(base, {"logits": logits}, {"labels": labels}, return_dict)
 
@@ -403,18 +350,9 @@ class TFMobileBertForQuestionAnswering(HeadModel):
             the others: as TFMobileBertModel.
         """
         seed = self.draw_seed(training)
-        base = self.mobilebert(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-            return_dict=True,
-            seed=fold(seed, 1),
-        )
+        tensors = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        switches = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
+        base = self.mobilebert(*tensors, **switches, return_dict=True, seed=fold(seed, 1))
         logits = self.qa_outputs(base.last_hidden_state)  # [b t 2]
         scores = {"start_logits": logits[..., 0], "end_logits": logits[..., 1]}
         given = {"start_positions": start_positions, "end_positions": end_positions}
