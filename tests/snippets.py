@@ -15,9 +15,10 @@ from mobilebert_common.tokenization import MobileBertTokenizerFast, learn_vocabu
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```python test\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
-TASKS = re.findall(r"^## (.+)$", TEXT, re.MULTILINE)
-PYTORCH, KERAS = dict(zip(TASKS, BLOCKS[::2], strict=True)), dict(zip(TASKS, BLOCKS[1::2], strict=True))
+SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", TEXT, re.MULTILINE | re.DOTALL))
+BLOCKS = {title: re.findall(r"^```python test\n(.*?)^```$", text, re.MULTILINE | re.DOTALL) for title, text in SECTIONS.items()}
+TASKS = [title for title, blocks in BLOCKS.items() if blocks]  # each has two, for PyTorch and for Keras
+PYTORCH, KERAS = ({title: BLOCKS[title][number] for title in TASKS} for number in (0, 1))
 
 MODELS = {  # folder -> the class it was saved from, and its labels
     "mobilebert": ("MobileBertForPreTraining", ("A", "B")),
