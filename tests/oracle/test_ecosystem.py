@@ -77,7 +77,7 @@ def test_the_trainer_trains_evaluates_saves_and_resumes(task: str, tmp_path: Pat
             eval_strategy="epoch",
             logging_strategy="epoch",
             load_best_model_at_end=True,
-            gradient_checkpointing=True,
+            activation_checkpointing=True,
             report_to=[],
             disable_tqdm=True,
             use_cpu=True,
