@@ -434,7 +434,8 @@ class Predictions(nn.Module):
         x = self.transform(x)
         table = word_embeddings if self.decoder is None else self.decoder.weight  # [v e]
         own, extra = x.flatten(0, -2).split([table.shape[1], x.shape[-1] - table.shape[1]], dim=-1)
-        scores = torch.addmm(F.linear(own, table, self.bias), extra, self.dense.weight)  # [b*t v]
+        scores = F.linear(own, table, self.bias)  # [b*t v], the largest tensor of the model: added to in its place
+        scores = scores.addmm_(extra.to(scores.dtype), self.dense.weight.to(scores.dtype))
         return scores.unflatten(0, x.shape[:-1])
 
     def resize(self, rows: int) -> None:
