@@ -11,7 +11,6 @@ import mobilebert_tf.twin
 from equivalence.twins import make_config
 from mobilebert_common.schema import HEADS
 from mobilebert_conversion.live import to_keras, to_torch
-from mobilebert_pt import heads as torch_heads
 from mobilebert_pt.arrays import dtype_name, to_numpy
 from mobilebert_tf import heads as keras_heads
 from mobilebert_tf.arrays import to_numpy as keras_numpy
