@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[2] / "src")]
+if __name__ == "__main__":  # `tests` is a package of the repository
+    sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from mobilebert_common.errors import CheckpointError
 from tests.hostile.corpus import LOADERS, Case, cases, folder_of, harm, prepare

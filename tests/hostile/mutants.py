@@ -22,7 +22,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[2] / "src")]
+if __name__ == "__main__":  # `tests` is a package of the repository
+    sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import h5py
 
