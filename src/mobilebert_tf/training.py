@@ -229,11 +229,12 @@ class TrainableModel(keras.Model):
             ]
             with tf.control_dependencies(assertions):
                 x = tf.nest.map_structure(tf.identity, x)
-            if len(batch) < 2 and (labels := self._labels_of(x)) is not None:
+            labels = self._labels_of(x) if len(batch) < 2 else None
+            if labels is not None:
                 return self._without_labels(x), labels
             return (self._without_labels(x), *batch[1:]) if len(batch) > 1 else x
 
-        return check
+        return tf.autograph.experimental.do_not_convert(check)  # it has no branches on tensors
 
 
 class _CheckedDataset(keras.utils.PyDataset):

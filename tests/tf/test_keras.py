@@ -1,5 +1,6 @@
 """What Keras users do with a model: compile, fit, evaluate, predict, save, jit, nest in their own models."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -299,6 +300,21 @@ def test_streams_train_and_refuse_bad_ids(stream: str) -> None:
     for work in (model.fit, model.evaluate):
         with pytest.raises(InputError, match=r"^input_ids must be from 0 to 39"):
             work(STREAMS[stream](BAD_IDS), verbose=0)
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_streams_make_tensorflow_say_nothing(stream: str) -> None:
+    said: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    tf.get_logger().addHandler(handler)
+    try:
+        model = compiled(make_model())
+        model.fit(STREAMS[stream](IDS), verbose=0)
+        model.predict(STREAMS[stream](IDS), verbose=0)
+    finally:
+        tf.get_logger().removeHandler(handler)
+    assert said == []
 
 
 def test_arrays_are_checked_before_the_first_step() -> None:
