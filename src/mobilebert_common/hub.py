@@ -199,7 +199,9 @@ class Snapshot:
         text = f"HTTP status {status}" if status else str(chain[-1]).strip().split("\n")[0] or type(chain[-1]).__name__
         if status or kinds & UNREACHABLE:
             hint = "local_files_only=True opens what the cache has"
-            return ConnectionError(f"{self.repository}: {file} cannot be had from the hub ({text}); {hint}")
+            return ConnectionError(
+                f"{self.repository}: is not a folder here, and its {file} cannot be had from the hub ({text}); {hint}"
+            )
         system = next((cause for cause in chain if isinstance(cause, OSError) and cause.errno), None)
         if system is not None:
             return OSError(system.errno, f"{self.repository}: {file} cannot be kept in the cache: {system.strerror}")

@@ -126,7 +126,7 @@ def test_what_is_not_there_is_remembered(server: Hub, files: dict[str, bytes], f
     folder = fetch()
     server.repositories[NAME].refusal = (503, "")
     assert fetch() == folder
-    with pytest.raises(ConnectionError, match=r"^google/mobilebert-uncased: vocab.txt cannot be had .*503.*local_files_only"):
+    with pytest.raises(ConnectionError, match=rf"^{NAME}: is not a folder .* vocab.txt cannot be had .*503.*local_files_only"):
         fetch(files=["config.json", "vocab.txt"])
     assert fetch(files=["config.json", "vocab.txt"], local_files_only=True) == folder
 
@@ -192,7 +192,8 @@ def test_what_the_repository_does_not_have(server: Hub, files: dict[str, bytes],
 @pytest.mark.parametrize("options", [{}, {"force_download": True}], ids=["", "force"])
 def test_no_server(options: dict[str, Any], server: Hub, fetch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     point_at("http://127.0.0.1:9", monkeypatch)
-    with pytest.raises(ConnectionError, match=r"config.json cannot be had from the hub \(.*refused.*local_files_only") as error:
+    said = r"is not a folder here, and its config.json cannot be had from the hub \(.*refused.*local_files_only"
+    with pytest.raises(ConnectionError, match=said) as error:
         fetch(**options)
     assert str(error.value).startswith(f"{NAME}: ") and "\n" not in str(error.value)
     assert error.value.__cause__ is None and error.value.__suppress_context__
