@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -16,7 +15,6 @@ from mobilebert_common.errors import CheckpointError, ConfigError
 from mobilebert_common.files import Content, finish_renames, read_bytes, read_json, save_files, stored, verify
 from mobilebert_common.formats import h5, safetensors, torch_bin
 from mobilebert_common.formats.archive import Archive
-from mobilebert_common.formats.shards import open_shards
 from mobilebert_common.matching import Names, head_of, with_copies
 from mobilebert_common.schema import HEADS
 from mobilebert_common.tokenization import storage
@@ -85,12 +83,10 @@ class Writer(NamedTuple):
     dtypes: tuple[str, ...] = tuple(checkpoint.DTYPES)
 
 
-READERS: tuple[Reader, ...] = (
-    Reader(".safetensors", "safetensors", "canonical", safetensors.open_file),
-    Reader(".safetensors.index.json", "safetensors", "canonical", partial(open_shards, open_shard=safetensors.open_file)),
-    Reader(".bin", "bin", "canonical", torch_bin.open_file),
-    Reader(".bin.index.json", "bin", "canonical", partial(open_shards, open_shard=torch_bin.open_file)),
-    Reader(".h5", "h5", "h5", h5.open_file),
+# those of checkpoint.SOURCES under any name: model.safetensors.index.json -> .safetensors.index.json, safetensors
+READERS: tuple[Reader, ...] = tuple(
+    Reader(source.file[source.file.index(".") :], source.file.split(".")[1], source.names, source.open)
+    for source in checkpoint.SOURCES
 )
 WRITERS: dict[str, Writer] = {
     "safetensors": Writer(
@@ -189,6 +185,11 @@ def convert(
     )
 
 
+def reader_of(path: Path) -> Reader | None:
+    """What opens a weights file without a framework; None for those of TensorFlow and Keras."""
+    return None if _is_keras(path) else next((reader for reader in READERS if path.name.endswith(reader.ending)), None)
+
+
 def writer_of(to: str) -> Writer:
     """The writer of a dialect.
 
@@ -203,7 +204,7 @@ def writer_of(to: str) -> Writer:
 def frameworks(source: Path, to: str) -> set[str]:
     """The twins, "pt" and "tf", whose frameworks a conversion needs; by names alone."""
     path = locate(source)
-    reading = None if any(path.name.endswith(reader.ending) for reader in READERS) and not _is_keras(path) else "tf"
+    reading = None if reader_of(path) else "tf"
     return {name for name in (reading, writer_of(to).framework) if name is not None}
 
 
@@ -229,7 +230,7 @@ def locate(source: Path) -> Path:
         return files[0]
     if not stored(source.parent, source.name).exists():
         raise CheckpointError(source, "does not exist")
-    if not _is_keras(source) and not any(source.name.endswith(reader.ending) for reader in READERS):
+    if not _is_keras(source) and not reader_of(source):
         endings = [*(reader.ending for reader in READERS), *keras_files.ENDINGS, bundle.INDEX]
         raise CheckpointError(source, f"is none of {', '.join(endings)}")
     return source

@@ -22,7 +22,7 @@ from mobilebert_common.formats import h5, zipped
 from mobilebert_common.formats.archive import Archive, Entry
 from mobilebert_common.formats.shards import shortened
 from mobilebert_common.optional import needs
-from mobilebert_common.schema import HEADS, Foreign, count_parameters, expand, from_layout
+from mobilebert_common.schema import HEADS, Foreign, count_parameters, expand, from_layout, named_head
 
 MODEL, WEIGHTS = ".keras", ".weights.h5"
 ENDINGS = (MODEL, WEIGHTS)
@@ -53,8 +53,7 @@ def open_file(path: Path, config: MobileBertConfig | None, head: str | None) -> 
     elif config is None:
         raise CheckpointError(path, "has no configuration: put its config.json beside it")
     else:
-        named = [name.removeprefix("TF") for name in config.architectures or []]
-        head = head or next((name for name in named if name in HEADS), None)
+        head = head or named_head(config)
         if head is None:
             raise CheckpointError(path, "does not say its class, and neither does its configuration: give the head")
         folder, weights = None, path

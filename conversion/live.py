@@ -45,6 +45,6 @@ def to_torch(model: "KerasModel") -> "TorchModel":
     state = {
         name: to_tensor(to_numpy(variable, layout)) for name, (variable, layout) in model.canonical_variables().items()
     }
-    torch_model.load_state_dict(state, strict=False, assign=True)
+    torch_model.load_state_dict(state, assign=True)
     torch_model.eval()
     return torch_model

@@ -118,9 +118,9 @@ def contents(config: MobileBertConfig, head: str, tensors: Mapping[str, np.ndarr
         import tensorflow  # noqa: F401  # now, not when files are half written
     refuse_untold(config, head)
     variables = {
-        place.name: to_layout(tensors[name], place.layout, config.num_attention_heads)
+        (place := tensor.dialects["tf1"]).name: to_layout(tensors[name], place.layout, config.num_attention_heads)
         for name, tensor in expand(config, head).items()
-        if 0 not in tensor.shape and (place := tensor.dialects["tf1"])
+        if 0 not in tensor.shape
     }
     data: list[Path] = []
 

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
+from mobilebert_common import checkpoint
 from mobilebert_common.config import MobileBertConfig
-from mobilebert_common.inputs import CHOICES, problem_type
-from mobilebert_common.schema import HEADS, letters
+from mobilebert_common.errors import CheckpointError
+from mobilebert_common.inputs import problem_type
+from mobilebert_common.schema import HEADS, has_choices, letters, named_head
 from mobilebert_common.twins import twin
 
-CLASSIFIER = "MobileBertForSequenceClassification"
+BASE = "MobileBertModel"  # what a checkpoint that names no class is taken for
 TOLERANCE = {"float64": 1e-12, "float32": 1e-4}  # relative L2 distance of each output
 
 
@@ -29,12 +31,6 @@ class Difference:
     relative: float
 
 
-def head_of(config: MobileBertConfig) -> str:
-    """The model class a checkpoint was saved from; the base model where it does not say."""
-    named = [name.removeprefix("TF") for name in config.architectures or []]
-    return next((name for name in named if name in HEADS), "MobileBertModel")
-
-
 def sample_inputs(config: MobileBertConfig, head: str, seed: int = 0) -> dict[str, np.ndarray]:
     """A small batch that exercises everything: ragged rows, two segments, labels where the head takes some."""
     generator = np.random.default_rng(seed)
@@ -47,7 +43,7 @@ def sample_inputs(config: MobileBertConfig, head: str, seed: int = 0) -> dict[st
         "attention_mask": mask,
         "token_type_ids": generator.integers(0, config.type_vocab_size, (batch, length)),
     }
-    if head == CHOICES:  # two for each sentence: itself and another one
+    if has_choices(head):  # two for each sentence: itself and another one
         inputs = {name: np.stack([array, array[::-1]], axis=1) for name, array in inputs.items()}
     return inputs | sample_labels(config, head, generator, batch, length)
 
@@ -57,13 +53,14 @@ def sample_labels(
 ) -> dict[str, np.ndarray]:
     """Labels of every kind the head has."""
     shapes, classes = {"b": (batch,), "b t": (batch, length)}, {**letters(config), "c": 2, "": length}
-    labels: dict[str, np.ndarray] = {
-        name: generator.integers(0, classes[label.classes], shapes[label.shape])
-        for name, label in HEADS[head].labels.items()
-    }
-    if head == CLASSIFIER and (kind := problem_type(config, integer_labels=True)) != "single_label_classification":
-        numbers = generator.normal(size=(batch, config.num_labels))
-        labels["labels"] = numbers if kind == "regression" else (numbers > 0).astype(np.float64)
+    kind = problem_type(config, integer_labels=True)
+    labels: dict[str, np.ndarray] = {}
+    for name, label in HEADS[head].labels.items():
+        if label.by_problem_type and kind != "single_label_classification":
+            numbers = generator.normal(size=(batch, config.num_labels))
+            labels[name] = numbers if kind == "regression" else (numbers > 0).astype(np.float64)
+        else:
+            labels[name] = generator.integers(0, classes[label.classes], shapes[label.shape])
     return labels
 
 
@@ -73,10 +70,12 @@ def verify(directory: str | Path, dtype: str = "float64", seed: int = 0) -> list
     Args:
         dtype: what both compute in, "float64" or "float32".
     Raises:
-        CheckpointError: the checkpoint is unusable.
+        CheckpointError: the checkpoint is unusable, or does not have all of the model it names.
     """
     config = MobileBertConfig.from_pretrained(directory)
-    head = head_of(config)
+    head = named_head(config) or BASE
+    if fresh := checkpoint.load(directory, head, dtype).fresh:  # which each twin would make up for itself
+        raise CheckpointError(directory, f"has no {', '.join(fresh)}, which {head} needs: there is nothing to compare")
     inputs = sample_inputs(config, head, seed)
     found = []
     for framework in ("pt", "tf"):

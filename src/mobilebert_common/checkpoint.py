@@ -1,10 +1,10 @@
 """A checkpoint directory <-> {canonical name: array}. All weights go through here."""
 
+import functools
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from .formats import h5, safetensors, torch_bin
 from .formats.archive import Archive
 from .formats.shards import open_shards
 from .matching import Names, Shape, match, with_copies
-from .schema import from_layout
+from .schema import WORDS, from_layout
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,6 @@ DTYPES: dict[str, np.dtype] = {
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
     "float16": np.dtype(np.float16),
 }
-WORDS = "embeddings.word_embeddings.weight"
 
 
 class Source(NamedTuple):
@@ -43,9 +42,9 @@ class Source(NamedTuple):
 # what a directory may hold, the best first
 SOURCES: tuple[Source, ...] = (
     Source(safetensors.WEIGHTS_FILE, "canonical", safetensors.open_file),
-    Source(f"{safetensors.WEIGHTS_FILE}.index.json", "canonical", partial(open_shards, open_shard=safetensors.open_file)),
+    Source(f"{safetensors.WEIGHTS_FILE}.index.json", "canonical", functools.partial(open_shards, open_shard=safetensors.open_file)),
     Source(torch_bin.WEIGHTS_FILE, "canonical", torch_bin.open_file),
-    Source(f"{torch_bin.WEIGHTS_FILE}.index.json", "canonical", partial(open_shards, open_shard=torch_bin.open_file)),
+    Source(f"{torch_bin.WEIGHTS_FILE}.index.json", "canonical", functools.partial(open_shards, open_shard=torch_bin.open_file)),
     Source(h5.WEIGHTS_FILE, "h5", h5.open_file),
 )
 # what only `mobilebert convert` reads
@@ -90,6 +89,7 @@ def load(
     config: MobileBertConfig | None = None,
     ignore_mismatched_sizes: bool = False,
     zero_pad_embedding: bool = False,
+    without: Collection[str] = (),
     **options: Any,
 ) -> Weights:
     """Read the weights a model class needs, from the best of the files in SOURCES.
@@ -105,6 +105,7 @@ def load(
         config: takes the place of config.json.
         ignore_mismatched_sizes: a tensor of another shape starts fresh, as a classifier for other labels does.
         zero_pad_embedding: set the word embedding of [PAD] to zero, without which padding changes results.
+        without: blocks of the head that the model is made without, as "pooler".
         options: keys of the configuration that take precedence over config.json; hub.Options; what
             compat.OPENING_MODEL accepts.
     Raises:
@@ -130,7 +131,7 @@ def load(
     archive, names = open_weights(folder)
     keep_tied = "tie_word_embeddings" in overrides
     try:
-        weights = read(archive, names, config, head, dtype, ignore_mismatched_sizes, keep_tied)
+        weights = read(archive, names, config, head, dtype, ignore_mismatched_sizes, keep_tied, without)
     except ConfigError as error:  # more parameters than any model
         raise CheckpointError(folder / CONFIG_FILE, str(error)) from None
     if weights.fresh:
@@ -175,13 +176,14 @@ def read(
     dtype: str = "float32",
     ignore_mismatched_sizes: bool = False,
     keep_tied: bool = False,
+    without: Collection[str] = (),
 ) -> Weights:
     """The canonical tensors of a model from a file in any dialect; see `load` and `matching.match`.
 
     Raises:
         CheckpointError: the tensors do not fit, or hold NaN or infinite values.
     """
-    found = match(archive, names, config, head, ignore_mismatched_sizes, keep_tied)
+    found = match(archive, names, config, head, ignore_mismatched_sizes, keep_tied, without)
     arrays = archive.read(place.name for place in found.source.values())
     wanted = _stored_dtype(arrays) if dtype == "auto" else parse_dtype(dtype)
     with np.errstate(over="ignore"):  # what overflows is infinite, and refused below
@@ -234,7 +236,7 @@ def _stored_dtype(arrays: Mapping[str, np.ndarray]) -> np.dtype:
 
 def _treat_padding(weights: Weights, folder: Path, zero: bool) -> None:
     """Set the row of [PAD] to zero or say that it is not: the trigram lets the last token read it."""
-    name = next((name for name in weights.tensors if name.endswith(WORDS)), None)
+    name = next((name for name in weights.tensors if WORDS.endswith(name)), None)
     pad = weights.config.pad_token_id
     if name is None or not weights.tensors[name][pad].any():
         return
@@ -249,11 +251,7 @@ def _treat_padding(weights: Weights, folder: Path, zero: bool) -> None:
         )
 
 
-_warned_float16 = False
-
-
+@functools.cache
 def _warn_float16() -> None:
-    global _warned_float16
-    if not _warned_float16:
-        log.warning("float16 overflows in the published MobileBERT (its hidden states reach -2.5e7); bfloat16 does not")
-        _warned_float16 = True
+    """Once a process."""
+    log.warning("float16 overflows in the published MobileBERT (its hidden states reach -2.5e7); bfloat16 does not")

@@ -20,7 +20,7 @@ from rich.table import Table as Grid
 from . import jobs
 from .config import CONFIG_FILE, ZOO, MobileBertConfig
 from .errors import ConfigError
-from .schema import HEADS, count_parameters, expand
+from .schema import count_parameters, expand, named_head
 from .tasks.classification import check_result_path, label_numbers, split, write_columns
 from .tasks.tables import LABEL_COLUMN, TEXT_COLUMNS, Columns, read_table
 from .training import Recipe, Report
@@ -263,7 +263,7 @@ def info(
     else:
         jobs.check_place(directory, " nor in the zoo")
         config = MobileBertConfig.from_pretrained(directory)
-    head = next((name for name in config.architectures or [] if name in HEADS), "MobileBertModel")
+    head = named_head(config) or "MobileBertModel"
     say(f"{directory}: {head}, {_parameters(config, head):,} parameters")
     grid = make_grid("key", "value")
     for key, value in config.to_dict().items():

@@ -2,6 +2,7 @@
 nothing, refused with the reason where it would.
 """
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -81,6 +82,13 @@ SAVING: dict[str, Rule] = {
     "token": Rule(ANY, "nothing is uploaded"),
     "variant": Rule(UNSET, "the file is model.safetensors"),
 }
+
+
+def constructor_arguments(model_class: type, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options that a model class's constructor takes by name, as transformers passes them on, and the others."""
+    names = inspect.signature(model_class.__init__).parameters.keys() - {"self", "config", "kwargs"}
+    taken = {name: value for name, value in options.items() if name in names}
+    return taken, {name: value for name, value in options.items() if name not in names}
 
 
 def meaningful(arguments: Mapping[str, Any], rules: Mapping[str, Rule]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ Flag = Annotated[bool, Field(strict=True)]
 Activation = Literal["relu", "relu6", "gelu", "gelu_new", "gelu_pytorch_tanh", "silu", "tanh"]
 ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
 
-# one fact about the labels replaces what another one said before
+# three spellings of one fact: overriding one of them discards the stored others
 LABEL_KEYS = ("num_labels", "id2label", "label2id")
 DERIVED = ("true_hidden_size", "use_return_dict")
 

@@ -106,7 +106,7 @@ def is_name(text: str) -> bool:
 
 
 def is_owned(text: str) -> bool:
-    """Whether a text can be "owner/name", where a lone name is something else's."""
+    """Whether a text can be "owner/name"; a lone name, such as a folder's, is not."""
     return "/" in text and is_name(text)
 
 

@@ -7,12 +7,11 @@ import numpy as np
 
 from .config import MobileBertConfig
 from .errors import InputError
-from .schema import HEADS, Label, letters
+from .schema import HEADS, has_choices, letters
 
 Shape = Sequence[int | None]  # None is a length not known yet
 
 IGNORE_INDEX = -100  # a label that counts for nothing, as in torch and transformers
-CHOICES = "MobileBertForMultipleChoice"  # the head whose inputs are [b c t]
 
 
 def id_limits(config: MobileBertConfig) -> dict[str, int]:
@@ -173,7 +172,7 @@ def check_arrays(
     for name in ("input_ids", "inputs_embeds"):
         if (tensor := arrays.get(name)) is not None:
             shape = np.shape(tensor)
-            if head == CHOICES:
+            if has_choices(head):
                 check_choices(shape)
                 choices, shape = shape[1], (shape[0], *shape[2:])
             check_shape(shape, config)
@@ -186,5 +185,5 @@ def check_arrays(
         if (found := labels.get(name)) is None or not np.size(found) or not label.classes:
             continue
         integers = np.issubdtype(found.dtype, np.integer)
-        if label != Label("b", "n") or problem_type(config, integers) == "single_label_classification":
+        if not label.by_problem_type or problem_type(config, integers) == "single_label_classification":
             check_classes(name, int(found.min()), int(found.max()), sizes[label.classes])

@@ -10,6 +10,7 @@ import numpy as np
 from . import hub
 from .config import ZOO, MobileBertConfig
 from .errors import CheckpointError, ConfigError
+from .schema import named_head
 from .tasks.classification import HEAD, Examples, label_names, label_numbers, make_examples, metrics, probabilities
 from .tasks.tables import Table
 from .tokenization import MobileBertTokenizerFast, learn_vocabulary
@@ -42,7 +43,8 @@ def start(
         vocabulary: a vocab.txt for a fresh model.
         vocabulary_size: tokens to learn without one.
     Raises:
-        ConfigError, CheckpointError: neither, or an unusable checkpoint.
+        ConfigError: neither a name of the zoo nor a checkpoint.
+        CheckpointError: an unusable checkpoint.
     """
     id2label = label_names(labels)
     if model in ZOO:
@@ -124,9 +126,8 @@ class Classifier:
         """
         check_place(directory)
         config = MobileBertConfig.from_pretrained(directory)
-        named = config.architectures or [HEAD]
-        if not {HEAD, f"TF{HEAD}"} & set(named):
-            raise CheckpointError(directory, f"holds {', '.join(named)}, not a {HEAD}")
+        if config.architectures and named_head(config) != HEAD:
+            raise CheckpointError(directory, f"holds {', '.join(config.architectures)}, not a {HEAD}")
         model = twin.load(directory, HEAD)
         return cls(twin, model, MobileBertTokenizerFast.from_pretrained(directory), model.config.id2label)
 

@@ -1,7 +1,7 @@
 """What a weights file has, held against what a model needs: the source of each tensor, or all that is wrong at once."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,14 +11,26 @@ from .config import MobileBertConfig
 from .errors import CheckpointError
 from .formats.archive import Archive, Entry
 from .formats.shards import shortened
-from .schema import ENCODER, HEADS, TIED, Foreign, Tensor, expand, expand_optional, layout_shape
+from .schema import (
+    BIAS,
+    DECODER,
+    DECODER_BIAS,
+    ENCODER,
+    HEADS,
+    ROOT,
+    TIED,
+    WORDS,
+    Foreign,
+    Tensor,
+    expand,
+    expand_optional,
+    layout_shape,
+    named_head,
+)
 
 log = logging.getLogger(__name__)
 
-ROOT = "mobilebert."
 BASE_PARTS = ("embeddings.", "encoder.", "pooler.")  # what a base model's file says without the root
-WORDS, DECODER = "mobilebert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"
-BIAS, DECODER_BIAS = "cls.predictions.bias", "cls.predictions.decoder.bias"
 
 Shape = tuple[int, ...]
 Names = Literal["canonical", "h5", "tf1", "garden"]  # how a file names its tensors
@@ -52,6 +64,7 @@ def match(
     head: str,
     ignore_mismatched_sizes: bool = False,
     keep_tied: bool = False,
+    without: Collection[str] = (),
 ) -> Match:
     """Find every tensor of a model in a file.
 
@@ -61,6 +74,7 @@ def match(
         dialect: how the file names and lays out its tensors.
         ignore_mismatched_sizes: tensors of another shape are fresh too.
         keep_tied: leave a decoder aside that differs from the word embeddings, where otherwise it is kept.
+        without: blocks of the head that this model was made without.
     Raises:
         CheckpointError: tensors are missing, unexpected, mis-shaped or not floating-point: all in one error.
     """
@@ -68,12 +82,10 @@ def match(
     optional = {tensor.name: file.place(tensor) for tensor in expand_optional(config).values()}
     optional.setdefault(DECODER_BIAS, Foreign(DECODER_BIAS, "same") if dialect == "canonical" else None)
     predicts = "predictions" in HEADS[head].blocks
-    if predicts and config.tie_word_embeddings and not keep_tied and file.has(optional[DECODER]):
-        words = expand(config, "MobileBertForMaskedLM")[WORDS]
-        if file.differ(words.shape, file.place(words), optional[DECODER]):
-            log.warning("%s has a decoder that is not the word embeddings: tie_word_embeddings is now false", archive.path)
-            config = config.replace(tie_word_embeddings=False)
-    expected = expand(config, head)
+    if predicts and not keep_tied and _has_its_own_decoder(file, config, optional):
+        log.warning("%s has a decoder that is not the word embeddings: tie_word_embeddings is now false", archive.path)
+        config = config.replace(tie_word_embeddings=False)
+    expected = {name: tensor for name, tensor in expand(config, head).items() if tensor.block not in without}
     places = {name: file.place(tensor) for name, tensor in expected.items()}
     present = {expected[name].block for name, place in places.items() if file.has(place)}
     places |= _stand_ins(file, config, places, optional)
@@ -160,6 +172,12 @@ class Listing:
 Places = Mapping[str, Foreign | None]
 
 
+def _has_its_own_decoder(file: Listing, config: MobileBertConfig, optional: Places) -> bool:
+    """Whether a file has a decoder that a tied model would lose."""
+    words = expand(config, "MobileBertForMaskedLM")[WORDS]
+    return config.tie_word_embeddings and file.differ(words.shape, file.place(words), optional[DECODER])
+
+
 def _stand_ins(file: Listing, config: MobileBertConfig, places: Places, optional: Places) -> dict[str, Foreign]:
     """Where a tensor is found under the name of its copy, or a copy under the name of its original."""
     found = {}
@@ -209,9 +227,8 @@ def head_of(archive: Archive, dialect: Names, config: MobileBertConfig) -> str:
     Raises:
         CheckpointError: no class has all its heads.
     """
-    named = [name.removeprefix("TF") for name in config.architectures or []]
-    if found := next((name for name in named if name in HEADS), None):
-        return found
+    if named := named_head(config):
+        return named
     names = normal_names(archive, dialect)
     # a classifier of sentences, of tokens and of choices has the same names: the first of HEADS it is
     blocks = {

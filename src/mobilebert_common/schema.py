@@ -16,8 +16,6 @@ import numpy as np
 from .config import MobileBertConfig
 from .errors import ConfigError
 
-Array = np.ndarray
-Dialect = Literal["h5", "tf1", "garden"]
 Layout = Literal["same", "transpose", "split_out", "split_in"]
 Condition = Callable[[MobileBertConfig], bool]
 
@@ -168,11 +166,13 @@ class Label(NamedTuple):
         shape: "b" or "b t".
         classes: the letter of how many classes there are, c being the choices; "" for a place in the sequence.
         scores: the output that is held against it.
+        by_problem_type: config.problem_type decides whether it names a class at all.
     """
 
     shape: str
     classes: str
     scores: str = "logits"
+    by_problem_type: bool = False
 
 
 class Head(NamedTuple):
@@ -191,7 +191,7 @@ HEADS: dict[str, Head] = {
     ),
     "MobileBertForMaskedLM": Head(("predictions",), {"labels": Label("b t", "v")}),
     "MobileBertForNextSentencePrediction": Head(("pooler", "relation"), {"labels": Label("b", "2")}),
-    "MobileBertForSequenceClassification": Head(("pooler", "classifier"), {"labels": Label("b", "n")}),
+    "MobileBertForSequenceClassification": Head(("pooler", "classifier"), {"labels": Label("b", "n", by_problem_type=True)}),
     "MobileBertForMultipleChoice": Head(("pooler", "choice"), {"labels": Label("b", "c")}),
     "MobileBertForTokenClassification": Head(("classifier",), {"labels": Label("b t", "n")}),
     "MobileBertForQuestionAnswering": Head(
@@ -200,10 +200,10 @@ HEADS: dict[str, Head] = {
 }
 
 # What other writers keep beside its original: {the copy: the original}, both canonical.
-TIED = {
-    "cls.predictions.decoder.weight": "mobilebert.embeddings.word_embeddings.weight",
-    "cls.predictions.decoder.bias": "cls.predictions.bias",
-}
+ROOT = "mobilebert."
+WORDS, BIAS = f"{ROOT}embeddings.word_embeddings.weight", "cls.predictions.bias"
+DECODER, DECODER_BIAS = "cls.predictions.decoder.weight", "cls.predictions.decoder.bias"
+TIED = {DECODER: WORDS, DECODER_BIAS: BIAS}
 
 
 @dataclass(frozen=True)
@@ -259,6 +259,17 @@ def expand_optional(config: MobileBertConfig) -> dict[str, Tensor]:
     return _expand(untied, tuple(block for block in BLOCKS if block not in ENCODER), "mobilebert.")
 
 
+def named_head(config: MobileBertConfig) -> str | None:
+    """The first class of HEADS that `architectures` names, in the spelling of either twin; None where there is none."""
+    names = (name.removeprefix("TF") for name in config.architectures or [])
+    return next((name for name in names if name in HEADS), None)
+
+
+def has_choices(head: str) -> bool:
+    """Whether a head's inputs have an axis of choices, [b c t]."""
+    return any(label.classes == "c" for label in HEADS[head].labels.values())
+
+
 def count_parameters(tensors: Mapping[str, Tensor]) -> int:
     """The number of parameters in what `expand` returned."""
     count = 0
@@ -270,7 +281,7 @@ def count_parameters(tensors: Mapping[str, Tensor]) -> int:
     return count
 
 
-def to_layout(array: Array, layout: Layout, heads: int) -> Array:
+def to_layout(array: np.ndarray, layout: Layout, heads: int) -> np.ndarray:
     """A canonical array as a dialect keeps it, contiguous."""
     if layout == "transpose":
         array = array.T
@@ -290,7 +301,7 @@ def layout_shape(shape: tuple[int, ...], layout: Layout, heads: int) -> tuple[in
     return shape[::-1] if layout == "transpose" else shape
 
 
-def from_layout(array: Array, layout: Layout) -> Array:
+def from_layout(array: np.ndarray, layout: Layout) -> np.ndarray:
     """The inverse of `to_layout`."""
     if layout == "transpose":
         array = array.T

@@ -11,7 +11,7 @@ from .config import MobileBertConfig
 from .tasks.classification import Examples
 from .training import Recipe, Report
 
-# name -> package, and the library whose absence means that the framework is not installed
+# name -> package, and what people call the framework
 FRAMEWORKS = {"pt": ("mobilebert_pt", "PyTorch"), "tf": ("mobilebert_tf", "Keras")}
 LIBRARIES = ("torch", "tensorflow", "keras", "optree")
 

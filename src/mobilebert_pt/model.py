@@ -67,8 +67,8 @@ class PreTrainedModel(nn.Module):
             zero_pad_embedding: set the word embedding of [PAD] to zero, without which padding changes results.
             output_loading_info: also return which tensors were missing, unexpected and of another shape.
             torch_dtype: the older name of dtype.
-            options: keys of the configuration that take precedence, for example num_labels=3; revision, token and the
-                rest of hub.Options; what compat.OPENING_MODEL accepts.
+            options: arguments of the constructor; keys of the configuration that take precedence, for example
+                num_labels=3; revision, token and the rest of hub.Options; what compat.OPENING_MODEL accepts.
         Raises:
             CheckpointError: a file is missing or damaged, or the tensors do not fit; one error names all of them.
             ConfigError: an option that is unknown, impossible or not supported.
@@ -76,6 +76,7 @@ class PreTrainedModel(nn.Module):
             ImportError: a name on the hub, and huggingface_hub is not installed.
         """
         wanted = dtype if torch_dtype is None else torch_dtype
+        constructor, options = compat.constructor_arguments(cls, options)
         weights = checkpoint.load(
             pretrained_model_name_or_path,
             canonical_class(cls),
@@ -83,20 +84,14 @@ class PreTrainedModel(nn.Module):
             config=config,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
             zero_pad_embedding=zero_pad_embedding,
+            without=() if constructor.get("add_pooling_layer", True) else ("pooler",),
             **options,
         )
         with torch.device("meta"):
-            model = cls(weights.config)
+            model = cls(weights.config, **constructor)
         tensors = {name: arrays.to_tensor(array) for name, array in weights.tensors.items()}
         model.load_state_dict(tensors, strict=False, assign=True)
-        for module in model.modules():  # a head the file does not have, or what a subclass adds
-            if any(parameter.is_meta for parameter in module.parameters(recurse=False)):
-                loaded = {name: parameter.detach() for name, parameter in module.named_parameters(recurse=False)}
-                module.to_empty(device="cpu", recurse=False).reset_parameters()
-                module.to(arrays.torch_dtype(weights.dtype))
-                for name, tensor in loaded.items():  # where a weight is of another shape, its bias may fit
-                    if not tensor.is_meta:
-                        module.get_parameter(name).data = tensor
+        initialize_missing(model, arrays.torch_dtype(weights.dtype))
         model = model.to(device).eval()
         return (model, weights.loading_info()) if output_loading_info else model
 
@@ -123,7 +118,7 @@ class PreTrainedModel(nn.Module):
         own = self.state_dict()
         tensors = own if state_dict is None else state_dict
         if wrong := sorted(tensors.keys() ^ own.keys()):
-            raise ConfigError(f"state_dict has not the names of this {type(self).__name__}: {shortened(wrong)}")
+            raise ConfigError(f"state_dict does not have the names of this {type(self).__name__}: {shortened(wrong)}")
         canonical = {name: arrays.to_numpy(tensor) for name, tensor in tensors.items()}
         checkpoint.save(save_directory, self.config, self.head, canonical)
 
@@ -294,6 +289,18 @@ class MobileBertModel(PreTrainedModel):
             return None
         layers, heads = self.config.num_hidden_layers, self.config.num_attention_heads
         return head_mask.to(self.dtype).expand(layers, heads)[:, :, None, None]
+
+
+def initialize_missing(model: nn.Module, dtype: torch.dtype) -> None:
+    """Initial values for what is still on meta: a head the file does not have, or what a subclass adds."""
+    for module in model.modules():
+        if any(parameter.is_meta for parameter in module.parameters(recurse=False)):
+            loaded = {name: parameter.detach() for name, parameter in module.named_parameters(recurse=False)}
+            module.to_empty(device="cpu", recurse=False).reset_parameters()
+            module.to(dtype)
+            for name, tensor in loaded.items():  # where a weight is of another shape, its bias may fit
+                if not tensor.is_meta:
+                    module.get_parameter(name).data = tensor
 
 
 def base_model(model: PreTrainedModel) -> "MobileBertModel":

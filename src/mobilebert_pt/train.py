@@ -1,4 +1,4 @@
-"""Fine-tuning in PyTorch, on accelerate. mobilebert_tf/train.py is its translation.
+"""Fine-tuning in PyTorch, on accelerate: the same plan of batches and the same recipe as mobilebert_tf/train.py.
 
 `accelerate launch` or torchrun spreads the batches of the plan over processes; what accelerate is configured for (mixed
 precision, FSDP) applies.

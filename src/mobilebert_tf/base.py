@@ -32,7 +32,11 @@ class _GivenSeed(keras.random.SeedGenerator):
 
 
 def fold(seed: Any, number: int) -> Any:
-    """Another seed, two integers as SeedGenerator draws them, for another place in the model; None stays None."""
+    """Another seed, two integers as SeedGenerator draws them, for another place in the model; None stays None.
+
+    The numbers along the way to a place add up to one of its own: a head's dropout 0, its base model 1; there the
+    embeddings 0, layer n (from 0) 4 n; in a layer the attention 1, its output 2, the layer's output 3.
+    """
     if seed is None or number == 0:
         return seed
     step = number * 0x9E3779B1 % (1 << 31)  # far apart in the first word; the generator itself counts in the second

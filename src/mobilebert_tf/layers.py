@@ -243,7 +243,7 @@ class SelfAttention(Layer):
         q, k, v = self.split(self.query(query)), self.split(self.key(key)), self.split(self.value(value))  # [b n t d]
         scores = ops.matmul(q, ops.transpose(k, (0, 1, 3, 2))) * (q.shape[-1] ** -0.5)  # [b n t t]
         if attention_bias is not None:
-            scores = ops.where(attention_bias < 0, attention_bias, scores)
+            scores = ops.where(attention_bias < 0, attention_bias, scores)  # replaced: a row that sees nothing is uniform
         probabilities = dropout(ops.softmax(scores, axis=-1), self.dropout, seed)
         if head_mask is not None:
             probabilities = probabilities * head_mask
@@ -490,7 +490,7 @@ class Predictions(Layer):
         table, rest, bias = (ops.cast(values, self.compute_dtype) for values in (table, self.dense.kernel, self.bias))
         flat = ops.reshape(x, (-1, x.shape[-1]))  # [b*t h]
         own, extra = flat[:, : table.shape[1]], flat[:, table.shape[1] :]
-        scores = ops.matmul(own, ops.transpose(table)) + bias + ops.matmul(extra, rest)  # [b*t v]
+        scores = ops.add(ops.matmul(own, ops.transpose(table)), bias) + ops.matmul(extra, rest)  # [b*t v]
         return ops.reshape(scores, (*ops.shape(x)[:-1], table.shape[0]))
 
     def resize(self, rows: int) -> None:

@@ -88,8 +88,8 @@ class PreTrainedModel(TrainableModel):
             zero_pad_embedding: set the word embedding of [PAD] to zero, without which padding changes results.
             output_loading_info: also return which tensors were missing, unexpected and of another shape.
             torch_dtype: the older name of dtype.
-            options: keys of the configuration that take precedence, for example num_labels=3; revision, token and the
-                rest of hub.Options; what compat.OPENING_MODEL accepts.
+            options: arguments of the constructor; keys of the configuration that take precedence, for example
+                num_labels=3; revision, token and the rest of hub.Options; what compat.OPENING_MODEL accepts.
         Raises:
             CheckpointError: a file is missing or damaged, or the tensors do not fit; one error names all of them.
             ConfigError: an option that is unknown, impossible or not supported.
@@ -97,6 +97,7 @@ class PreTrainedModel(TrainableModel):
             ImportError: a name on the hub, and huggingface_hub is not installed.
         """
         wanted = dtype if torch_dtype is None else torch_dtype
+        constructor, options = compat.constructor_arguments(cls, options)
         policy = None if wanted == "auto" else arrays.dtype_policy(wanted)
         weights = checkpoint.load(
             pretrained_model_name_or_path,
@@ -105,9 +106,10 @@ class PreTrainedModel(TrainableModel):
             config=config,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
             zero_pad_embedding=zero_pad_embedding,
+            without=() if constructor.get("add_pooling_layer", True) else ("pooler",),
             **options,
         )
-        model = cls(weights.config, dtype=policy or weights.dtype)
+        model = cls(weights.config, dtype=policy or weights.dtype, **constructor)
         variables = model.canonical_variables()
         for name, array in weights.tensors.items():
             variable, layout = variables[name]
@@ -135,9 +137,11 @@ class PreTrainedModel(TrainableModel):
     def canonical_variables(self) -> dict[str, tuple[keras.Variable, Any]]:
         """{canonical name: (the variable, its layout here)}, found by the names of the layers below this model."""
         layers = arrays.layers_by_name(self)
-        tensors = expand(self.config, self.head).values()
+        absent = ("pooler",) if base_model(self).pooler is None else ()
         return {
-            tensor.name: (getattr(layers[tensor.module], tensor.keras.name), tensor.keras.layout) for tensor in tensors
+            tensor.name: (getattr(layers[tensor.module], tensor.keras.name), tensor.keras.layout)
+            for tensor in expand(self.config, self.head).values()
+            if tensor.block not in absent
         }
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
@@ -193,7 +197,7 @@ class PreTrainedModel(TrainableModel):
         """Keep only the layers' inputs for the backward pass and compute the rest again.
 
         Args:
-            activation_checkpointing_kwargs: not used; Hugging Face's Trainer gives some.
+            activation_checkpointing_kwargs: not used.
             every_n_layers: do so for each n-th layer, the first one included.
             offload: not supported.
         """
@@ -242,6 +246,9 @@ class TFMobileBertModel(PreTrainedModel):
         self.encoder = Encoder(config, name="encoder", dtype=self.dtype_policy)
         self.pooler = Pooler(config, name="pooler", dtype=self.dtype_policy) if add_pooling_layer else None
         self.build()
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "add_pooling_layer": self.pooler is not None}
 
     def call(
         self,

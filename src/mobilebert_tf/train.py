@@ -1,4 +1,4 @@
-"""Fine-tuning in Keras, on `fit`. mobilebert_pt/train.py is its translation."""
+"""Fine-tuning in Keras, on `fit`: the same plan of batches and the same recipe as mobilebert_pt/train.py."""
 
 from collections.abc import Iterator
 from typing import Any

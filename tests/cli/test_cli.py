@@ -204,6 +204,12 @@ def test_info(files: Path, run: Any) -> None:
     assert done.status == 0 and HEAD in done.out and "{0: 'bad', 1: 'good'}" in done.out
 
 
+def test_info_on_what_keras_saved(tmp_path: Path, run: Any) -> None:
+    values = {**MobileBertConfig.from_zoo("mobilebert-tiny").to_dict(), "architectures": ["TFMobileBertForMaskedLM"]}
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    assert "MobileBertForMaskedLM, 27,500,346 parameters" in run("info", tmp_path).out
+
+
 # the command, and what its one line of error says; {files} is the folder of files
 MISTAKES: dict[str, tuple[str, str]] = {
     "no such file": ("train {files}/absent.csv", "absent.csv: cannot be read: No such file"),

@@ -307,8 +307,8 @@ def test_dtypes_are_converted(dtype: str, tmp_path: Path) -> None:
     assert equal(found.tensors, {name: array.astype(checkpoint.DTYPES[dtype]) for name, array in weights.items()})
 
 
-def test_float16_warns_once(tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "_warned_float16", False)
+def test_float16_warns_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    checkpoint._warn_float16.cache_clear()
     save(tmp_path)
     for dtype in ("float32", "bfloat16", "float16", "float16"):
         checkpoint.load(tmp_path, BASE, dtype)

@@ -14,6 +14,7 @@ from mobilebert_common.schema import (
     expand,
     from_layout,
     layout_shape,
+    named_head,
     to_layout,
 )
 
@@ -421,3 +422,19 @@ def test_the_dialects_of_a_model_invert() -> None:
 def test_too_many_parameters_are_refused(overrides: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="4,000,000,000"):
         zoo("mobilebert", CLASSIFIER, **overrides)
+
+
+@pytest.mark.parametrize(
+    ("architectures", "head"),
+    [
+        (None, None),
+        ([], None),
+        ([BASE], BASE),
+        ([CLASSIFIER], CLASSIFIER),
+        ([f"TF{CLASSIFIER}"], CLASSIFIER),
+        (["SomethingElse", CLASSIFIER], CLASSIFIER),
+        (["SomethingElse"], None),
+    ],
+)
+def test_the_class_that_a_configuration_names(architectures: list[str] | None, head: str | None) -> None:
+    assert named_head(MobileBertConfig(architectures=architectures)) == head

@@ -12,10 +12,10 @@ import torch
 
 import mobilebert_pt.twin
 import mobilebert_tf.twin
-from mobilebert_common.inputs import CHOICES
 from mobilebert_common.schema import HEADS, expand, from_layout
 
 from .twins import (
+    CHOICES,
     CLASSIFIER,
     CONFIGS,
     LENGTH,

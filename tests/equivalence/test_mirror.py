@@ -17,6 +17,7 @@ ONLY_TORCH = {
     "Matrix.initializer_range": "Keras keeps the initializer itself",
     "Matrix.weight": "kernel in Keras",
     "_drop_copies": "a Keras model has no state_dict",
+    "initialize_missing": "a Keras model is born with values",
     "PreTrainedModel.dtype": "a Keras layer has one",
     "PreTrainedModel.device": "Keras places tensors itself",
     "known": "looking at a mask costs nothing in eager torch only",
@@ -65,7 +66,8 @@ def outline(path: Path) -> list[str]:
 
 def attributes(method: ast.FunctionDef) -> list[str]:
     """What a method assigns to self; a trailing underscore only avoids a name that Keras reserves."""
-    targets = [target for node in ast.walk(method) if isinstance(node, ast.Assign) for target in node.targets]
+    assigned = [node for node in ast.walk(method) if isinstance(node, ast.Assign | ast.AnnAssign)]
+    targets = [target for node in assigned for target in getattr(node, "targets", None) or [node.target]]
     return [
         target.attr if target.attr.startswith("_") else target.attr.rstrip("_")
         for target in targets

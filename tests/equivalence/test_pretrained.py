@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import keras
 import ml_dtypes
 import numpy as np
 import pytest
@@ -123,6 +124,39 @@ def test_loading_info(tmp_path: Path) -> None:
         assert not any(cls.from_pretrained(head, output_loading_info=True)[1].values())
 
 
+@pytest.mark.parametrize("cls", BASES)
+def test_a_base_model_without_its_pooler(cls: Any, saved: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As transformers users open it for hidden states; nothing is fresh where nothing is wanted."""
+    whole, model = cls.from_pretrained(saved), cls.from_pretrained(saved, add_pooling_layer=False)
+    kept = {name: array for name, array in arrays(whole).items() if not name.startswith("pooler.")}
+    assert len(kept) == len(arrays(whole)) - 2
+    assert same(arrays(model), kept)
+    assert model.num_parameters() == sum(array.size for array in kept.values())
+    caplog.clear()
+    model.save_pretrained(tmp_path)
+    again, info = cls.from_pretrained(tmp_path, add_pooling_layer=False, output_loading_info=True)
+    assert same(arrays(again), kept)
+    assert not any(info.values()) and "fresh" not in caplog.text
+    assert cls.from_pretrained(tmp_path, output_loading_info=True)[1]["missing_keys"] == ["pooler.dense.weight", "pooler.dense.bias"]
+
+
+def test_without_its_pooler_in_a_keras_file(saved: Path, tmp_path: Path) -> None:
+    model = TFMobileBertModel.from_pretrained(saved, add_pooling_layer=False)
+    model.save(tmp_path / "model.keras")
+    assert same(arrays(keras.saving.load_model(tmp_path / "model.keras")), arrays(model))
+
+
+@both
+def test_arguments_of_a_subclass(cls: Any, saved: Path) -> None:
+    class Margin(cls):
+        def __init__(self, config: Any, margin: float = 1.0, **kwargs: Any) -> None:
+            super().__init__(config, **kwargs)
+            self.margin = margin
+
+    model = Margin.from_pretrained(saved, margin=0.5, num_labels=3)
+    assert (model.margin, model.config.num_labels) == (0.5, 3)
+
+
 @both
 def test_zero_pad_embedding(cls: Any, saved: Path, caplog: pytest.LogCaptureFixture) -> None:
     words = "mobilebert.embeddings.word_embeddings.weight"
@@ -175,7 +209,7 @@ def test_a_state_dict_is_saved_in_place_of_the_models_own(saved: Path, tmp_path:
     model.save_pretrained(tmp_path / "doubled", state_dict=doubled)
     assert same(arrays(TFMobileBertForSequenceClassification.from_pretrained(tmp_path / "doubled")), arrays_of(doubled))
     doubled["module.x"] = doubled.pop("classifier.bias")
-    with pytest.raises(ConfigError, match=r"(?s)state_dict has not the names of this .*classifier.bias\s+module.x"):
+    with pytest.raises(ConfigError, match=r"(?s)state_dict does not have the names of this .*classifier.bias\s+module.x"):
         model.save_pretrained(tmp_path / "doubled", state_dict=doubled)
     with pytest.raises(ConfigError, match=r"state_dict=.*a Keras model has none"):
         TFMobileBertForSequenceClassification.from_pretrained(saved).save_pretrained(tmp_path / "keras", state_dict={})

@@ -13,11 +13,11 @@ import mobilebert_pt.twin
 import mobilebert_tf.twin
 from mobilebert_common import checkpoint
 from mobilebert_common.config import MobileBertConfig
-from mobilebert_common.inputs import CHOICES
 from mobilebert_common.outputs import flat
-from mobilebert_common.schema import HEADS, expand, from_layout, letters
+from mobilebert_common.schema import HEADS, expand, from_layout, has_choices, letters
 
 CLASSIFIER = "MobileBertForSequenceClassification"
+CHOICES = "MobileBertForMultipleChoice"
 BASE = "MobileBertModel"
 SCALE = 0.2  # of matrices: at 0.02 attention is uniform and proves nothing, at 0.3 gradients this deep lose digits
 LENGTH = 7
@@ -125,7 +125,7 @@ def make_inputs(
         "head_mask": generator.uniform(0.5, 1.5, (config.num_hidden_layers, config.num_attention_heads)),
         **make_labels(config, head, generator, length),
     }
-    if head == CHOICES:  # [b c t]: the same sentences in another order as the second choice
+    if has_choices(head):  # [b c t]: the same sentences in another order as the second choice
         inputs |= {
             name: np.stack([inputs[name], inputs[name][[1, 2, 0]]], axis=1)
             for name in ("input_ids", "attention_mask", "token_type_ids")

@@ -26,7 +26,7 @@ CASES: dict[str, models.Config] = {
 }
 DECODER = "cls.predictions.decoder.weight"
 HALF = ("MobileBertForPreTraining", "MobileBertForSequenceClassification")
-RUNS = [*(("student", head) for head in HEADS), *((case, head) for case in [*CASES][1:] for head in HALF)]
+RUNS = [*(("student", head) for head in models.HEADS), *((case, head) for case in [*CASES][1:] for head in HALF)]
 Arrays = dict[str, np.ndarray]
 
 

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from transformers.models.mobilebert import modeling_tf_mobilebert as hf
 
 import mobilebert_tf
-from mobilebert_common import checkpoint, schema
+from mobilebert_common import checkpoint
 from mobilebert_common.config import MobileBertConfig
 from mobilebert_common.schema import count_parameters, expand, from_layout, to_layout
 from mobilebert_pt import MobileBertForSequenceClassification
@@ -29,7 +29,7 @@ EVERYTHING = {"output_hidden_states": True, "output_attentions": True}
 # head -> our class, Hugging Face's TF class, Hugging Face's PyTorch class
 HEADS = {
     name: (getattr(mobilebert_tf, f"TF{name}"), getattr(transformers, f"TF{name}"), getattr(transformers, name))
-    for name in schema.HEADS
+    for name in models.HEADS
 }
 SOME_HEADS = ["MobileBertModel", "MobileBertForSequenceClassification"]  # for what hangs on the base model alone
 CLASSIFIER = "MobileBertForSequenceClassification"

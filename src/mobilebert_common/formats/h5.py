@@ -38,12 +38,14 @@ def open_file(path: Path) -> Archive:
         CheckpointError: missing, truncated or malformed file; anything but plain datasets and groups in it; two tensors
             of one name.
     """
-    datasets = _datasets(path, path)
+    datasets = _datasets(path)
     names: dict[str, str] = {}
     for place in datasets:
         _, _, name = (*place.split("/", 2), "", "")[:3]  # the layer, the model's class, the variable
-        if not name.endswith(":0") or name in names:
-            raise CheckpointError(path, f"has {place!r:.200}, a second of its name or no variable of a TF model")
+        if not name.endswith(":0"):
+            raise CheckpointError(path, f"has {place!r:.200}, which is no variable of a TF model")
+        if name in names:
+            raise CheckpointError(path, f"has {name!r:.200} twice, at {names[name]!r:.200} and {place!r:.200}")
         names[name] = place
     return _archive(path, {name.removesuffix(":0"): datasets[place] for name, place in names.items()})
 
@@ -54,7 +56,7 @@ def open_datasets(path: Path) -> Archive:
     Raises:
         CheckpointError: as `open_file`, but names may be any.
     """
-    return _archive(path, _datasets(path, path))
+    return _archive(path, _datasets(path))
 
 
 def _archive(path: Path, datasets: dict[str, Dataset]) -> Archive:
@@ -66,23 +68,9 @@ def _archive(path: Path, datasets: dict[str, Dataset]) -> Archive:
     return Archive(path, entries, read)
 
 
-def walk(file: h5py.File, path: Path) -> dict[str, Entry]:
-    """{path: what it is} of every dataset in a file nobody vouches for; no data is read.
-
-    Args:
-        file: an open one; it is read past libhdf5, by its name.
-        path: the culprit in errors.
-    Raises:
-        CheckpointError: links other than hard ones, an object linked twice, data outside the file, a filter other than
-            gzip, or more than a model can need of anything.
-    """
-    found = _datasets(Path(file.filename), path)
-    return {place: Entry(dataset.dtype, dataset.shape) for place, dataset in found.items()}
-
-
-def _datasets(file: Path, path: Path) -> dict[str, Dataset]:
+def _datasets(path: Path) -> dict[str, Dataset]:
     try:
-        with open(file, "rb") as opened:
+        with open(path, "rb") as opened:
             if os.fstat(opened.fileno()).st_size < MIN_SIZE:  # an empty file cannot be mapped
                 raise CheckpointError(path, "is truncated or no HDF5 file")
             with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:

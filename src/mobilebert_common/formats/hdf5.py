@@ -108,7 +108,7 @@ class Reader:
         self.seen.add(place)
 
     def datasets(self) -> dict[str, Dataset]:
-        """See above."""
+        """{path: what and where it is} of every dataset, after a walk over all groups that meets nothing twice."""
         if self.data[:9] != SIGNATURE + b"\0" or self.unpack("2B", 13) != (8, 8):
             raise ValueError("is no HDF5 file of the kind that Keras writes")
         base, _, end, driver, _, root = self.unpack("6Q", 24)
@@ -116,11 +116,11 @@ class Reader:
             raise ValueError("is truncated, or is in several parts")
         found: dict[str, Dataset] = {}
         objects = [("", root)]
-        for count in itertools.count():
-            if not objects:
-                break
+        visited = 0
+        while objects:
             place, address = objects.pop()
-            if count > MAX_OBJECTS or place.count("/") > MAX_DEPTH:
+            visited += 1
+            if visited > MAX_OBJECTS or place.count("/") > MAX_DEPTH:
                 raise ValueError(f"holds too many objects or levels, such as {place!r:.200}")
             messages = self.messages(address)
             if SYMBOLS in messages:

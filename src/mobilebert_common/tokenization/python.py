@@ -22,7 +22,7 @@ class Seeker:
     """Finds tokens that stand in a text as such, before it is split into words.
 
     Args:
-        tokens: {what to look for: its entry}; the longest wins.
+        entries: {what to look for: its entry}; the longest wins.
     """
 
     def __init__(self, entries: Mapping[str, "Sought"]) -> None:
