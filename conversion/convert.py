@@ -1,6 +1,7 @@
 """A checkpoint of any dialect -> a checkpoint directory of another, without losing a bit."""
 
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,14 +10,14 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from mobilebert_common import checkpoint
+from mobilebert_common import checkpoint, hub
 from mobilebert_common.config import CONFIG_FILE, MobileBertConfig
 from mobilebert_common.errors import CheckpointError, ConfigError
 from mobilebert_common.files import Content, finish_renames, read_bytes, read_json, save_files, stored, verify
 from mobilebert_common.formats import h5, safetensors, torch_bin
 from mobilebert_common.formats.archive import Archive
 from mobilebert_common.matching import Names, head_of, with_copies
-from mobilebert_common.schema import HEADS
+from mobilebert_common.schema import HEADS, named_head
 from mobilebert_common.tokenization import storage
 
 from . import bundle, keras_files, tf1, torch_files
@@ -108,6 +109,7 @@ TOKENIZER_FILES: dict[str, Callable[[Path], object]] = {
     storage.TOKENIZER_FILE: storage.read_tokenizer,
     storage.CONFIG_FILE: read_json,
     storage.MAP_FILE: read_json,
+    storage.ADDED_FILE: read_json,
 }
 
 
@@ -127,18 +129,18 @@ def convert(
     safetensors, bin and h5 are read, and safetensors and h5 written, without a framework.
 
     Args:
-        source: a checkpoint folder, a weights file with its configuration beside it, or the prefix of a TensorFlow
-            checkpoint.
-        destination: a folder, created where it is absent.
+        source: a checkpoint folder, a weights file with its configuration beside it, the prefix of a TensorFlow
+            checkpoint, or, as a str, owner/name on the hub.
+        destination: a folder, created where it is absent; in that of the source, its config.json stays as it is.
         to: the dialect to write.
         dtype: "float32", "float64", "bfloat16" or "float16"; by default what the source has.
         head: class name of schema.HEADS; by default what the source was saved from.
         config: a config.json or bert_config.json in place of the one beside the weights.
-        overwrite: replace a checkpoint that is already there.
+        overwrite: replace a checkpoint, or the source's own configuration, that is already there.
         stage: called with a line for each part of the work.
     Raises:
         CheckpointError: the source is damaged, or does not have every tensor of the model.
-        ConfigError: the destination holds a checkpoint, or the dialect has no place for this model.
+        ConfigError: the destination holds another checkpoint, or the dialect has no place for this model.
         ImportError: the dialect needs a framework that is not installed.
         OSError: nothing was written, and what was there is intact.
     """
@@ -148,7 +150,7 @@ def convert(
         checkpoint.parse_dtype(dtype)
     if head is not None and head not in HEADS:
         raise ConfigError(f"head must be one of {', '.join(HEADS)}, not {head!r}")
-    path = locate(Path(source))
+    path = locate(source)
     refuse_overwriting(folder, writer.file, path.parent, overwrite)
     stage(f"reading {path.name}")
     opened = open_source(path, None if config is None else Path(config), head)
@@ -157,18 +159,23 @@ def convert(
     if weights.fresh:
         raise CheckpointError(
             opened.archive.path,
-            f"has no {', '.join(weights.fresh)}, which {head} needs, and a conversion makes up nothing; "
-            f"it is read from MobileBertModel.from_pretrained where a fresh head is wanted",
+            f"has no {', '.join(weights.fresh)}, which {head} needs; nothing is made up here: name the head that is "
+            f"there, or have {head}.from_pretrained start these fresh",
         )
     stored_dtype = str(next(iter(weights.tensors.values())).dtype)
     if stored_dtype not in writer.dtypes:
         raise ConfigError(f"{writer.file} holds {' or '.join(writer.dtypes)}, not {stored_dtype}: choose a dtype")
     final = weights.config.replace(architectures=[head], dtype=stored_dtype)
-    contents: dict[str, Content] = {
-        CONFIG_FILE: final.to_json_string().encode(),
-        **writer.contents(final, head, weights.tensors),
-        **({} if _same(path.parent, folder) else tokenizer_files(path.parent)),
-    }
+    contents = dict(writer.contents(final, head, weights.tensors))
+    if not _same(path.parent, folder):
+        contents |= tokenizer_files(path.parent)
+    if not _keeps_config(path.parent, folder, overwrite):
+        contents = {CONFIG_FILE: final.to_json_string().encode(), **contents}
+    elif config is not None or named_head(opened.config) not in (None, head):
+        raise ConfigError(
+            f"{folder / CONFIG_FILE} stays as it is beside the source: name another folder for "
+            f"a {head} with a configuration of its own, or replace it with --overwrite (overwrite=True)"
+        )
     stage(f"writing {writer.file}")
     save_files(folder, contents)
     return Report(
@@ -201,19 +208,23 @@ def writer_of(to: str) -> Writer:
     return WRITERS[to]
 
 
-def frameworks(source: Path, to: str) -> set[str]:
+def frameworks(source: str | Path, to: str) -> set[str]:
     """The twins, "pt" and "tf", whose frameworks a conversion needs; by names alone."""
     path = locate(source)
     reading = None if reader_of(path) else "tf"
     return {name for name in (reading, writer_of(to).framework) if name is not None}
 
 
-def locate(source: Path) -> Path:
-    """The weights file that a source stands for; of a folder, the best one it has.
+def locate(source: str | Path) -> Path:
+    """The weights file that a source stands for; of a folder, or of a model on the hub, the best one it has.
 
     Raises:
         CheckpointError: there is none.
+        OSError, ImportError: see hub.resolve.
     """
+    if isinstance(source, str) and not os.path.lexists(source) and hub.is_owned(source):
+        source = hub.resolve(source, [CONFIG_FILE, *TOKENIZER_FILES], [known.file for known in checkpoint.SOURCES])
+    source = Path(source)
     if source.is_dir() and (weights := checkpoint.find_weights(source)):
         return source / weights.file
     finish_renames(source if source.is_dir() else source.parent)  # the others are found, and opened, by their names
@@ -273,11 +284,16 @@ def config_file(folder: Path, given: Path | None) -> Path:
 
     Raises:
         ConfigError: the file given has neither name, which says what it means.
+        CheckpointError: none is given, and the folder has neither.
     """
-    if given is not None and given.name not in (CONFIG_FILE, tf1.CONFIG_FILE):
-        raise ConfigError(f"{given} must be named {CONFIG_FILE} or, in Google's form, {tf1.CONFIG_FILE}")
-    googles = not stored(folder, CONFIG_FILE).exists() and stored(folder, tf1.CONFIG_FILE).exists()
-    return given or folder / (tf1.CONFIG_FILE if googles else CONFIG_FILE)
+    if given is not None:
+        if given.name not in (CONFIG_FILE, tf1.CONFIG_FILE):
+            raise ConfigError(f"{given} must be named {CONFIG_FILE} or, in Google's form, {tf1.CONFIG_FILE}")
+        return given
+    for name in (CONFIG_FILE, tf1.CONFIG_FILE):
+        if os.path.lexists(stored(folder, name)):
+            return folder / name
+    raise CheckpointError(folder, f"has neither {CONFIG_FILE} nor {tf1.CONFIG_FILE}: name one with --config (config=)")
 
 
 def tokenizer_files(folder: Path) -> dict[str, Content]:
@@ -296,7 +312,7 @@ def tokenizer_files(folder: Path) -> dict[str, Content]:
 
 
 def refuse_overwriting(folder: Path, file: str, source: Path, overwrite: bool) -> None:
-    """A folder holds one model: what is there must be of the source, or be replaced, and nothing else may take precedence.
+    """A folder holds one model: what is there must be of the source, or be replaced, and nothing of another may stay.
 
     Args:
         file: the weights file to be written.
@@ -304,13 +320,24 @@ def refuse_overwriting(folder: Path, file: str, source: Path, overwrite: bool) -
     Raises:
         ConfigError: with what is in the way.
     """
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is not a folder: a checkpoint is a folder of several files")
     here = _same(folder, source)
     files = [name for name in (CONFIG_FILE, file) if stored(folder, name).exists()]
     if not overwrite and (file in files or (files and not here)):
         raise ConfigError(f"{folder} already holds {files[-1]}; --overwrite (overwrite=True) replaces it")
     others = [found.file for found in checkpoint.SOURCES if found.file != file and stored(folder, found.file).exists()]
+    if files:  # a tokenizer alone may be there for the model to come
+        others += [name for name in TOKENIZER_FILES if stored(folder, name).exists() and not stored(source, name).exists()]
     if others and not here:
-        raise ConfigError(f"{folder} also holds {others[0]}, of another model: remove it, or name another folder")
+        raise ConfigError(
+            f"{folder} also holds {others[0]}, which would stay and be read with this model: remove it, or name another folder"
+        )
+
+
+def _keeps_config(source: Path, folder: Path, overwrite: bool) -> bool:
+    """Whether the new weights go beside those that the configuration there is of."""
+    return _same(source, folder) and stored(folder, CONFIG_FILE).exists() and not overwrite
 
 
 def _same(folder: Path, other: Path) -> bool:

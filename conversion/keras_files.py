@@ -6,6 +6,7 @@ is which variable is seen in a file that the fresh model saves with its variable
 """
 
 import io
+import math
 import tempfile
 import zipfile
 import zlib
@@ -30,9 +31,10 @@ WEIGHTS_FILE = f"model{MODEL}"
 PACKAGE = "mobilebert"  # under which the twin registers its classes
 MEMBERS = ("config.json", "metadata.json", "model.weights.h5")
 TRAINING = ("optimizer/", "metrics/", "loss_tracker/")  # what a compiled model's file has beside the model's own
+PACKING = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what Keras uses; zipfile unpacks others without a bound on memory
 OVERHEAD, PER_TENSOR = 1 << 20, 1 << 13  # bytes an HDF5 file may have beyond its values
-MAX_PACKED = 4  # times smaller than its values: a fresh model is not built for a file that cannot be one
 COPIES = 4  # a file saved in training has two moments and may have more beside the values
+MAX_RATIO = 20  # to which weights were packed; moments that are still zero are packed well
 
 
 def open_file(path: Path, config: MobileBertConfig | None, head: str | None) -> tuple[MobileBertConfig, str, Archive]:
@@ -61,11 +63,12 @@ def open_file(path: Path, config: MobileBertConfig | None, head: str | None) -> 
         datasets = h5.open_datasets(weights)
     except CheckpointError as error:
         raise CheckpointError(path, error.reason) from None
-    if (count := count_parameters(expand(config, head))) * 2 > weights.stat().st_size * MAX_PACKED + OVERHEAD:
-        raise CheckpointError(path, f"is far too small for the {count:,} parameters of its configuration")
+    tensors = expand(config, head)
+    values, count = sum(math.prod(entry.shape) for entry in datasets.entries.values()), count_parameters(tensors)
+    if 2 * values < count:  # a fresh model is not built for a file that cannot be one
+        raise CheckpointError(path, f"is far too small for the {count:,} parameters of its configuration: has {values:,}")
     places, wanted = _fresh_tree(config, head)
     _compare(path, head, datasets.entries, wanted)
-    tensors = expand(config, head)
     entries = {name: Entry(datasets.entries[place.name].dtype, tensors[name].shape) for name, place in places.items()}
 
     def read(names: Iterable[str], folder: Any = folder) -> dict[str, np.ndarray]:
@@ -123,7 +126,8 @@ def _described(path: Path) -> tuple[MobileBertConfig, str]:
 def _extracted(path: Path, folder: Path, config: MobileBertConfig, head: str) -> Path:
     """The weights of a .keras file in a file of their own, no larger than the model can need."""
     tensors = expand(config, head)
-    limit = OVERHEAD + COPIES * (8 * count_parameters(tensors) + PER_TENSOR * len(tensors))
+    expected = COPIES * (8 * count_parameters(tensors) + PER_TENSOR * len(tensors))
+    limit = OVERHEAD + min(expected, MAX_RATIO * path.stat().st_size)
     weights = folder / "model.weights.h5"
     with open(weights, "wb") as file:
         _copy_member(path, weights.name, limit, file)
@@ -141,13 +145,16 @@ def _copy_member(path: Path, name: str, limit: int, target: IO[bytes]) -> None:
             members = [member.filename for member in archive.infolist()]
             if sorted(members) != sorted(MEMBERS):
                 raise CheckpointError(path, f"must hold {', '.join(MEMBERS)} and nothing else, not {members!r:.300}")
+            if archive.getinfo(name).compress_type not in PACKING:
+                raise CheckpointError(path, f"has a {name} that is packed in a way Keras does not use")
             with archive.open(name) as member:
                 copied = 0
                 while piece := member.read(1 << 20):
                     target.write(piece)
                     copied += len(piece)
                     if copied > limit:
-                        raise CheckpointError(path, f"has a {name} of more than {limit:,} bytes, which this model cannot have")
+                        reason = f"has a {name} of more than {limit:,} bytes, too large for this model or its packing"
+                        raise CheckpointError(path, reason)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
         if isinstance(error, CheckpointError):
             raise

@@ -197,7 +197,8 @@ def verify(
 @app.command()
 def convert(
     source: Annotated[
-        Path, typer.Argument(help="A checkpoint directory, a weights file, or the prefix of a TensorFlow checkpoint.")
+        str,
+        typer.Argument(help="A checkpoint directory, a weights file, the prefix of a TensorFlow checkpoint, or owner/name on the hub."),
     ],
     destination: Annotated[Path, typer.Argument(help="The checkpoint directory to write.")],
     to: Annotated[Literal["safetensors", "bin", "h5", "keras", "tf1"], typer.Option(help="What to write.")] = "safetensors",
@@ -215,11 +216,12 @@ def convert(
     """Turn a checkpoint of any dialect into another, with config.json and tokenizer, bit by bit the same weights."""
     from mobilebert_conversion import convert as conversion
 
-    for name in sorted(conversion.frameworks(source, to)):
+    path = conversion.locate(source)
+    for name in sorted(conversion.frameworks(path, to)):
         open_twin(name)
     with console.status("") as status:
         done = conversion.convert(
-            source,
+            path,
             destination,
             to,
             dtype,
@@ -234,6 +236,8 @@ def convert(
         shown = ", ".join(done.ignored[:5])
         say(f"left aside: {shown}{f' and {len(done.ignored) - 5:,} more' if len(done.ignored) > 5 else ''}")
     say(f"wrote {', '.join(done.written)} in {done.destination} after {done.seconds:.1f} s")
+    if CONFIG_FILE in done.written and not {*done.written} & {*conversion.TOKENIZER_FILES}:
+        say("there was no tokenizer beside it: put its vocab.txt or tokenizer.json there")
 
 
 @app.command()

@@ -1,5 +1,9 @@
 """tf_model.h5 without TensorFlow. tests/oracle/test_hf_h5.py compares with what transformers writes."""
 
+import os
+import struct
+import subprocess
+import sys
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -16,6 +20,7 @@ from mobilebert_common.errors import CheckpointError
 from mobilebert_common.formats import h5
 from mobilebert_common.schema import HEADS
 
+from .crafted_h5 import CRAFTED
 from .test_checkpoint import BASE, CLASSIFIER, equal, make_config, make_weights
 
 PRETRAINING = "MobileBertForPreTraining"
@@ -204,6 +209,10 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "of two classes": (lambda file: file.__setitem__("layer/other/a:0", WEIGHT), "has 'a:0' twice"),
     "control characters": (dataset(WEIGHT, "\x1b[2J:0"), "impossible name"),
     "deep": (deep, "levels"),
+    "a chunk larger than its dataset": (
+        lambda file: file.create_dataset(f"{PREFIX}b:0", (8,), "f4", maxshape=(None,), chunks=(1 << 20,)),
+        "has chunks",
+    ),
 }
 
 
@@ -214,6 +223,34 @@ def test_what_is_refused(wrong: str, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=reason) as error:
         h5.open_file(path)
     assert error.value.path == path
+
+
+@pytest.mark.parametrize("wrong", CRAFTED)
+def test_structures_that_claim_too_much(wrong: str, tmp_path: Path) -> None:
+    craft, reason = CRAFTED[wrong]
+    path = tmp_path / h5.WEIGHTS_FILE
+    path.write_bytes(craft())
+    with pytest.raises(CheckpointError, match=reason):
+        h5.open_file(path)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_data_in_the_head_of_the_file(count: int, tmp_path: Path) -> None:
+    """Where each of several datasets would lie if 0 meant that it has no place."""
+
+    def change(file: h5py.File) -> None:
+        for name in "bc"[:count]:
+            file[f"{PREFIX}{name}:0"] = WEIGHT
+
+    path = make(tmp_path, change)
+    with h5py.File(path) as file:
+        places = [file[f"{PREFIX}{name}:0"].id.get_offset() for name in "bc"[:count]]
+    data = path.read_bytes()
+    for place in places:
+        data = data.replace(struct.pack("<2Q", place, WEIGHT.nbytes), struct.pack("<2Q", 0, WEIGHT.nbytes))
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match="overlap"):
+        h5.open_file(path)
 
 
 CHUNKS: dict[str, Change] = {
@@ -313,3 +350,24 @@ def test_bfloat16_as_keras_writes_it(tmp_path: Path) -> None:
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="cannot be read"):
         h5.open_file(tmp_path / h5.WEIGHTS_FILE)
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from common.test_checkpoint import BASE, make_config, make_weights
+from mobilebert_common.formats import h5
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    h5.write(Path(sys.argv[1]), make_config(), BASE, make_weights())
+except OSError:
+    print("an OSError")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such limit there")
+def test_no_room_to_write(tmp_path: Path) -> None:
+    """libhdf5 on a full disk raises what is no OSError, and ends the process with a crash later."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", FULL, tmp_path / "x.h5"], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "an OSError\n", "")

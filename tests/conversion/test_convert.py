@@ -150,10 +150,62 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
         convert(source, other)
     with pytest.raises(ConfigError, match=r"already holds config.json"):
         convert(source, other, "h5")
-    with pytest.raises(ConfigError, match=r"also holds model.safetensors, of another model"):
+    with pytest.raises(ConfigError, match=r"also holds model.safetensors, which would stay"):
         convert(source, other, "h5", overwrite=True)  # model.safetensors would be read in its place
     assert convert(source, other, overwrite=True).head == CLASSIFIER
     assert digests(other, CLASSIFIER) == digests(source, CLASSIFIER)
+
+
+def test_no_tokenizer_of_another_model_stays(tmp_path: Path) -> None:
+    source, other = save(tmp_path / "source"), save(tmp_path / "other")
+    for folder, files in ((source, ["vocab.txt"]), (other, ["vocab.txt", "added_tokens.json"])):
+        for name in files:
+            (folder / name).write_text("{}" if name.endswith("json") else f"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n{folder.name}\n")
+    with pytest.raises(ConfigError, match=r"also holds added_tokens.json, which would stay"):
+        convert(source, other, overwrite=True)
+    assert "other" in (other / "vocab.txt").read_text()
+    (other / "added_tokens.json").unlink()
+    assert "vocab.txt" in convert(source, other, overwrite=True).written
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "added_tokens.json").write_text("{}")  # alone it may be of the model to come
+    convert(source, tmp_path / "new")
+
+
+def test_the_configuration_beside_the_source_stays(tmp_path: Path) -> None:
+    source, other = save(tmp_path / "source"), save(tmp_path / "other")
+    before = (source / CONFIG_FILE).read_bytes()
+    assert convert(source, source, "h5", dtype="float64").written == (h5.WEIGHTS_FILE,)
+    for options in ({"head": "MobileBertModel"}, {"config": other / CONFIG_FILE}):
+        with pytest.raises(ConfigError, match=r"config.json stays as it is .* name another folder"):
+            convert(source, source, "tf1", **options)
+    assert (source / CONFIG_FILE).read_bytes() == before
+    convert(source, source, "h5", head="MobileBertModel", overwrite=True)
+    assert b"MobileBertModel" in (source / CONFIG_FILE).read_bytes()
+
+
+def test_places_that_are_no_folder(tmp_path: Path) -> None:
+    source = save(tmp_path / "source")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="file is not a folder"):
+        convert(source, tmp_path / "file")
+    shutil.copy(source / "model.safetensors", tmp_path)
+    with pytest.raises(CheckpointError, match=r"has neither config.json nor bert_config.json: name one with --config"):
+        convert(tmp_path / "model.safetensors", tmp_path / "there")
+
+
+def test_a_model_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = save(tmp_path / "source")
+    asked: list[Any] = []
+
+    def resolve(name: Any, files: Any, first_of: Any = ()) -> Path:
+        asked.extend([name, *files, *first_of])
+        return source if name == "google/mobilebert-uncased" else Path(name)
+
+    monkeypatch.setattr("mobilebert_conversion.convert.hub.resolve", resolve)
+    assert convert("google/mobilebert-uncased", tmp_path / "there").source == source / "model.safetensors"
+    assert {"google/mobilebert-uncased", "config.json", "vocab.txt", "model.safetensors", "tf_model.h5"} <= {*asked}
+    with pytest.raises(CheckpointError, match="does not exist"):
+        convert(Path("google/mobilebert-uncased"), tmp_path / "elsewhere")
 
 
 def test_a_second_dialect_beside_the_first(tmp_path: Path) -> None:

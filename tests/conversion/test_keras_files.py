@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -128,6 +129,10 @@ def enormous(description: dict[str, Any]) -> None:
     description["config"]["config"].update(num_hidden_layers=64, hidden_size=4096, embedding_size=4096)
 
 
+def many_words(description: dict[str, Any]) -> None:
+    description["config"]["config"]["vocab_size"] = 1 << 17
+
+
 def wider(description: dict[str, Any]) -> None:
     description["config"]["config"]["intermediate_size"] = 25
 
@@ -250,7 +255,38 @@ def test_a_bomb(good: Path, tmp_path: Path) -> None:
 
     rewrite(good / "model.keras", tmp_path / "bad.keras", weights=inflate, method=zipfile.ZIP_DEFLATED)
     assert (tmp_path / "bad.keras").stat().st_size < 1 << 17
-    refused(tmp_path / "bad.keras", tmp_path, "more than .* bytes, which this model cannot have")
+    refused(tmp_path / "bad.keras", tmp_path, "has a model.weights.h5 of more than .* bytes")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_bomb_that_zipfile_would_unpack_at_once(method: int, tmp_path: Path) -> None:
+    """A thousand bytes for each byte, and more."""
+    with zipfile.ZipFile(tmp_path / "bad.keras", "w", method) as archive:
+        for name in ("config.json", "metadata.json", "model.weights.h5"):
+            archive.writestr(name, bytes(1 << 20))
+    assert (tmp_path / "bad.keras").stat().st_size < 1 << 12
+    refused(tmp_path / "bad.keras", tmp_path, "has a config.json that is packed in a way Keras does not use")
+
+
+def test_values_that_are_not_there(good: Path, tmp_path: Path) -> None:
+    """Bytes that belong to no variable do not stand for a large model."""
+
+    def pad(path: Path) -> None:
+        data = path.read_bytes() + bytes(1 << 24)
+        path.write_bytes(data[:40] + struct.pack("<Q", len(data)) + data[48:])  # where the file ends
+
+    rewrite(good / "model.keras", tmp_path / "bad.keras", many_words, pad)
+    refused(tmp_path / "bad.keras", tmp_path, "is far too small for the 1,057,507 parameters")
+
+
+def test_weights_packed_better_than_weights_are(good: Path, tmp_path: Path) -> None:
+    """What such a file would write to the disk is bounded before the model is known to fit."""
+
+    def inflate(path: Path) -> None:
+        path.write_bytes(bytes(16 << 20))
+
+    rewrite(good / "model.keras", tmp_path / "bad.keras", many_words, inflate, method=zipfile.ZIP_DEFLATED)
+    refused(tmp_path / "bad.keras", tmp_path, "has a model.weights.h5 of more than 1,[0-9,]+ bytes")
 
 
 def test_other_zip_files(good: Path, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from mobilebert_common.tokenization import MobileBertTokenizer, MobileBertTokeni
 
 from ..common import test_checkpoint, test_h5, test_torch_bin
 from ..common.crafted import Spec, bin_of, members_of, old_bin, old_bin_of, pickle_of, specs, tensor, text, zip_of
+from ..common.crafted_h5 import CRAFTED
 from ..common.test_checkpoint import BASE, SIZES, VOCABULARY, make_config, make_weights
 
 CANARY = test_torch_bin.CANARY
@@ -361,6 +362,8 @@ def h5_files() -> Iterator[Case]:
         "never written": lambda file: file.create_dataset(_h5_removed(file), (8,), "f4"),
     }.items():
         yield Case(f"{h5.WEIGHTS_FILE}: in place of a good one: {wrong}", "weights", _h5_changed(change, with_example=False))
+    for wrong, (craft, _) in CRAFTED.items():
+        yield Case(f"{h5.WEIGHTS_FILE}: {wrong}", "weights", lambda folder, craft=craft: weights_file(h5.WEIGHTS_FILE, craft())(folder))
     for place in range(8, 96, 8):  # the superblock: addresses and sizes
         data = good(h5.WEIGHTS_FILE)
         broken = data[:place] + b"\xfe" * 8 + data[place + 8 :]

@@ -4,6 +4,7 @@ A file is read by our own reader (hdf5.py), which checks every dataset's type, s
 writes.
 """
 
+import io
 import math
 import mmap
 import os
@@ -24,7 +25,6 @@ from .archive import Archive, Entry
 from .hdf5 import Dataset
 
 WEIGHTS_FILE = "tf_model.h5"
-MIN_SIZE = 96  # bytes of the first structure
 
 KERAS_VERSION = "2.21.0"  # of the layout; a Keras 2 of any release reads it
 MAX_ATTRIBUTE = 64_512  # bytes that Keras puts into one attribute
@@ -71,7 +71,7 @@ def _archive(path: Path, datasets: dict[str, Dataset]) -> Archive:
 def _datasets(path: Path) -> dict[str, Dataset]:
     try:
         with open(path, "rb") as opened:
-            if os.fstat(opened.fileno()).st_size < MIN_SIZE:  # an empty file cannot be mapped
+            if os.fstat(opened.fileno()).st_size < hdf5.HEAD:  # an empty file cannot be mapped
                 raise CheckpointError(path, "is truncated or no HDF5 file")
             with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 return hdf5.datasets(data)
@@ -133,7 +133,8 @@ def write(path: Path, config: MobileBertConfig, head: str, tensors: Mapping[str,
         weights[f"{scope}/{foreign.name}:0"] = to_layout(array, foreign.layout, config.num_attention_heads)
     if {"classifier", "choice"} & {*HEADS[head].blocks}:
         groups = {"mobilebert": groups["mobilebert"], _dropout(config): {}, "classifier": groups["classifier"]}
-    with h5py.File(path, "w") as file:
+    content = io.BytesIO()  # libhdf5 brings the process down where the disk is full
+    with h5py.File(content, "w") as file:
         _write_names(file, "layer_names", list(groups))
         file.attrs["backend"] = b"tensorflow"
         file.attrs["keras_version"] = KERAS_VERSION.encode()
@@ -143,6 +144,7 @@ def write(path: Path, config: MobileBertConfig, head: str, tensors: Mapping[str,
             _write_names(group, "weight_names", list(arrays))
             for place, array in arrays.items():
                 group.create_dataset(place, data=array)
+    path.write_bytes(content.getbuffer())
 
 
 # modules that the TF classes build before the others of their block

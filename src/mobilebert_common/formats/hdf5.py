@@ -2,7 +2,8 @@
 
 libhdf5 follows links out of the file, unpacks without end, and loops for ever in some damaged files. What Keras and
 transformers write needs a small part of the format: groups as B-trees of symbols, and datasets in one piece or in chunks under
-gzip. All else is refused. Every structure is visited once, so that no loop of addresses can hold the reader.
+gzip. All else is refused. Every structure is visited once, so that no loop of addresses can hold the reader, and all that
+structures claim to have is counted, for they may overlap.
 """
 
 import itertools
@@ -15,13 +16,13 @@ from dataclasses import dataclass, field
 import ml_dtypes
 import numpy as np
 
-from .archive import MAX_RANK, Entry, is_name
+from .archive import MAX_NAME, MAX_RANK, Entry, is_name
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 NOWHERE = (1 << 64) - 1  # the address of what is not there
+HEAD = 96  # bytes of the first structure
 MAX_DEPTH = 40
-MAX_OBJECTS = 50_000
-MAX_BLOCKS = 64  # of one object's header
+MAX_STEPS = 200_000  # messages, links, nodes and chunks of a file
 MAX_CHUNK = 16 << 20  # bytes
 SHUFFLE, DEFLATE = 2, 1
 FILTERS: tuple[list[int], ...] = ([], [SHUFFLE], [DEFLATE], [SHUFFLE, DEFLATE])
@@ -89,11 +90,12 @@ def datasets(data: mmap.mmap) -> dict[str, Dataset]:
 
 
 class Reader:
-    """A file, and the addresses that were visited."""
+    """A file, the addresses that were visited, and how many small things were."""
 
     def __init__(self, data: mmap.mmap) -> None:
         self.data = data
         self.seen: set[int] = set()
+        self.steps = 0
 
     def unpack(self, layout: str, place: int) -> tuple[int, ...]:
         """Little-endian numbers at an address."""
@@ -107,6 +109,12 @@ class Reader:
             raise ValueError(f"reaches a structure a second time, or one at {place:,} that is no {signature.decode() or 'object'}")
         self.seen.add(place)
 
+    def count(self, steps: int) -> None:
+        """Keep account of what is looked at one by one."""
+        self.steps += steps
+        if self.steps > MAX_STEPS:
+            raise ValueError(f"has more than {MAX_STEPS:,} parts")
+
     def datasets(self) -> dict[str, Dataset]:
         """{path: what and where it is} of every dataset, after a walk over all groups that meets nothing twice."""
         if self.data[:9] != SIGNATURE + b"\0" or self.unpack("2B", 13) != (8, 8):
@@ -116,16 +124,13 @@ class Reader:
             raise ValueError("is truncated, or is in several parts")
         found: dict[str, Dataset] = {}
         objects = [("", root)]
-        visited = 0
         while objects:
             place, address = objects.pop()
-            visited += 1
-            if visited > MAX_OBJECTS or place.count("/") > MAX_DEPTH:
-                raise ValueError(f"holds too many objects or levels, such as {place!r:.200}")
+            if place.count("/") > MAX_DEPTH:
+                raise ValueError(f"holds too many levels, such as {place!r:.200}")
             messages = self.messages(address)
             if SYMBOLS in messages:
-                below = [(f"{place}/{name}".removeprefix("/"), child) for name, child in self.links(messages[SYMBOLS])]
-                objects += reversed(below)
+                objects += reversed([*self.members(place, messages[SYMBOLS])])
             elif LAYOUT in messages:
                 found[place] = self.dataset(place, messages)
             else:
@@ -141,13 +146,11 @@ class Reader:
             raise ValueError("has an object of a later format than Keras writes")
         found: dict[int, bytes] = {}
         blocks = [(address + 16, size)]
-        for block in range(MAX_BLOCKS):
-            if block == len(blocks):
-                return found
-            place, left = blocks[block]
+        for place, left in blocks:  # which grows
             if place + left > len(self.data):
                 raise ValueError("has an object that ends after the file")
             while left >= 8 and count:
+                self.count(1)
                 kind, length, flags = self.unpack("2HB", place)
                 if kind not in KNOWN | IGNORED:
                     raise ValueError(STRANGE.get(kind, f"has an object with a message of kind {kind}, which no model has"))
@@ -161,7 +164,14 @@ class Reader:
                 elif kind in KNOWN:
                     found[kind] = content
                 place, left, count = place + 8 + length, left - 8 - length, count - 1
-        raise ValueError("has an object of too many parts")
+        return found
+
+    def members(self, group: str, content: bytes) -> Iterator[tuple[str, int]]:
+        """The paths and addresses of a group's members."""
+        for name, address in self.links(content):
+            if len(group) + len(name) >= MAX_NAME:
+                raise ValueError(f"has a path too long, below {group!r:.200}")
+            yield f"{group}/{name}".removeprefix("/"), address
 
     def links(self, content: bytes) -> Iterator[tuple[str, int]]:
         """The names and addresses of a group's members."""
@@ -174,9 +184,11 @@ class Reader:
         for node in self.leaves(tree, 0, 8):
             self.visit(node, b"SNOD")
             version, _, count = self.unpack("2BH", node + 4)
+            self.count(count)
             for entry in range(node + 8, node + 8 + 40 * count, 40):
                 offset, address, cached = self.unpack("2QL", entry)
-                end = self.data.find(b"\0", start + offset, start + length) if offset < length else -1
+                longest = min(length, offset + 4 * MAX_NAME + 1)  # in UTF-8, and the zero that ends it
+                end = self.data.find(b"\0", start + offset, start + longest) if offset < length else -1
                 raw = self.data[start + offset : end] if end >= 0 else b""
                 name = raw.decode("utf-8")
                 if version != 1 or cached not in (0, 1):
@@ -200,6 +212,7 @@ class Reader:
             found, level, count = self.unpack("2BH", place + 4)
             if found != kind or expected not in (None, level):
                 raise ValueError("has a B-tree of another kind or depth than it says")
+            self.count(count)
             entries = range(place + 24, place + 24 + count * (key + 8), key + 8)
             if level:
                 nodes += [(self.unpack("Q", entry + key)[0], level - 1) for entry in reversed(entries)]
@@ -235,7 +248,9 @@ class Reader:
             return found
         sides, tree = struct.unpack_from("<BQ", messages[LAYOUT], 2)
         *chunk, item = struct.unpack_from(f"<{sides}L", messages[LAYOUT], 11)
-        if len(chunk) != rank or item != dtype.itemsize or not 0 < math.prod(chunk) * item <= MAX_CHUNK:
+        sizes = [max(1, side) for side in shape]
+        fits = len(chunk) == rank and all(0 < part <= side for side, part in zip(sizes, chunk, strict=True))
+        if not fits or item != dtype.itemsize or math.prod(chunk) * item > MAX_CHUNK:
             raise wrong(f"has chunks of shape {chunk}")
         found = Dataset(dtype, shape, 0, tuple(chunk), tuple(filters), self.chunks(tree, rank) if tree != NOWHERE else {})
         if math.prod(-(-side // part) for side, part in zip(shape, chunk, strict=True)) != len(found.chunks):
@@ -255,8 +270,9 @@ class Reader:
         return found
 
     def check_overlap(self, found: dict[str, Dataset]) -> None:
-        """Every byte of the file is of one dataset at most."""
-        spans = [(one.start, one.start + one.nbytes) for one in found.values() if one.start and one.chunk is None]
+        """Every byte of the file is of one dataset at most, and those of its head are of none."""
+        spans = [(0, HEAD)]
+        spans += [(one.start, one.start + one.nbytes) for one in found.values() if one.nbytes and one.chunk is None]
         spans += [(start, start + size) for one in found.values() for start, size in one.chunks.values()]
         if any(start < stop for (_, stop), (start, _) in itertools.pairwise(sorted(spans))):
             raise ValueError("has datasets that overlap")
