@@ -1,6 +1,6 @@
 """`compile`, `fit`, `evaluate` and `predict`: labels in x or as y, the head's own loss, ids checked before a step.
 
-Arrays are checked whole before the first step, tf.data and generators batch by batch. With streamed data the steps
+Arrays are checked whole before the first step, tf.data, PyDataset and generators batch by batch. With streamed data the steps
 before a bad batch have happened.
 """
 
@@ -91,7 +91,7 @@ class TrainableModel(keras.Model):
         return super().compute_metrics(x, *self._scored(x, y, y_pred), sample_weight)
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, validation_data: Any = None, **kwargs: Any) -> Any:
-        """`keras.Model.fit` on a dict, an array, tf.data or a generator."""
+        """`keras.Model.fit` on a dict, an array, tf.data, a PyDataset or a generator."""
         kwargs.setdefault("shuffle", _kind(x) == "arrays")
         x, y = self._checked(x, y)
         if self.optimizer is not None and not self.optimizer.built:
@@ -103,7 +103,7 @@ class TrainableModel(keras.Model):
             return super().fit(x, y, *args, validation_data=validation_data, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """`keras.Model.evaluate` on a dict, an array, tf.data or a generator."""
+        """`keras.Model.evaluate` on a dict, an array, tf.data, a PyDataset or a generator."""
         x, y = self._checked(x, y)
         with _readable_errors():
             return super().evaluate(x, y, *args, **kwargs)
