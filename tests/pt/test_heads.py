@@ -11,7 +11,6 @@ import torch
 
 from mobilebert_common.config import MobileBertConfig
 from mobilebert_common.errors import InputError
-from mobilebert_common.inputs import CHOICES
 from mobilebert_common.outputs import flat
 from mobilebert_common.schema import HEADS
 from mobilebert_pt import heads
@@ -32,6 +31,7 @@ CONFIG = MobileBertConfig(
 )
 LEARNERS = [head for head in HEADS if HEADS[head].labels]
 MASKED_LM, PRE_TRAINING = "MobileBertForMaskedLM", "MobileBertForPreTraining"
+CHOICES = "MobileBertForMultipleChoice"
 ROWS, LENGTH = 4, 7
 
 

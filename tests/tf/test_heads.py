@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from mobilebert_common.config import MobileBertConfig
 from mobilebert_common.errors import InputError
-from mobilebert_common.inputs import CHOICES
 from mobilebert_common.outputs import flat
 from mobilebert_common.schema import HEADS
 from mobilebert_tf import heads
@@ -31,6 +30,7 @@ CONFIG = MobileBertConfig(
 )
 LEARNERS = [head for head in HEADS if HEADS[head].labels]
 PRE_TRAINING, ANSWERS = "MobileBertForPreTraining", "MobileBertForQuestionAnswering"
+CHOICES = "MobileBertForMultipleChoice"
 ROWS, LENGTH = 12, 7
 
 
