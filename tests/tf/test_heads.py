@@ -173,6 +173,12 @@ def test_jit_trains_as_the_graph_does(head: str) -> None:
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
 
 
+def test_positions_may_be_lists() -> None:
+    model, x = make_model("MobileBertForMaskedLM"), make_inputs("MobileBertForMaskedLM")
+    positions = [[row % LENGTH, 1] for row in range(ROWS)]
+    assert_same(model(x, masked_lm_positions=positions), model(x, masked_lm_positions=np.array(positions)), 0.0)
+
+
 @pytest.mark.parametrize("head", LEARNERS)
 def test_weights_of_examples(head: str) -> None:
     """The weights multiply each example's losses; the sum is divided by the number of labels that count."""
