@@ -1,6 +1,6 @@
 """From a live model of one twin to the other, without a file."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mobilebert_pt.model import PreTrainedModel as TorchModel
@@ -12,12 +12,15 @@ def to_keras(model: "TorchModel") -> "KerasModel":
 
     Args:
         model: an instance of a class of mobilebert_pt, on any device; a subclass gives its parent's.
+    Raises:
+        TypeError: it is anything else.
     """
     from mobilebert_pt.arrays import dtype_name, to_numpy
-    from mobilebert_pt.model import canonical_class
+    from mobilebert_pt.model import PreTrainedModel, canonical_class
     from mobilebert_tf import heads
     from mobilebert_tf.arrays import assign
 
+    _expect(PreTrainedModel, model, "mobilebert_pt")
     keras_model: KerasModel = getattr(heads, f"TF{canonical_class(type(model))}")(
         model.config, dtype=dtype_name(model.dtype)
     )
@@ -32,14 +35,17 @@ def to_torch(model: "KerasModel") -> "TorchModel":
 
     Args:
         model: an instance of a class of mobilebert_tf; under a mixed policy, the dtype is that of its variables.
+    Raises:
+        TypeError: it is anything else.
     """
     import torch
 
     from mobilebert_pt import heads
     from mobilebert_pt.arrays import to_tensor
     from mobilebert_tf.arrays import to_numpy
-    from mobilebert_tf.model import canonical_class
+    from mobilebert_tf.model import PreTrainedModel, canonical_class
 
+    _expect(PreTrainedModel, model, "mobilebert_tf")
     with torch.device("meta"):
         torch_model: TorchModel = getattr(heads, canonical_class(type(model)))(model.config)
     state = {
@@ -48,3 +54,10 @@ def to_torch(model: "KerasModel") -> "TorchModel":
     torch_model.load_state_dict(state, assign=True)
     torch_model.eval()
     return torch_model
+
+
+def _expect(cls: type, model: Any, package: str) -> None:
+    """Refuse what is not a model of the one twin; a folder opens with from_pretrained."""
+    if not isinstance(model, cls):
+        kind = type(model)
+        raise TypeError(f"the model must be one of {package}, not {kind.__module__}.{kind.__qualname__}")

@@ -14,7 +14,9 @@ from mobilebert_common.tokenization.learning import learn_vocabulary
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\S+)( test)?\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+CHECKPOINTS = (ROOT / "docs" / "checkpoints.md").read_text(encoding="utf-8")
+FENCE = re.compile(r"^```(\S+)( test)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCKS = FENCE.findall(README)
 EXAMPLES = [code for language, tag, code in BLOCKS if language == "python" and tag]
 HEAD = "MobileBertForSequenceClassification"
 
@@ -39,6 +41,19 @@ def test_block_runs(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch, ca
     monkeypatch.chdir(folder)
     exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
     assert "billing" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("framework", ["pt", "tf"])
+def test_a_fresh_model(
+    framework: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The block of docs/checkpoints.md, and in Keras with the names the text below it gives."""
+    monkeypatch.chdir(tmp_path)
+    [code] = [code for _, tag, code in FENCE.findall(CHECKPOINTS) if tag]
+    if framework == "tf":
+        code = code.replace("mobilebert_pt", "mobilebert_tf").replace("MobileBertFor", "TFMobileBertFor")
+    exec(compile(code, "checkpoints.md", "exec"), {"__name__": "__main__"})
+    assert capsys.readouterr().out.split()[1:] == ["3", "5"]
 
 
 def test_examples_differ_in_the_import_only() -> None:

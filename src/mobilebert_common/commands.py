@@ -294,6 +294,7 @@ def open_twin(framework: str) -> Twin:
         handlers=[RichHandler(console=Console(stderr=True), show_time=False, show_path=False)],
         force=True,
     )
+    logging.getLogger("huggingface_hub").propagate = False  # it prints its warnings itself
     with _silent_stderr():
         return twin(framework)
 

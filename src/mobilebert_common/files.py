@@ -210,12 +210,17 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 def _write(path: Path, content: Content) -> None:
     """Write a file and wait until the disk has it."""
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    else:
-        content(path)
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
+    try:
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            content(path)
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno and error.filename is None:  # a full disk says so without a name
+            error.filename = str(path)
+        raise
 
 
 def temporary_name(path: Path) -> Path:

@@ -198,7 +198,7 @@ class Snapshot:
             return CheckpointError(self.repository, f"is refused by the hub ({status}): check token=, or run `hf auth login`")
         text = f"HTTP status {status}" if status else str(chain[-1]).strip().split("\n")[0] or type(chain[-1]).__name__
         if status or kinds & UNREACHABLE:
-            hint = "local_files_only=True opens what the cache has"
+            hint = "local_files_only=True or HF_HUB_OFFLINE=1 in the environment opens what the cache has"
             return ConnectionError(
                 f"{self.repository}: is not a folder here, and its {file} cannot be had from the hub ({text}); {hint}"
             )

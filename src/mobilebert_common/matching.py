@@ -108,7 +108,7 @@ def match(
         *_contradictions(file, config, places, optional),
         *(f"{file.names[name]} is unexpected" for name in file.names if name not in known),
         *(
-            f"{name} has shape {list(found)} where config.json and {head} expect {list(wanted)}"
+            f"{name} has shape {list(found)} where the configuration and {head} expect {list(wanted)}"
             for name, (found, wanted) in refused.items()
         ),
         *(f"{name} holds integers" for name, place in source.items() if file.entry(place).dtype.kind in "iu"),

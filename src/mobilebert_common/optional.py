@@ -16,7 +16,12 @@ def needs(extra: str, why: str = "") -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise ImportError(f"{why}{error.name} is not installed: pip install 'mobilebert-zoo[{extra}]'") from error
+        raise ImportError(f"{why}{error.name} is not installed: {install(extra)}") from error
+
+
+def install(extra: str) -> str:
+    """The command that installs an extra, and where to run it."""
+    return f"pip install '.[{extra}]' in a clone of mobilebert-zoo"
 
 
 def pandas() -> Any:

@@ -8,6 +8,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from .config import MobileBertConfig
+from .optional import install
 from .tasks.classification import Examples
 from .training import Recipe, Report
 
@@ -58,4 +59,4 @@ def twin(framework: str) -> Twin:
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] not in LIBRARIES:
             raise
-        raise ImportError(f"{title} is not installed: pip install 'mobilebert-zoo[{framework}]'") from error
+        raise ImportError(f"{title} is not installed: {install(framework)}") from error

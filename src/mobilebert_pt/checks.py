@@ -1,12 +1,30 @@
 """The rules of mobilebert_common.inputs on PyTorch tensors. mobilebert_tf/checks.py is its translation."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from mobilebert_common import inputs
 from mobilebert_common.config import MobileBertConfig
+from mobilebert_common.errors import InputError
 
 from .arrays import dtype_name
+
+
+def check_tensors(**given: Any) -> None:
+    """Refuse what is no tensor, by its name; None is an input that is not given."""
+    for name, value in given.items():
+        if value is not None and not isinstance(value, Tensor):
+            kind = type(value)
+            shown = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+            hint = (
+                "call the model as model(**inputs)"
+                if isinstance(value, Mapping)
+                else 'a tokenizer makes them with return_tensors="pt", torch.as_tensor from other arrays'
+            )
+            raise InputError(f"{name} must be a torch.Tensor, not {shown}: {hint}")
 
 
 def check_ids(ids: Tensor, limit: int, name: str) -> Tensor:
@@ -15,6 +33,7 @@ def check_ids(ids: Tensor, limit: int, name: str) -> Tensor:
     On the CPU this is a ValueError. On an accelerator, where looking would stall the stream, and in traced code it is
     an assertion on the device with the same text; exported programs keep it until their runtime drops it.
     """
+    check_tensors(**{name: ids})
     inputs.check_integer(name, dtype_name(ids.dtype))
     if torch.compiler.is_compiling() or ids.device.type != "cpu":
         if ids.device.type != "meta":
@@ -32,7 +51,10 @@ def check_model_inputs(
     head_mask: Tensor | None,
     config: MobileBertConfig,
 ) -> None:
-    """Refuse shapes and dtypes the model has no meaning for."""
+    """Refuse what is no tensor, and shapes and dtypes the model has no meaning for."""
+    check_tensors(
+        input_ids=input_ids, inputs_embeds=inputs_embeds, attention_mask=attention_mask, head_mask=head_mask
+    )
     inputs.check_one_source(input_ids, inputs_embeds)
     source = inputs_embeds if input_ids is None else input_ids
     inputs.check_shape(source.shape, config)

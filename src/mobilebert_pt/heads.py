@@ -21,6 +21,7 @@ from mobilebert_common.outputs import (
 )
 from mobilebert_common.schema import HEADS
 
+from .checks import check_tensors
 from .layers import Linear, PreTrainingHeads
 from .losses import Losses, class_losses, classification_losses, span_losses, total
 from .model import MobileBertModel, PreTrainedModel, take_positions
@@ -50,6 +51,7 @@ class HeadModel(PreTrainedModel):
     ) -> Any:
         """The head's output, with a loss where labels were given."""
         given = {name: label for name, label in labels.items() if label is not None}
+        check_tensors(**given)
         loss = total(self.label_losses(scores, given)) if given else None
         states = {"hidden_states": base.hidden_states, "attentions": base.attentions}
         return self.finish(self.output_class(loss=loss, **scores, **states), return_dict)
@@ -77,14 +79,14 @@ class MobileBertForPreTraining(HeadModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-        masked_lm_positions: Tensor | None = None,
+        masked_lm_positions: Tensor | list[list[int]] | None = None,
     ) -> MobileBertForPreTrainingOutput | tuple[Any, ...]:
         """
         Args:
             labels: [b t] words, -100 where there is nothing to predict; [b m] with masked_lm_positions.
             next_sentence_label: [b], 0 where B follows A, 1 where it is a random sentence. The loss is the sum over the
                 labels given.
-            masked_lm_positions: [b m], to score only these.
+            masked_lm_positions: [b m], a tensor or a list of lists, to score only these.
             the others: as MobileBertModel.
         """
         tensors = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
@@ -120,12 +122,12 @@ class MobileBertForMaskedLM(HeadModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-        masked_lm_positions: Tensor | None = None,
+        masked_lm_positions: Tensor | list[list[int]] | None = None,
     ) -> MaskedLMOutput | tuple[Any, ...]:
         """
         Args:
             labels: [b t] words, -100 where there is nothing to predict; [b m] with masked_lm_positions.
-            masked_lm_positions: [b m], to score only these.
+            masked_lm_positions: [b m], a tensor or a list of lists, to score only these.
             the others: as MobileBertModel.
         """
         tensors = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
@@ -240,6 +242,8 @@ class MobileBertForMultipleChoice(HeadModel):
             input_ids and the others of MobileBertModel: with an axis of choices after the batch, [b c t].
             labels: [b] numbers of the right choices (-100 is ignored).
         """
+        check_tensors(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)
+        check_tensors(position_ids=position_ids, inputs_embeds=inputs_embeds)
         inputs.check_one_source(input_ids, inputs_embeds)
         source = inputs_embeds if input_ids is None else input_ids
         inputs.check_choices(source.shape)

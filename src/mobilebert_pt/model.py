@@ -15,7 +15,7 @@ from mobilebert_common.outputs import BaseModelOutputWithPooling, ModelOutput
 from mobilebert_common.schema import HEADS
 
 from . import arrays
-from .checks import check_ids, check_model_inputs
+from .checks import check_ids, check_model_inputs, check_tensors
 from .layers import AttentionBias, Embedding, Embeddings, Encoder, Pooler, Predictions
 
 
@@ -308,10 +308,13 @@ def base_model(model: PreTrainedModel) -> "MobileBertModel":
     return model if isinstance(model, MobileBertModel) else model.mobilebert
 
 
-def take_positions(x: Tensor, positions: Tensor | None) -> Tensor:
+def take_positions(x: Tensor, positions: Tensor | list[list[int]] | None) -> Tensor:
     """[b t h] at [b m] -> [b m h]; all of it where no positions are given."""
     if positions is None:
         return x
+    if isinstance(positions, list):  # Keras makes tensors of lists itself
+        positions = torch.tensor(positions, device=x.device)
+    check_tensors(masked_lm_positions=positions)
     inputs.check_positions(positions.shape, x.shape)
     positions = check_ids(positions, x.shape[1], "masked_lm_positions").long()
     return x.gather(1, positions[:, :, None].expand(-1, -1, x.shape[2]))

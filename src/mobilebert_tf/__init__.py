@@ -4,6 +4,7 @@ from mobilebert_common.config import MobileBertConfig
 from mobilebert_common.outputs import MobileBertForPreTrainingOutput as TFMobileBertForPreTrainingOutput
 from mobilebert_common.tokenization import MobileBertTokenizer, MobileBertTokenizerFast
 
+from . import backend as _backend  # noqa: F401  (refuses a backend of Keras that this package does not run on)
 from . import outputs as _outputs  # noqa: F401  (registers the output classes with keras)
 from .heads import (
     TFMobileBertForMaskedLM,

@@ -90,7 +90,7 @@ class TFMobileBertForPreTraining(HeadModel):
             labels: [b t] words, -100 where there is nothing to predict; [b m] with masked_lm_positions.
             next_sentence_label: [b], 0 where B follows A, 1 where it is a random sentence. The loss is the sum over the
                 labels given.
-            masked_lm_positions: [b m], to score only these.
+            masked_lm_positions: [b m], a tensor or a list of lists, to score only these.
             the others: as TFMobileBertModel.
         """
         seed = self.draw_seed(training)
@@ -135,7 +135,7 @@ class TFMobileBertForMaskedLM(HeadModel):
         """
         Args:
             labels: [b t] words, -100 where there is nothing to predict; [b m] with masked_lm_positions.
-            masked_lm_positions: [b m], to score only these.
+            masked_lm_positions: [b m], a tensor or a list of lists, to score only these.
             the others: as TFMobileBertModel.
         """
         seed = self.draw_seed(training)

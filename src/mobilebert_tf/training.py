@@ -40,12 +40,12 @@ class TrainableModel(keras.Model):
         self._inference_function: Any = None
 
     def __call__(self, input_ids: Any = None, *args: Any, **kwargs: Any) -> Any:
+        kwargs = {name: _tensor(value) for name, value in kwargs.items()}
         if isinstance(input_ids, Mapping):
             named = self._named(input_ids)
             if twice := sorted(set(named) & {name for name, value in kwargs.items() if value is not None}):
                 raise InputError(f"{', '.join(twice)} given twice, in the mapping and as an argument")
             return super().__call__(named.pop("input_ids", None), *args, **{**named, **kwargs})
-        kwargs = {name: _tensor(value) for name, value in kwargs.items()}
         return super().__call__(_tensor(input_ids), *(_tensor(value) for value in args), **kwargs)
 
     def stateless_call(self, trainable: Any, others: Any, input_ids: Any = None, *args: Any, **kwargs: Any) -> Any:

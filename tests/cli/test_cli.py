@@ -291,10 +291,10 @@ def test_interrupted(files: Path, tmp_path: Path, run: Any, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("missing", "command", "install"),
     [
-        (["torch"], "evaluate {files}/tiny {files}/data.csv", "mobilebert-zoo[pt]"),
-        (["tensorflow", "keras"], "evaluate {files}/tiny {files}/data.csv --framework tf", "mobilebert-zoo[tf]"),
-        (["tensorflow", "keras"], "verify {files}/tiny", "mobilebert-zoo[tf]"),
-        (["typer"], "info", "mobilebert-zoo[cli]"),
+        (["torch"], "evaluate {files}/tiny {files}/data.csv", ".[pt]"),
+        (["tensorflow", "keras"], "evaluate {files}/tiny {files}/data.csv --framework tf", ".[tf]"),
+        (["tensorflow", "keras"], "verify {files}/tiny", ".[tf]"),
+        (["typer"], "info", ".[cli]"),
     ],
     ids=["no torch", "no keras", "no keras to verify with", "no typer"],
 )
@@ -308,3 +308,11 @@ def test_missing_libraries(missing: list[str], command: str, install: str, files
     assert done.returncode == 1
     assert done.stderr.startswith("error: ") and f"pip install '{install}'" in done.stderr
     assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+
+
+def test_a_backend_that_keras_has_and_we_do_not(files: Path) -> None:
+    code = f"import sys; sys.argv = ['mobilebert', 'verify', {str(files / 'tiny')!r}]; from mobilebert_common.cli import main; main()"
+    environment = {**os.environ, "KERAS_BACKEND": "torch"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stderr.startswith("error: mobilebert_tf runs on Keras's TensorFlow backend"), done.stderr
+    assert "not on 'torch': set KERAS_BACKEND=tensorflow" in done.stderr and done.stderr.count("\n") == 1

@@ -255,7 +255,7 @@ def test_one_error_names_every_mismatch(tmp_path: Path) -> None:
         "  mobilebert.embeddings.LayerNorm.bias is missing",
         "  mobilebert.extra is unexpected",
         "  mobilebert.pooler.dense.bias holds integers",
-        f"  mobilebert.pooler.dense.weight has shape [8, 9] where config.json and {CLASSIFIER} expect [8, 8]",
+        f"  mobilebert.pooler.dense.weight has shape [8, 9] where the configuration and {CLASSIFIER} expect [8, 8]",
     ]
 
 
@@ -586,6 +586,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(limit: int, tmp_path: Path) -> No
     command = [sys.executable, "-c", FILLING, str(tmp_path), str(limit)]
     done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
     assert done.returncode == 1 and done.stderr.startswith("refused: "), done.stderr
+    assert str(tmp_path) in done.stderr
     assert sorted(tmp_path.iterdir()) == paths
     assert equal(checkpoint.load(tmp_path, CLASSIFIER).tensors, weights)
 

@@ -83,7 +83,7 @@ def test_what_is_here_is_not_looked_up(tmp_path: Path) -> None:
 def test_without_the_client_the_extra_is_named(opener: str) -> None:
     message = (
         "google/mobilebert-uncased is not a folder here, and to look it up on the hub: "
-        "huggingface_hub is not installed: pip install 'mobilebert-zoo[hub]'"
+        "huggingface_hub is not installed: pip install '.[hub]' in a clone of mobilebert-zoo"
     )
     with pytest.raises(ImportError, match=f"^{re.escape(message)}$"):
         OPENERS[opener]("google/mobilebert-uncased")

@@ -11,6 +11,7 @@ import mobilebert_tf.twin
 from equivalence.twins import make_config
 from mobilebert_common.schema import HEADS
 from mobilebert_conversion.live import to_keras, to_torch
+from mobilebert_pt import heads
 from mobilebert_pt.arrays import dtype_name, to_numpy
 from mobilebert_tf import heads as keras_heads
 from mobilebert_tf.arrays import to_numpy as keras_numpy
@@ -55,6 +56,21 @@ def test_they_share_no_memory() -> None:
         parameter.data.add_(1.0)
     assert identical(before, keras_tensors(keras_model))
     assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["a-folder", torch.nn.Linear(1, 1), heads.MobileBertModel(make_config()), keras_heads.TFMobileBertModel(make_config())],
+    ids=lambda model: type(model).__name__,
+)
+def test_what_is_no_model_of_the_twin_is_refused(model: Any) -> None:
+    kind = f"{type(model).__module__}.{type(model).__qualname__}"
+    if not isinstance(model, heads.MobileBertModel):
+        with pytest.raises(TypeError, match=f"^the model must be one of mobilebert_pt, not {kind}$"):
+            to_keras(model)
+    if not isinstance(model, keras_heads.TFMobileBertModel):
+        with pytest.raises(TypeError, match=f"^the model must be one of mobilebert_tf, not {kind}$"):
+            to_torch(model)
 
 
 def test_a_mixed_policy_keeps_its_variables() -> None:

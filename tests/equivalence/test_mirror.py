@@ -20,6 +20,7 @@ ONLY_TORCH = {
     "initialize_missing": "a Keras model is born with values",
     "PreTrainedModel.dtype": "a Keras layer has one",
     "PreTrainedModel.device": "Keras places tensors itself",
+    "check_tensors": "Keras makes tensors of what it is given",
     "known": "looking at a mask costs nothing in eager torch only",
     "class AttentionBias": "fused attention adds its mask",
     "truncated_normal_": "in Keras an initializer is an object",

@@ -235,7 +235,7 @@ def test_both_open_a_name_of_the_hub(saved: Path, tmp_path: Path, monkeypatch: p
 @both
 def test_a_name_without_huggingface_hub(cls: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(ImportError, match=r"pip install 'mobilebert-zoo\[hub\]'"):
+    with pytest.raises(ImportError, match=r"pip install '\.\[hub\]' in a clone"):
         cls.from_pretrained(NAME)
 
 

@@ -192,7 +192,7 @@ def test_what_the_repository_does_not_have(server: Hub, files: dict[str, bytes],
 @pytest.mark.parametrize("options", [{}, {"force_download": True}], ids=["", "force"])
 def test_no_server(options: dict[str, Any], server: Hub, fetch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     point_at("http://127.0.0.1:9", monkeypatch)
-    said = r"is not a folder here, and its config.json cannot be had from the hub \(.*refused.*local_files_only"
+    said = r"is not a folder here, and its config.json cannot be had from the hub \(.*refused.*local_files_only=True or HF_HUB_OFFLINE=1"
     with pytest.raises(ConnectionError, match=said) as error:
         fetch(**options)
     assert str(error.value).startswith(f"{NAME}: ") and "\n" not in str(error.value)
@@ -312,6 +312,25 @@ import sys
 from mobilebert_common.config import MobileBertConfig
 print(MobileBertConfig.from_pretrained(sys.argv[1]).hidden_size)
 """
+
+
+NO_NETWORK = """
+import sys, time
+time.sleep = lambda seconds: None  # the client waits before it tries again
+sys.argv = ["mobilebert", "predict", sys.argv[1], "a text"]
+from mobilebert_common.cli import main
+main()
+"""
+
+
+def test_the_command_line_says_once_that_there_is_no_network(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
+    command = [sys.executable, "-c", NO_NETWORK, NAME]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    lines = done.stderr.splitlines()
+    assert done.returncode == 1 and lines[-1].startswith(f"error: {NAME}: ") and "HF_HUB_OFFLINE=1" in lines[-1]
+    assert sum("Retry 1/" in line for line in lines) == 1, done.stderr
 
 
 def test_the_environment_of_huggingface_hub_counts(server: Hub, tmp_path: Path) -> None:

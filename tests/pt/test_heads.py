@@ -11,7 +11,6 @@ import torch
 
 from mobilebert_common.config import MobileBertConfig
 from mobilebert_common.errors import InputError
-from mobilebert_common.inputs import CHOICES
 from mobilebert_common.outputs import flat
 from mobilebert_common.schema import HEADS
 from mobilebert_pt import heads
@@ -32,6 +31,7 @@ CONFIG = MobileBertConfig(
 )
 LEARNERS = [head for head in HEADS if HEADS[head].labels]
 MASKED_LM, PRE_TRAINING = "MobileBertForMaskedLM", "MobileBertForPreTraining"
+CHOICES = "MobileBertForMultipleChoice"
 ROWS, LENGTH = 4, 7
 
 
@@ -176,6 +176,25 @@ def test_the_head_makes_no_copy_of_its_matrices(head: str) -> None:
     with torch.no_grad(), Watch():
         model(**{name: tensor[:1, :2] for name, tensor in inputs.items()})
     assert 0 < largest < 2000 * 8
+
+
+def test_positions_may_be_lists() -> None:
+    model, x = make_model(MASKED_LM), make_inputs(MASKED_LM)
+    positions = [[6, 1], [0, 0], [2, 3], [4, 5]]
+    assert_same(model(**x, masked_lm_positions=positions), model(**x, masked_lm_positions=torch.tensor(positions)))
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_what_is_no_tensor_is_refused_by_name(head: str) -> None:
+    model, x = make_model(head), make_inputs(head, labels=True)
+    hint = ': a tokenizer makes them with return_tensors="pt"'
+    for name in x:
+        with pytest.raises(InputError, match=f"^{name} must be a torch.Tensor, not numpy.ndarray{hint}"):
+            model(**{**x, name: x[name].numpy()})
+        with pytest.raises(InputError, match=f"^{name} must be a torch.Tensor, not list{hint}"):
+            model(**{**x, name: x[name].tolist()})
+    with pytest.raises(InputError, match=r"^input_ids must be a torch.Tensor, not dict: call the model as model\(\*\*inputs\)$"):
+        model(x)
 
 
 def test_what_only_some_heads_refuse() -> None:

@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from mobilebert_common.config import MobileBertConfig
 from mobilebert_common.errors import InputError
-from mobilebert_common.inputs import CHOICES
 from mobilebert_common.outputs import flat
 from mobilebert_common.schema import HEADS
 from mobilebert_tf import heads
@@ -31,6 +30,7 @@ CONFIG = MobileBertConfig(
 )
 LEARNERS = [head for head in HEADS if HEADS[head].labels]
 PRE_TRAINING, ANSWERS = "MobileBertForPreTraining", "MobileBertForQuestionAnswering"
+CHOICES = "MobileBertForMultipleChoice"
 ROWS, LENGTH = 12, 7
 
 
@@ -171,6 +171,12 @@ def test_jit_trains_as_the_graph_does(head: str) -> None:
         for jit in (False, True)
     ]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+
+
+def test_positions_may_be_lists() -> None:
+    model, x = make_model("MobileBertForMaskedLM"), make_inputs("MobileBertForMaskedLM")
+    positions = [[row % LENGTH, 1] for row in range(ROWS)]
+    assert_same(model(x, masked_lm_positions=positions), model(x, masked_lm_positions=np.array(positions)), 0.0)
 
 
 @pytest.mark.parametrize("head", LEARNERS)
