@@ -84,7 +84,7 @@ SAVING: dict[str, Rule] = {
 }
 
 
-def constructor_arguments(model_class: type, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def constructor_arguments(model_class: Any, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The options that a model class's constructor takes by name, as transformers passes them on, and the others."""
     names = inspect.signature(model_class.__init__).parameters.keys() - {"self", "config", "kwargs"}
     taken = {name: value for name, value in options.items() if name in names}
