@@ -13,10 +13,10 @@ import numpy as np
 
 from . import compat, hub
 from .config import CONFIG_FILE, MobileBertConfig, refuse_unknown
-from .errors import CheckpointError, ConfigError
-from .files import Content, read_manifest, save_files, stored, verify
+from .errors import CheckpointError, ConfigError, shortened
+from .files import Content, Digests, located, read_manifest, save_files, stored
 from .formats import h5, safetensors, torch_bin
-from .formats.archive import Archive
+from .formats.archive import Archive, verified
 from .formats.shards import open_shards
 from .matching import Names, Shape, match, with_copies
 from .schema import WORDS, from_layout
@@ -148,20 +148,22 @@ def open_weights(folder: Path) -> tuple[Archive, Names]:
     Raises:
         CheckpointError: there is none, or it is damaged.
     """
-    if source := find_weights(folder):
-        return source.open(verify(folder, source.file)), source.names
+    digests = read_manifest(folder)
+    if source := find_weights(folder, digests):
+        archive = source.open(located(folder, source.file, digests))
+        return verified(archive, folder, source.file, digests), source.names
     files = ", ".join(source.file for source in SOURCES)
     if others := [path.name for pattern in CONVERTIBLE for path in sorted(folder.glob(pattern))]:
         raise CheckpointError(
-            folder, f"has {others[0]}, which `mobilebert convert` turns into {safetensors.WEIGHTS_FILE}, and none of {files}"
+            folder, f"has {others[0]!r}, which `mobilebert convert` turns into {safetensors.WEIGHTS_FILE}, and none of {files}"
         )
     raise CheckpointError(folder, f"has no weights: none of {files}")
 
 
-def find_weights(folder: Path) -> Source | None:
+def find_weights(folder: Path, digests: Digests | None = None) -> Source | None:
     """The best weights file of a directory; one that the manifest names and that is gone gives way only to another such."""
-    saved = read_manifest(folder)
-    there = [source for source in SOURCES if os.path.lexists(stored(folder, source.file))]
+    saved = read_manifest(folder) if digests is None else digests
+    there = [source for source in SOURCES if os.path.lexists(stored(folder, source.file, saved))]
     gone = [source for source in SOURCES if source.file in saved and source not in there]
     if gone and not (there and there[0].file in saved):  # a file of another origin does not stand in for it
         return gone[0]
@@ -197,7 +199,7 @@ def read(
         if 0 in tensor.shape and name not in (*tensors, *found.fresh)
     }
     if broken := [name for name, array in tensors.items() if not np.isfinite(array).all()]:
-        raise CheckpointError(archive.path, f"holds NaN or infinite values (as {wanted}) in {', '.join(broken)}")
+        raise CheckpointError(archive.path, f"holds NaN or infinite values (as {wanted}) in {shortened(broken, ', ')}")
     return Weights(found.config, tensors, str(wanted), found.fresh, found.mismatched, found.ignored)
 
 

@@ -8,9 +8,8 @@ from typing import Literal
 import numpy as np
 
 from .config import MobileBertConfig
-from .errors import CheckpointError
+from .errors import CheckpointError, shortened
 from .formats.archive import Archive, Entry
-from .formats.shards import shortened
 from .schema import (
     BIAS,
     DECODER,
