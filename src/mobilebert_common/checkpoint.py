@@ -231,8 +231,10 @@ def parse_dtype(dtype: str) -> np.dtype:
 
 
 def _stored_dtype(arrays: Mapping[str, np.ndarray]) -> np.dtype:
-    """The dtype of a file's tensors, the widest where they differ."""
-    dtypes = (array.dtype for array in arrays.values())
+    """The dtype of a file's tensors; where they differ, the smallest that holds the values of all."""
+    dtypes = {array.dtype for array in arrays.values()}
+    if {DTYPES["bfloat16"], DTYPES["float16"]} <= dtypes:
+        dtypes.add(DTYPES["float32"])
     return max(dtypes, key=lambda dtype: dtype.itemsize, default=DTYPES["float32"])
 
 

@@ -623,6 +623,17 @@ def test_a_full_disk_leaves_the_old_checkpoint(limit: int, tmp_path: Path) -> No
     assert equal(checkpoint.load(tmp_path, CLASSIFIER).tensors, weights)
 
 
+@pytest.mark.parametrize(("half", "value"), [(np.float16, 1.0009765625), (ml_dtypes.bfloat16, 1e-30)])
+def test_the_stored_dtype_holds_both_halves(half: Any, value: float, tmp_path: Path) -> None:
+    others = {np.float16: ml_dtypes.bfloat16, ml_dtypes.bfloat16: np.float16}
+    weights = make_weights(dtype=others[half])
+    weights["pooler.dense.bias"] = np.full_like(weights["pooler.dense.bias"], value, half)
+    save_as_others_do(tmp_path, weights)
+    found = checkpoint.load(tmp_path, BASE, "auto")
+    assert found.dtype == "float32"
+    assert all((found.tensors[name] == array.astype(np.float32)).all() for name, array in weights.items())
+
+
 def test_many_findings_make_a_short_error(tmp_path: Path) -> None:
     weights = make_weights(num_hidden_layers=24)
     save_as_others_do(tmp_path, {name: np.full_like(array, np.nan) for name, array in weights.items()}, num_hidden_layers=24)

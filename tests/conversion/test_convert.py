@@ -257,6 +257,15 @@ def test_too_many_parameters(tmp_path: Path) -> None:
     assert error.value.path == tmp_path / CONFIG_FILE
 
 
+def test_both_halves_in_one_file(tmp_path: Path) -> None:
+    config = make_config()
+    weights = {name: array.astype(np.float16) for name, array in random_weights(config, CLASSIFIER).items()}
+    weights["classifier.bias"] = np.full_like(weights["classifier.bias"], 1e-30, ml_dtypes.bfloat16)
+    checkpoint.save(tmp_path / "source", config, CLASSIFIER, weights)
+    assert convert(tmp_path / "source", tmp_path / "there").dtype == "float32"
+    assert checkpoint.load(tmp_path / "there", CLASSIFIER).tensors["classifier.bias"].all()
+
+
 def test_a_file_is_hashed_after_its_header(tmp_path: Path) -> None:
     """A file of 4 GB, in a second."""
     source = save(tmp_path / "source")
