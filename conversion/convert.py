@@ -16,7 +16,7 @@ from mobilebert_common.errors import CheckpointError, ConfigError, shortened
 from mobilebert_common.files import Content, finish_renames, located, read_bytes, read_json, save_files, stored, verify
 from mobilebert_common.formats import h5, safetensors, torch_bin
 from mobilebert_common.formats.archive import Archive, verified
-from mobilebert_common.matching import Names, head_of, with_copies
+from mobilebert_common.matching import Names, head_of, names_of, with_copies
 from mobilebert_common.schema import HEADS, named_head
 from mobilebert_common.tokenization import storage
 
@@ -276,7 +276,7 @@ def open_source(path: Path, config: Path | None, head: str | None) -> Opened:
     reader = next(reader for reader in READERS if path.name.endswith(reader.ending))
     found = read_config(path.parent, config)
     archive = verified(reader.open(located(path.parent, path.name)), path.parent, path.name)
-    return Opened(reader.dialect, found, archive, reader.names)
+    return Opened(reader.dialect, found, archive, names_of(archive, reader.names))
 
 
 def read_config(folder: Path, given: Path | None) -> MobileBertConfig:

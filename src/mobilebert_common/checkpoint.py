@@ -18,7 +18,7 @@ from .files import Content, Digests, located, read_manifest, save_files, stored
 from .formats import h5, safetensors, torch_bin
 from .formats.archive import Archive, verified
 from .formats.shards import open_shards
-from .matching import Names, Shape, match, with_copies
+from .matching import Names, Shape, match, names_of, with_copies
 from .schema import WORDS, from_layout
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ SOURCES: tuple[Source, ...] = (
     Source(torch_bin.WEIGHTS_FILE, "canonical", torch_bin.open_file),
     Source(f"{torch_bin.WEIGHTS_FILE}.index.json", "canonical", functools.partial(open_shards, open_shard=torch_bin.open_file)),
     Source(h5.WEIGHTS_FILE, "h5", h5.open_file),
+    Source(f"{h5.WEIGHTS_FILE}.index.json", "h5", functools.partial(open_shards, open_shard=h5.open_datasets)),
 )
 # what only `mobilebert convert` reads
 CONVERTIBLE = ("*.ckpt*.index", "*.keras", "*.weights.h5")
@@ -151,7 +152,7 @@ def open_weights(folder: Path) -> tuple[Archive, Names]:
     digests = read_manifest(folder)
     if source := find_weights(folder, digests):
         archive = source.open(located(folder, source.file, digests))
-        return verified(archive, folder, source.file, digests), source.names
+        return verified(archive, folder, source.file, digests), names_of(archive, source.names)
     files = ", ".join(source.file for source in SOURCES)
     if others := [path.name for pattern in CONVERTIBLE for path in sorted(folder.glob(pattern))]:
         raise CheckpointError(

@@ -11,6 +11,7 @@ from ..files import Digests, compare
 
 MAX_NAME = 1000  # characters of a tensor's name
 MAX_RANK = 8
+VARIABLE = ":0"  # ends the name of a TF variable
 
 
 @dataclass(frozen=True)

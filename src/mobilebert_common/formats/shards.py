@@ -1,4 +1,4 @@
-"""Weights in several files: model.safetensors.index.json or pytorch_model.bin.index.json names the file of each tensor."""
+"""Weights in several files: model.safetensors.index.json, or that of another dialect, names the file of each tensor."""
 
 import string
 from collections.abc import Callable, Iterable
@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import CheckpointError, shortened
 from ..files import located, read_json, read_manifest
-from .archive import Archive, verified
+from .archive import VARIABLE, Archive, verified
 
 MAX_INDEX = 4 << 20  # bytes
 MAX_SHARDS = 1000
@@ -68,7 +68,12 @@ def read_index(path: Path) -> dict[str, str]:
     if strange := [shard for shard in shards if not is_plain(shard)]:
         names = shortened([f"{name!r:.80}" for name in strange], ", ")
         raise CheckpointError(path, f"names files that cannot be shards: {names}")
-    return index
+    return {_in_shard(name): shard for name, shard in index.items()}
+
+
+def _in_shard(name: str) -> str:
+    """A tensor's name in its shard: in an index of TF's, the model's class comes before it."""
+    return name.partition("/")[2] if name.endswith(VARIABLE) else name
 
 
 def is_plain(name: str) -> bool:
