@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from mobilebert_common.checkpoint import DTYPES
-from mobilebert_common.errors import CheckpointError
+from mobilebert_common.errors import CheckpointError, shortened
 from mobilebert_common.files import read_bytes, stored, verify
 from mobilebert_common.formats.archive import Archive, Entry
 from mobilebert_common.optional import needs
 
 STATE_FILE = "checkpoint"  # names the newest prefix of its folder
+MAX_STATE = 1 << 20  # bytes
 INDEX, DATA = ".index", ".data-"
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"  # only an object-based checkpoint has it
 
@@ -25,12 +26,12 @@ def find_prefix(path: Path) -> Path | None:
     """
     if not path.is_dir():
         name = path.name.removesuffix(INDEX).split(DATA)[0]
-        return path.with_name(name) if stored(path.parent, name + INDEX).exists() else None
+        return path.with_name(name) if name and stored(path.parent, name + INDEX).exists() else None
     prefixes = sorted(found.with_suffix("") for found in path.glob(f"*{INDEX}") if not found.name.startswith("."))
     if len(prefixes) > 1:
         newest = _newest(path)
         if newest not in prefixes:
-            names = ", ".join(prefix.name for prefix in prefixes)
+            names = shortened([repr(prefix.name) for prefix in prefixes], ", ")
             raise CheckpointError(path, f"has several checkpoints; name one of {names}")
         return newest
     return prefixes[0] if prefixes else None
@@ -76,9 +77,10 @@ def open_bundle(prefix: Path) -> tuple[Any, Archive]:
 
 def _newest(folder: Path) -> Path | None:
     """The prefix that the state file names; only its last part counts, for folders move."""
-    if not (folder / STATE_FILE).exists():
+    path = verify(folder, STATE_FILE, MAX_STATE)
+    if not path.exists():
         return None
-    lines = read_bytes(folder / STATE_FILE, 1 << 20).decode("utf-8", "replace").splitlines()
+    lines = read_bytes(path, MAX_STATE).decode("utf-8", "replace").splitlines()
     named = [line.split('"')[1] for line in lines if line.startswith("model_checkpoint_path:") and line.count('"') == 2]
     return folder / Path(named[0]).name if named else None
 

@@ -12,11 +12,11 @@ import numpy as np
 
 from mobilebert_common import checkpoint, hub
 from mobilebert_common.config import CONFIG_FILE, MobileBertConfig
-from mobilebert_common.errors import CheckpointError, ConfigError
-from mobilebert_common.files import Content, finish_renames, read_bytes, read_json, save_files, stored, verify
+from mobilebert_common.errors import CheckpointError, ConfigError, shortened
+from mobilebert_common.files import Content, finish_renames, located, read_bytes, read_json, save_files, stored, verify
 from mobilebert_common.formats import h5, safetensors, torch_bin
-from mobilebert_common.formats.archive import Archive
-from mobilebert_common.matching import Names, head_of, with_copies
+from mobilebert_common.formats.archive import Archive, verified
+from mobilebert_common.matching import Names, head_of, names_of, with_copies
 from mobilebert_common.schema import HEADS, named_head
 from mobilebert_common.tokenization import storage
 
@@ -153,9 +153,14 @@ def convert(
     path = locate(source)
     refuse_overwriting(folder, writer.file, path.parent, overwrite)
     stage(f"reading {path.name}")
-    opened = open_source(path, None if config is None else Path(config), head)
-    head = head or opened.head or head_of(opened.archive, opened.names, opened.config)
-    weights = checkpoint.read(opened.archive, opened.names, opened.config, head, dtype or "auto")
+    given = None if config is None else Path(config)
+    described = path if given is None and path.name.endswith(keras_files.MODEL) else config_file(path.parent, given)
+    try:
+        opened = open_source(path, given, head)
+        head = head or opened.head or head_of(opened.archive, opened.names, opened.config)
+        weights = checkpoint.read(opened.archive, opened.names, opened.config, head, dtype or "auto")
+    except ConfigError as error:  # more parameters than any model
+        raise CheckpointError(described, str(error)) from None
     if weights.fresh:
         raise CheckpointError(
             opened.archive.path,
@@ -234,7 +239,8 @@ def locate(source: str | Path) -> Path:
         found = sorted(path for ending in keras_files.ENDINGS for path in source.glob(f"*{ending}"))
         files = [path for path in found if not path.name.startswith(".")]  # what an interrupted save has left
         if len(files) > 1:
-            raise CheckpointError(source, f"has several models; name one of {', '.join(path.name for path in files)}")
+            names = shortened([repr(path.name) for path in files], ", ")
+            raise CheckpointError(source, f"has several models; name one of {names}")
         if not files:
             names = ", ".join(known.file for known in checkpoint.SOURCES)
             raise CheckpointError(source, f"has no weights: none of {names}, TensorFlow checkpoint or Keras file")
@@ -259,8 +265,8 @@ def open_source(path: Path, config: Path | None, head: str | None) -> Opened:
     """
     if _is_keras(path):
         given = None if path.name.endswith(keras_files.MODEL) and config is None else read_config(path.parent, config)
-        found, head, archive = keras_files.open_file(verify(path.parent, path.name), given, head)
-        return Opened("keras", found, archive, "canonical", head)
+        found, head, archive = keras_files.open_file(located(path.parent, path.name), given, head)
+        return Opened("keras", found, verified(archive, path.parent, path.name), "canonical", head)
     if path.name.endswith(bundle.INDEX):
         archive, names = tf1.open_file(path)
         found = read_config(path.parent, config)
@@ -268,9 +274,9 @@ def open_source(path: Path, config: Path | None, head: str | None) -> Opened:
             found = tf1.completed(found, archive, names)
         return Opened(names, found, archive, names)
     reader = next(reader for reader in READERS if path.name.endswith(reader.ending))
-    return Opened(
-        reader.dialect, read_config(path.parent, config), reader.open(verify(path.parent, path.name)), reader.names
-    )
+    found = read_config(path.parent, config)
+    archive = verified(reader.open(located(path.parent, path.name)), path.parent, path.name)
+    return Opened(reader.dialect, found, archive, names_of(archive, reader.names))
 
 
 def read_config(folder: Path, given: Path | None) -> MobileBertConfig:
@@ -303,9 +309,9 @@ def tokenizer_files(folder: Path) -> dict[str, Content]:
         if not stored(folder, name).exists():
             continue
         try:
-            path = verify(folder, name)
+            path = verify(folder, name, storage.FILES[name])
             check(path)
-            contents[name] = read_bytes(path, storage.MAX_TOKENIZER_BYTES)
+            contents[name] = read_bytes(path, storage.FILES[name])
         except CheckpointError as error:
             log.warning("not copied: %s", error)
     return contents

@@ -17,11 +17,10 @@ from typing import IO, Any
 import numpy as np
 
 from mobilebert_common.config import MAX_CONFIG, MobileBertConfig
-from mobilebert_common.errors import CheckpointError, ConfigError
+from mobilebert_common.errors import CheckpointError, ConfigError, shortened
 from mobilebert_common.files import Content, parse_json
 from mobilebert_common.formats import h5, zipped
 from mobilebert_common.formats.archive import Archive, Entry
-from mobilebert_common.formats.shards import shortened
 from mobilebert_common.optional import needs
 from mobilebert_common.schema import HEADS, Foreign, count_parameters, expand, from_layout, named_head
 

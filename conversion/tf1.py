@@ -9,7 +9,7 @@ import numpy as np
 
 from mobilebert_common.config import MobileBertConfig
 from mobilebert_common.errors import CheckpointError, ConfigError
-from mobilebert_common.files import Content, read_json, verify
+from mobilebert_common.files import MAX_JSON, Content, read_json, verify
 from mobilebert_common.formats.archive import Archive
 from mobilebert_common.matching import Names, normal_names
 from mobilebert_common.optional import needs
@@ -74,7 +74,7 @@ def read_config(path: Path) -> MobileBertConfig:
     Raises:
         CheckpointError: the file is missing, unreadable or holds a value outside its range.
     """
-    values = {**DEFAULTS, **read_json(verify(path.parent, path.name))}
+    values = {**DEFAULTS, **read_json(verify(path.parent, path.name, MAX_JSON))}
     values.pop("model_type", None)
     if "vocab_size" not in values:
         raise CheckpointError(path, "has no vocab_size")

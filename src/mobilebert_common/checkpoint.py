@@ -13,12 +13,12 @@ import numpy as np
 
 from . import compat, hub
 from .config import CONFIG_FILE, MobileBertConfig, refuse_unknown
-from .errors import CheckpointError, ConfigError
-from .files import Content, read_manifest, save_files, stored, verify
+from .errors import CheckpointError, ConfigError, shortened
+from .files import Content, Digests, located, read_manifest, save_files, stored
 from .formats import h5, safetensors, torch_bin
-from .formats.archive import Archive
+from .formats.archive import Archive, verified
 from .formats.shards import open_shards
-from .matching import Names, Shape, match, with_copies
+from .matching import Names, Shape, match, names_of, with_copies
 from .schema import WORDS, from_layout
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ SOURCES: tuple[Source, ...] = (
     Source(torch_bin.WEIGHTS_FILE, "canonical", torch_bin.open_file),
     Source(f"{torch_bin.WEIGHTS_FILE}.index.json", "canonical", functools.partial(open_shards, open_shard=torch_bin.open_file)),
     Source(h5.WEIGHTS_FILE, "h5", h5.open_file),
+    Source(f"{h5.WEIGHTS_FILE}.index.json", "h5", functools.partial(open_shards, open_shard=h5.open_datasets)),
 )
 # what only `mobilebert convert` reads
 CONVERTIBLE = ("*.ckpt*.index", "*.keras", "*.weights.h5")
@@ -148,20 +149,22 @@ def open_weights(folder: Path) -> tuple[Archive, Names]:
     Raises:
         CheckpointError: there is none, or it is damaged.
     """
-    if source := find_weights(folder):
-        return source.open(verify(folder, source.file)), source.names
+    digests = read_manifest(folder)
+    if source := find_weights(folder, digests):
+        archive = source.open(located(folder, source.file, digests))
+        return verified(archive, folder, source.file, digests), names_of(archive, source.names)
     files = ", ".join(source.file for source in SOURCES)
     if others := [path.name for pattern in CONVERTIBLE for path in sorted(folder.glob(pattern))]:
         raise CheckpointError(
-            folder, f"has {others[0]}, which `mobilebert convert` turns into {safetensors.WEIGHTS_FILE}, and none of {files}"
+            folder, f"has {others[0]!r}, which `mobilebert convert` turns into {safetensors.WEIGHTS_FILE}, and none of {files}"
         )
     raise CheckpointError(folder, f"has no weights: none of {files}")
 
 
-def find_weights(folder: Path) -> Source | None:
+def find_weights(folder: Path, digests: Digests | None = None) -> Source | None:
     """The best weights file of a directory; one that the manifest names and that is gone gives way only to another such."""
-    saved = read_manifest(folder)
-    there = [source for source in SOURCES if os.path.lexists(stored(folder, source.file))]
+    saved = read_manifest(folder) if digests is None else digests
+    there = [source for source in SOURCES if os.path.lexists(stored(folder, source.file, saved))]
     gone = [source for source in SOURCES if source.file in saved and source not in there]
     if gone and not (there and there[0].file in saved):  # a file of another origin does not stand in for it
         return gone[0]
@@ -197,7 +200,7 @@ def read(
         if 0 in tensor.shape and name not in (*tensors, *found.fresh)
     }
     if broken := [name for name, array in tensors.items() if not np.isfinite(array).all()]:
-        raise CheckpointError(archive.path, f"holds NaN or infinite values (as {wanted}) in {', '.join(broken)}")
+        raise CheckpointError(archive.path, f"holds NaN or infinite values (as {wanted}) in {shortened(broken, ', ')}")
     return Weights(found.config, tensors, str(wanted), found.fresh, found.mismatched, found.ignored)
 
 
@@ -229,8 +232,10 @@ def parse_dtype(dtype: str) -> np.dtype:
 
 
 def _stored_dtype(arrays: Mapping[str, np.ndarray]) -> np.dtype:
-    """The dtype of a file's tensors, the widest where they differ."""
-    dtypes = (array.dtype for array in arrays.values())
+    """The dtype of a file's tensors; where they differ, the smallest that holds the values of all."""
+    dtypes = {array.dtype for array in arrays.values()}
+    if {DTYPES["bfloat16"], DTYPES["float16"]} <= dtypes:
+        dtypes.add(DTYPES["float32"])
     return max(dtypes, key=lambda dtype: dtype.itemsize, default=DTYPES["float32"])
 
 

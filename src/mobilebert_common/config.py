@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from . import compat, hub
 from .errors import CheckpointError, ConfigError
-from .files import parse_json, read_bytes, save_files, verify
+from .files import MAX_JSON, parse_json, read_bytes, save_files, verify
 
 CONFIG_FILE = "config.json"
-MAX_CONFIG = 1 << 20  # bytes
+MAX_CONFIG = MAX_JSON
 MAX_LABELS = 10_000  # their names must fit into config.json
 
 # upper bounds far above any published model: they stop a hostile config.json before anything is allocated
@@ -76,7 +76,7 @@ class MobileBertConfig(BaseModel):
     output_attentions: Flag = False
     output_hidden_states: Flag = False
     return_dict: Flag = True
-    architectures: list[str] | None = None
+    architectures: Annotated[list[str], Field(max_length=100)] | None = None
     dtype: str | None = None  # what the weights were saved in; loading asks its own `dtype` argument instead
 
     def __init__(self, /, **values: Any) -> None:
@@ -196,14 +196,16 @@ class MobileBertConfig(BaseModel):
         where, overrides = hub.split_options(compat.meaningful(options, compat.OPENING))
         folder = hub.resolve(pretrained_model_name_or_path, [CONFIG_FILE], **where)
         path = folder / CONFIG_FILE
-        values = parse_json(path, read_bytes(verify(folder, CONFIG_FILE), MAX_CONFIG))
+        values = parse_json(path, read_bytes(verify(folder, CONFIG_FILE, MAX_CONFIG), MAX_CONFIG))
         if values.get("model_type", "mobilebert") != "mobilebert":
-            raise CheckpointError(path, f"describes a {values['model_type']!r} model, not a MobileBERT")
+            raise CheckpointError(path, f"describes a {values['model_type']!r:.80} model, not a MobileBERT")
         refuse_unknown(overrides)
         try:
             config = cls.from_dict(values)
         except ConfigError as error:
             raise CheckpointError(path, str(error)) from None
+        if len(config.to_json_string().encode()) > MAX_CONFIG:
+            raise CheckpointError(path, f"would be larger than the {MAX_CONFIG:,} bytes allowed here when it is saved again")
         return config.replace(**overrides) if overrides else config
 
     def save_pretrained(self, save_directory: str | Path, **options: Any) -> None:

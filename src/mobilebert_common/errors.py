@@ -1,6 +1,10 @@
 """The errors a caller may want to tell apart."""
 
+from collections.abc import Sequence
 from pathlib import Path
+
+MAX_FINDINGS = 50
+MAX_FINDING = 300  # characters
 
 
 class CheckpointError(ValueError):
@@ -12,7 +16,8 @@ class CheckpointError(ValueError):
     """
 
     def __init__(self, path: Path | str, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
+        shown = str(path)
+        super().__init__(f"{shown if shown.isprintable() else repr(shown)}: {reason}")  # a name may command a terminal
         self.path = Path(path)
         self.reason = reason
 
@@ -32,3 +37,10 @@ class InputError(ValueError):
     """Tensors a model has no meaning for: ids outside their table, a wrong dtype or shape."""
 
     _keras_call_info_injected = True  # asks Keras not to wrap the message in a report of every tensor of the call
+
+
+def shortened(findings: Sequence[str], separator: str = "\n  ") -> str:
+    """Findings as lines, or with another separator; a hostile file may have millions, or long ones."""
+    shown = [text if len(text) <= MAX_FINDING else f"{text[: MAX_FINDING - 3]}..." for text in findings[:MAX_FINDINGS]]
+    more = [f"and {len(findings) - MAX_FINDINGS:,} more"] if len(findings) > MAX_FINDINGS else []
+    return separator.join([*shown, *more])

@@ -9,20 +9,29 @@ name. The manifest holds a SHA-256 of itself as well: a damaged name in it would
 import hashlib
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .errors import CheckpointError
+from .errors import CheckpointError, shortened
 
 MANIFEST_FILE = "manifest.json"
 TEMPORARY = ".tmp-"  # marks a file that a save has not finished
 PENDING = ".new-"  # marks a finished file that waits for its name
 
+HEXADECIMAL = frozenset("0123456789abcdef")
+MAX_NAME = 255 - len(f".{PENDING}") - 16  # bytes of a name in the manifest, which must have a hidden one too
+
+MAX_JSON = 1 << 20  # bytes, where nothing else is said
+MAX_DEPTH = 32  # of lists and objects in a JSON file: tokenizer.json has 5, and each level is written as an indent
 MAX_VALUES = 250_000  # in a JSON file: a vocabulary is the longest list there is, and each takes up to 200 bytes of memory
 
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # an escape of half a character
+
 Content = bytes | Callable[[Path], None]  # what a file will hold, or the function that writes it to a path
+Digests = Mapping[str, str]  # what read_manifest returns; where a function takes None for it, it reads the manifest itself
 
 
 def save_files(directory: Path, contents: Mapping[str, Content]) -> None:
@@ -66,59 +75,78 @@ def save_files(directory: Path, contents: Mapping[str, Content]) -> None:
     sync_folder(directory)
 
 
-def stored(directory: Path, name: str) -> Path:
+def stored(directory: Path, name: str, digests: Digests | None = None) -> Path:
     """Where the content of a file lies: under its name, or under the hidden one if a crash came before the rename."""
     path = directory / name
-    digest = read_manifest(directory).get(name)
+    digest = (read_manifest(directory) if digests is None else digests).get(name)
     finished = _pending_name(path, digest) if digest else path
-    return finished if finished.exists() else path
+    return finished if finished.is_file() else path
 
 
-def verify(directory: Path, name: str) -> Path:
-    """`stored`, after a look at what kind of file it is and, where there is a manifest, at its SHA-256.
+def located(directory: Path, name: str, digests: Digests | None = None) -> Path:
+    """`stored`, after a look at what kind of file it is.
 
     Raises:
-        CheckpointError: the file is a link out of the directory, a device or a pipe, or not the one that was saved; the
-            message says how to accept it.
+        CheckpointError: the file is a link out of the directory, a device or a pipe.
     """
-    path = stored(directory, name)
+    path = stored(directory, name, digests)
     _refuse_link_out(path)
     if path.exists() and not path.is_file():
         raise CheckpointError(directory / name, "is not a regular file")
-    digest = read_manifest(directory).get(name)
+    return path
+
+
+def verify(directory: Path, name: str, max_bytes: int | None = None, digests: Digests | None = None) -> Path:
+    """`located`, after a look at its size and, where there is a manifest, at its SHA-256.
+
+    Raises:
+        CheckpointError: as `located`, or the file is too large to be hashed, or as `compare`.
+    """
+    digests = read_manifest(directory) if digests is None else digests
+    path = located(directory, name, digests)
+    if max_bytes is not None and path.exists() and path.stat().st_size > max_bytes:
+        raise _too_large(directory / name, max_bytes)
+    compare(directory, name, digests)
+    return path
+
+
+def compare(directory: Path, name: str, digests: Digests | None = None) -> None:
+    """Hold a file, where it is there, against the manifest, where there is one.
+
+    Raises:
+        CheckpointError: the file is not the one that was saved; the message says how to accept it.
+    """
+    digests = read_manifest(directory) if digests is None else digests
+    path, digest = stored(directory, name, digests), digests.get(name)
     if digest and path.exists() and sha256(path) != digest:
         raise CheckpointError(
             directory / name,
             f"is not the file that was saved (its SHA-256 differs from {MANIFEST_FILE}); "
             f"if the change was meant, delete {MANIFEST_FILE} to accept it",
         )
-    return path
 
 
 def _refuse_link_out(path: Path) -> None:
     """Refuse a link to what is not in its folder, or to itself."""
-    if not path.is_symlink():
-        return
-    try:
-        inside = _is_inside(path.resolve(), path.parent)
-    except (OSError, RuntimeError):  # a loop of links
-        inside = False
-    if not inside:
+    if path.is_symlink() and not is_inside(path, path.parent):
         raise CheckpointError(path, "is a link to a file outside its folder; put the file itself there")
 
 
-def _is_inside(path: Path, directory: Path) -> bool:
-    """Whether a resolved path lies in a directory, or where a snapshot of the hub's cache has its files.
+def is_inside(path: Path, directory: Path) -> bool:
+    """Whether a path, its links followed, lies in a directory, or where a snapshot of the hub's cache has its files.
 
     That is <cache>/models--owner--name/blobs, or, for what several repositories share, <cache>/blobs.
     """
-    folder = directory.resolve()
+    try:
+        folder, place = directory.resolve(), path.resolve()
+    except (OSError, RuntimeError):  # a loop of links
+        return False
     snapshot = next((parent for parent in (folder, *folder.parents) if parent.parent.name == "snapshots"), None)
-    places = [folder]
+    parents = [folder]
     if snapshot is not None:
         repository = snapshot.parent.parent
-        places += [repository / "blobs", *([repository.parent / "blobs"] if repository.name.startswith("models--") else [])]
-    return any(path.is_relative_to(place) for place in places)
+        parents += [repository / "blobs", *([repository.parent / "blobs"] if repository.name.startswith("models--") else [])]
+    return any(place.is_relative_to(parent) for parent in parents)
 
 
 def read_manifest(directory: Path) -> dict[str, str]:
@@ -146,8 +174,9 @@ def sha256(path: Path) -> str:
 
 
 def _is_entry(name: str, digest: Any) -> bool:
-    plain = isinstance(digest, str) and len(digest) == 64 and set(digest) <= set("0123456789abcdef")
-    return plain and name == os.path.basename(name) and name not in ("", ".", "..") and "\0" not in name
+    plain = name == os.path.basename(name) and name not in ("", ".", "..") and "\0" not in name
+    fits = len(name.encode()) <= MAX_NAME
+    return plain and fits and isinstance(digest, str) and len(digest) == 64 and HEXADECIMAL.issuperset(digest)
 
 
 def _manifest_text(digests: Mapping[str, str]) -> bytes:
@@ -172,7 +201,7 @@ def finish_renames(directory: Path) -> None:
 def _finish_renames(directory: Path, digests: Mapping[str, str]) -> None:
     for name, digest in digests.items():
         finished = _pending_name(directory / name, digest)
-        if finished.exists():
+        if finished.is_file():
             os.replace(finished, directory / name)
 
 
@@ -237,7 +266,7 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def read_json(path: Path, max_bytes: int = 1 << 20) -> dict[str, Any]:
+def read_json(path: Path, max_bytes: int = MAX_JSON) -> dict[str, Any]:
     """Read a JSON object from a file nobody vouches for.
 
     Raises:
@@ -257,8 +286,12 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
     except OSError as error:
         raise CheckpointError(path, f"cannot be read: {error.strerror or error}") from None
     if len(data) > max_bytes:
-        raise CheckpointError(path, f"is larger than the {max_bytes:,} bytes allowed here")
+        raise _too_large(path, max_bytes)
     return data
+
+
+def _too_large(path: Path, max_bytes: int) -> CheckpointError:
+    return CheckpointError(path, f"is larger than the {max_bytes:,} bytes allowed here")
 
 
 def parse_json(path: Path, data: bytes) -> dict[str, Any]:
@@ -271,7 +304,7 @@ def parse_json(path: Path, data: bytes) -> dict[str, Any]:
         if len(keys) < len(pairs):
             counts = Counter(key for key, _ in pairs)
             twice = sorted(key for key, count in counts.items() if count > 1)
-            raise CheckpointError(path, f"holds these keys more than once: {', '.join(map(repr, twice))}")
+            raise CheckpointError(path, f"holds these keys more than once: {shortened([*map(repr, twice)], ', ')}")
         return keys
 
     def finite(text: str) -> float:
@@ -291,4 +324,26 @@ def parse_json(path: Path, data: bytes) -> dict[str, Any]:
         raise CheckpointError(path, f"is not valid JSON: {error}") from None
     if not isinstance(value, dict):
         raise CheckpointError(path, f"holds a JSON {type(value).__name__} where an object belongs")
+    if _is_deep(value):
+        raise CheckpointError(path, f"has lists and objects in each other, more than {MAX_DEPTH} levels deep")
+    if SURROGATE.search(data) and not _is_unicode(value):
+        raise CheckpointError(path, "holds a lone surrogate, which is no character")
     return value
+
+
+def _is_deep(value: dict[str, Any]) -> bool:
+    """Whether lists and objects lie in each other beyond MAX_DEPTH."""
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        items = (item for inner in level for item in (inner.values() if isinstance(inner, dict) else inner))
+        level = [item for item in items if isinstance(item, (dict, list))]
+    return bool(level)
+
+
+def _is_unicode(value: dict[str, Any]) -> bool:
+    """Whether all strings can be written again."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from .errors import CheckpointError
-from .files import sha256
+from .files import is_inside, sha256
 from .formats.shards import is_plain, read_index
 from .optional import needs
 
@@ -75,6 +75,8 @@ def resolve(
     """
     path, subfolder = Path(name_or_path), options.get("subfolder") or ""
     if not isinstance(name_or_path, str) or os.path.lexists(name_or_path):
+        if subfolder and not is_inside(path / subfolder, path):
+            raise CheckpointError(path / subfolder, "is a folder outside, or a link to one")
         return path / subfolder
     if not is_name(name_or_path):
         shown = name_or_path if name_or_path.isprintable() and len(name_or_path) < 200 else f"{name_or_path!r:.200}"

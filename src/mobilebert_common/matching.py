@@ -8,9 +8,8 @@ from typing import Literal
 import numpy as np
 
 from .config import MobileBertConfig
-from .errors import CheckpointError
-from .formats.archive import Archive, Entry
-from .formats.shards import shortened
+from .errors import CheckpointError, shortened
+from .formats.archive import VARIABLE, Archive, Entry
 from .schema import (
     BIAS,
     DECODER,
@@ -205,6 +204,12 @@ def with_copies(config: MobileBertConfig, tensors: Mapping[str, np.ndarray]) -> 
     return {**tensors, DECODER_BIAS: tensors[BIAS]} if untied else dict(tensors)
 
 
+def names_of(archive: Archive, names: Names) -> Names:
+    """How a file names its tensors, if not as its kind does: the TF classes of transformers 4 write safetensors as they do h5."""
+    variables = bool(archive.entries) and all(name.endswith(VARIABLE) for name in archive.entries)
+    return "h5" if names == "canonical" and variables else names
+
+
 def normal_names(archive: Archive, dialect: Names) -> dict[str, str]:
     """{name as the schema has it for a model with a head: name in the file}, without what holds no weights."""
     names = {name: name for name in archive.entries}
@@ -213,6 +218,8 @@ def normal_names(archive: Archive, dialect: Names) -> dict[str, str]:
         if not any(name.startswith(ROOT) for name in names):
             names = {ROOT + name if name.startswith(BASE_PARTS) else name: kept for name, kept in names.items()}
         names.pop(f"{ROOT}embeddings.position_ids", None)  # a buffer that old transformers releases saved
+    if dialect == "h5" and all(name.endswith(VARIABLE) for name in names):
+        names = {name.removesuffix(VARIABLE): kept for name, kept in names.items()}
     if dialect == "tf1":
         slots = ("/adam_m", "/adam_v")
         names = {name: kept for name, kept in names.items() if not name.endswith(slots) and name != "global_step"}

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from mobilebert_common import checkpoint, compat, inputs
 from mobilebert_common.config import MobileBertConfig
-from mobilebert_common.errors import ConfigError
-from mobilebert_common.formats.shards import shortened
+from mobilebert_common.errors import ConfigError, shortened
 from mobilebert_common.outputs import BaseModelOutputWithPooling, ModelOutput
 from mobilebert_common.schema import HEADS
 

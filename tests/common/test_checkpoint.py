@@ -411,6 +411,9 @@ HEADERS: dict[str, Callable[[Header], Any]] = {
     "empty name": lambda header: renamed(header, ""),
     "huge name": lambda header: renamed(header, "x" * 100_000),
     "lone surrogate": lambda header: renamed(header, "\ud800"),
+    "metadata a number": lambda header: {**header, "__metadata__": 5},
+    "metadata null": lambda header: {**header, "__metadata__": None},
+    "metadata of numbers": lambda header: {**header, "__metadata__": {"format": 5}},
     "a list": lambda header: [header],
     "nothing": lambda header: {},
     "NaN": lambda header: json.dumps(header).replace("[8]", "[NaN]"),
@@ -422,6 +425,7 @@ HEADERS: dict[str, Callable[[Header], Any]] = {
 
 # where another check would refuse it too
 REASONS = {
+    "metadata null": "__metadata__ that does not map strings to strings",
     "NUL in a name": "impossible name",
     "empty name": "impossible name",
     "shape of truth values": r"has shape \[true, 8\]$",
@@ -517,6 +521,35 @@ def save_shards(folder: Path, weights: Arrays, **changes: str) -> None:
     (folder / CONFIG_FILE).write_text(json.dumps(SIZES))
 
 
+def test_the_manifest_is_read_once_for_all_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = make_weights(CLASSIFIER)
+    for name in weights:
+        safetensors.write(tmp_path / f"{name}.safetensors", {name: weights[name]})
+    index = {name: f"{name}.safetensors" for name in weights}
+    contents = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    contents[f"{WEIGHTS_FILE}.index.json"] = json.dumps({"weight_map": index}).encode()
+    files.save_files(tmp_path, {**contents, CONFIG_FILE: json.dumps(SIZES).encode()})
+    read, parse = [], files.parse_json
+    monkeypatch.setattr(files, "parse_json", lambda path, data: (read.append(path.name), parse(path, data))[1])
+    assert equal(checkpoint.load(tmp_path, CLASSIFIER).tensors, weights)
+    assert len(weights) > 20 and read.count(MANIFEST_FILE) <= 3
+
+
+def test_a_file_is_hashed_after_its_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path)
+    hashed: list[str] = []
+    sha256 = files.sha256
+    monkeypatch.setattr(files, "sha256", lambda path: (hashed.append(path.name), sha256(path))[1])
+    with pytest.raises(CheckpointError, match="does not fit"):
+        checkpoint.load(tmp_path, BASE, num_hidden_layers=2)
+    assert hashed == [CONFIG_FILE]
+    data = bytearray((tmp_path / WEIGHTS_FILE).read_bytes())
+    data[-1] ^= 1
+    (tmp_path / WEIGHTS_FILE).write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: is not the file that was saved"):
+        checkpoint.load(tmp_path, BASE)
+
+
 def test_shards(tmp_path: Path) -> None:
     weights = make_weights(CLASSIFIER)
     save_shards(tmp_path, weights)
@@ -589,6 +622,37 @@ def test_a_full_disk_leaves_the_old_checkpoint(limit: int, tmp_path: Path) -> No
     assert str(tmp_path) in done.stderr
     assert sorted(tmp_path.iterdir()) == paths
     assert equal(checkpoint.load(tmp_path, CLASSIFIER).tensors, weights)
+
+
+@pytest.mark.parametrize(("half", "value"), [(np.float16, 1.0009765625), (ml_dtypes.bfloat16, 1e-30)])
+def test_the_stored_dtype_holds_both_halves(half: Any, value: float, tmp_path: Path) -> None:
+    others = {np.float16: ml_dtypes.bfloat16, ml_dtypes.bfloat16: np.float16}
+    weights = make_weights(dtype=others[half])
+    weights["pooler.dense.bias"] = np.full_like(weights["pooler.dense.bias"], value, half)
+    save_as_others_do(tmp_path, weights)
+    found = checkpoint.load(tmp_path, BASE, "auto")
+    assert found.dtype == "float32"
+    assert all((found.tensors[name] == array.astype(np.float32)).all() for name, array in weights.items())
+
+
+def test_many_findings_make_a_short_error(tmp_path: Path) -> None:
+    weights = make_weights(num_hidden_layers=24)
+    save_as_others_do(tmp_path, {name: np.full_like(array, np.nan) for name, array in weights.items()}, num_hidden_layers=24)
+    with pytest.raises(CheckpointError, match=r"holds NaN .*, and [0-9,]+ more$") as error:
+        checkpoint.load(tmp_path, BASE)
+    assert len(str(error.value)) < 5_000
+    save_as_others_do(tmp_path, {**make_weights(), **{f"{n}".ljust(990, "x"): np.zeros(1, np.float32) for n in range(60)}})
+    with pytest.raises(CheckpointError, match="and 10 more") as error:
+        checkpoint.load(tmp_path, BASE)
+    assert len(str(error.value)) < 20_000
+
+
+def test_the_name_of_another_file_is_shown_safely(tmp_path: Path) -> None:
+    make_config().save_pretrained(tmp_path)
+    (tmp_path / "x\n\x1b[2J.weights.h5").touch()
+    with pytest.raises(CheckpointError) as error:
+        checkpoint.load(tmp_path, BASE)
+    assert str(error.value).isprintable() and "mobilebert convert" in str(error.value)
 
 
 def test_bfloat16_needs_no_framework() -> None:

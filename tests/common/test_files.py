@@ -20,10 +20,12 @@ from typing import Any
 import pytest
 
 from mobilebert_common import checkpoint
-from mobilebert_common.errors import CheckpointError
+from mobilebert_common.errors import MAX_FINDING, MAX_FINDINGS, CheckpointError, shortened
 from mobilebert_common.files import (
     MANIFEST_FILE,
+    PENDING,
     Content,
+    finish_renames,
     read_bytes,
     read_json,
     read_manifest,
@@ -274,9 +276,8 @@ def test_write_atomically_keeps_the_old_file(tmp_path: Path) -> None:
     assert path.read_bytes() == b"new" and step >= 4
 
 
-def manifest(name: str, digest: str) -> str:
+def manifest(digests: dict[str, str]) -> str:
     """With the digest of its own that save_files would give it."""
-    digests = {name: digest}
     own = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
     return json.dumps({"self": own, "sha256": digests})
 
@@ -301,6 +302,24 @@ def test_a_changed_file_is_refused_until_the_manifest_goes(tmp_path: Path) -> No
     assert verify(tmp_path, "absent") == tmp_path / "absent"
 
 
+def test_a_file_that_is_too_large_is_not_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_files(tmp_path, OLD)
+    assert verify(tmp_path, "kept", 4) == tmp_path / "kept"
+    monkeypatch.setattr("mobilebert_common.files.sha256", lambda path: pytest.fail("was hashed"))
+    with pytest.raises(CheckpointError, match=r"kept: is larger than the 3 bytes"):
+        verify(tmp_path, "kept", 3)
+
+
+def test_a_folder_under_a_hidden_name_is_no_file_of_a_save(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"1")
+    (tmp_path / MANIFEST_FILE).write_text(manifest({"a": "0" * 64}))
+    (tmp_path / f".a{PENDING}{'0' * 16}").mkdir()
+    finish_renames(tmp_path)
+    assert stored(tmp_path, "a") == tmp_path / "a"
+    save_files(tmp_path, {"b": b"2"})
+    assert (tmp_path / "a").read_bytes() == b"1"
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -309,11 +328,11 @@ def test_a_changed_file_is_refused_until_the_manifest_goes(tmp_path: Path) -> No
         "[]",
         '{"sha256": 5}',
         '{"sha256": {"a": 5}}',
-        manifest("a", "x" * 64),
-        manifest("a", "0" * 63),
-        manifest("a", "0" * 64).replace("self", "selves"),
-        manifest("a", "0" * 64).replace('"a"', '"b"'),
-        *(manifest(name, "0" * 64) for name in ("../a", "a/b", "/a", "..", ".", "", "a\0")),
+        manifest({"a": "x" * 64}),
+        manifest({"a": "0" * 63}),
+        manifest({"a": "0" * 64}).replace("self", "selves"),
+        manifest({"a": "0" * 64}).replace('"a"', '"b"'),
+        *(manifest({name: "0" * 64}) for name in ("../a", "a/b", "/a", "..", ".", "", "a\0", "a" * 234, "\ud800", "é" * 117)),
     ],
 )
 def test_bad_manifests(text: str, tmp_path: Path) -> None:
@@ -335,14 +354,23 @@ def test_bad_manifests(text: str, tmp_path: Path) -> None:
         (b'{"a": 1, "b": {"c": 1, "c": 2}}', "'c'"),
         (b'{"a": NaN}', "NaN"),
         (b'{"a": -1e400}', "-1e400"),
-        (b'{"a": "' + b"x" * 200 + b'"}', "larger than the 100 bytes"),
+        (b'{"a": ' + b"[" * 32 + b"]" * 32 + b"}", "more than 32 levels"),
+        (b'{"a": ' * 33 + b"0" + b"}" * 33, "more than 32 levels"),
+        (b'{"a": {"b": ["\\uDC00"]}}', "lone surrogate"),
+        (b'{"\\ud83d": 0}', "lone surrogate"),
+        (b'{"a": "' + b"x" * 250 + b'"}', "larger than the 250 bytes"),
     ],
 )
 def test_read_json(data: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(data)
     with pytest.raises(CheckpointError, match=message) as error:
-        read_json(tmp_path / "x", 100)
+        read_json(tmp_path / "x", 250)
     assert error.value.path == tmp_path / "x"
+
+
+def test_json_that_is_just_right(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text('{"a": ' + "[" * 31 + "]" * 31 + r', "b": "\ud83d\ude00 \\ud800"}')
+    assert read_json(tmp_path / "x")["b"] == "\U0001f600 \\ud800"
 
 
 def test_read_bytes(tmp_path: Path) -> None:
@@ -379,3 +407,14 @@ def test_json_of_too_many_values(tmp_path: Path) -> None:
 def test_checkpoint_errors_survive_pickling() -> None:
     error = pickle.loads(pickle.dumps(CheckpointError(Path("a"), "b")))
     assert (str(error), error.path, error.reason) == ("a: b", Path("a"), "b")
+
+
+def test_an_error_never_commands_a_terminal() -> None:
+    assert str(CheckpointError(Path("a\n\x1b[2J"), "b")) == r"'a\n\x1b[2J': b"
+
+
+def test_findings_are_shortened() -> None:
+    assert shortened(["a", "b"]) == "a\n  b" and shortened(["a", "b"], ", ") == "a, b"
+    many = shortened(["x" * 1000] * 1000).split("\n  ")
+    assert {len(line) for line in many[:-1]} == {MAX_FINDING} and len(many) == MAX_FINDINGS + 1
+    assert many[-1] == "and 950 more"

@@ -79,6 +79,18 @@ def test_what_is_here_is_not_looked_up(tmp_path: Path) -> None:
     assert resolve("dangling", []) == Path("dangling")
 
 
+@pytest.mark.parametrize("subfolder", ["linked", "linked/sub", "..", "/"])
+def test_a_subfolder_lies_inside(subfolder: str, tmp_path: Path) -> None:
+    (tmp_path / "private" / "sub").mkdir(parents=True)
+    (tmp_path / "here" / "inside").mkdir(parents=True)
+    (tmp_path / "here" / "linked").symlink_to("../private")
+    (tmp_path / "here" / "link").symlink_to("inside")
+    for name in (tmp_path / "here", str(tmp_path / "here")):
+        assert resolve(name, [], subfolder="link") == tmp_path / "here" / "link"
+        with pytest.raises(CheckpointError, match="is a folder outside, or a link to one"):
+            resolve(name, [], subfolder=subfolder)
+
+
 @pytest.mark.parametrize("opener", OPENERS)
 def test_without_the_client_the_extra_is_named(opener: str) -> None:
     message = (

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from equivalence.twins import CLASSIFIER, CONFIGS, make_config, random_weights
 from mobilebert_common import checkpoint
 from mobilebert_common.config import CONFIG_FILE, MobileBertConfig
 from mobilebert_common.errors import CheckpointError, ConfigError
-from mobilebert_common.files import MANIFEST_FILE, PENDING, TEMPORARY, read_manifest
+from mobilebert_common.files import MANIFEST_FILE, PENDING, TEMPORARY, read_manifest, save_files
 from mobilebert_common.formats import h5, safetensors, torch_bin
 from mobilebert_common.schema import HEADS, expand
 from mobilebert_conversion import convert as conversion
@@ -247,13 +248,59 @@ def test_not_finite(tmp_path: Path) -> None:
         convert(tmp_path / "source", tmp_path / "there", "h5")
 
 
+def test_too_many_parameters(tmp_path: Path) -> None:
+    source = save(tmp_path / "source")
+    huge = {"num_hidden_layers": 128, "hidden_size": 16_384, "intra_bottleneck_size": 16_384, "intermediate_size": 65_536}
+    (tmp_path / CONFIG_FILE).write_text(json.dumps(huge))
+    with pytest.raises(CheckpointError, match="parameters, more than") as error:
+        convert(source, tmp_path / "there", config=tmp_path / CONFIG_FILE)
+    assert error.value.path == tmp_path / CONFIG_FILE
+
+
+def test_both_halves_in_one_file(tmp_path: Path) -> None:
+    config = make_config()
+    weights = {name: array.astype(np.float16) for name, array in random_weights(config, CLASSIFIER).items()}
+    weights["classifier.bias"] = np.full_like(weights["classifier.bias"], 1e-30, ml_dtypes.bfloat16)
+    checkpoint.save(tmp_path / "source", config, CLASSIFIER, weights)
+    assert convert(tmp_path / "source", tmp_path / "there").dtype == "float32"
+    assert checkpoint.load(tmp_path / "there", CLASSIFIER).tensors["classifier.bias"].all()
+
+
+def test_a_file_is_hashed_after_its_header(tmp_path: Path) -> None:
+    """A file of 4 GB, in a second."""
+    source = save(tmp_path / "source")
+    for name in ("a.safetensors", "a.bin", "a.h5", "a.keras", "a.weights.h5"):
+        save_files(source, {name: b""})
+        os.truncate(source / name, 4 << 30)
+        started = time.monotonic()
+        with pytest.raises(CheckpointError, match=name):
+            convert(source / name, tmp_path / "there")
+        assert time.monotonic() - started < 1
+        os.truncate(source / name, 0)
+    save_files(source, {"b.safetensors": (source / safetensors.WEIGHTS_FILE).read_bytes()})
+    data = bytearray((source / "b.safetensors").read_bytes())
+    data[-1] ^= 1
+    (source / "b.safetensors").write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"b.safetensors: is not the file that was saved"):
+        convert(source / "b.safetensors", tmp_path / "there")
+
+
 def test_no_weights(tmp_path: Path) -> None:
+    for name in (".index", ".data-00000-of-00001"):
+        (tmp_path / name).touch()
+        with pytest.raises(CheckpointError, match="is none of"):
+            convert(tmp_path / name, tmp_path / "there")
     with pytest.raises(CheckpointError, match="has no weights"):
         convert(tmp_path, tmp_path / "there")
     for name in ("a.keras", "b.keras"):
         (tmp_path / name).touch()
-    with pytest.raises(CheckpointError, match=r"several models; name one of a.keras, b.keras"):
+    with pytest.raises(CheckpointError, match=r"several models; name one of 'a.keras', 'b.keras'"):
         convert(tmp_path, tmp_path / "there")
+    for number in range(300):
+        (tmp_path / (f"{number}\n".ljust(200, "x") + ".keras")).touch()
+    with pytest.raises(CheckpointError, match="and 252 more") as error:
+        convert(tmp_path, tmp_path / "there")
+    assert str(error.value).isprintable() and len(str(error.value)) < 15_000
     with pytest.raises(ConfigError, match="to must be one of"):
         convert(tmp_path, tmp_path / "there", "onnx")  # type: ignore[arg-type]
 

@@ -210,8 +210,12 @@ def test_one_of_several_checkpoints(tmp_path: Path) -> None:
     assert convert(folder / "mobilebert_variables.ckpt-9", tmp_path / "ours").tensors == 99
     (folder / "checkpoint").write_text('model_checkpoint_path: "/elsewhere/mobilebert_variables.ckpt-9"\n')
     assert find_prefix(folder) == folder / "mobilebert_variables.ckpt-9"
+    (folder / "checkpoint").rename(tmp_path / "elsewhere")
+    (folder / "checkpoint").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CheckpointError, match=r"checkpoint: is a link to a file outside"):
+        find_prefix(folder)
     (folder / "checkpoint").unlink()
-    with pytest.raises(CheckpointError, match=r"has several checkpoints; name one of mobilebert_variables.ckpt, mobile"):
+    with pytest.raises(CheckpointError, match=r"has several checkpoints; name one of 'mobilebert_variables.ckpt', 'mobile"):
         find_prefix(folder)
 
 

@@ -28,6 +28,7 @@ from ..common import test_checkpoint, test_h5, test_torch_bin
 from ..common.crafted import Spec, bin_of, members_of, old_bin, old_bin_of, pickle_of, specs, tensor, text, zip_of
 from ..common.crafted_h5 import CRAFTED
 from ..common.test_checkpoint import BASE, SIZES, VOCABULARY, make_config, make_weights
+from ..common.test_files import manifest
 
 CANARY = test_torch_bin.CANARY
 SENTINEL = "sentinel"
@@ -211,6 +212,60 @@ def safetensors_headers() -> Iterator[Case]:
         yield Case(f"safetensors header: {wrong}", "weights", weights_file(safetensors.WEIGHTS_FILE, raw))
 
 
+# manifest.json
+
+GIGABYTES = 4 << 30
+MANY_FILES = {f"{number:x}": "a" * 64 for number in range(13_000)}  # 1 MB
+
+
+def with_manifest(file: str, digests: Mapping[str, str] | None = None) -> Write:
+    """A file without content that the manifest names, so large that it must not be hashed."""
+
+    def write(folder: Path) -> None:
+        put(folder, config__json=good("config.json"), manifest__json=manifest(digests or {file: "a" * 64}).encode())
+        sparse(folder / file, GIGABYTES)
+
+    return write
+
+
+def _described(folder: Path) -> None:
+    """One whose header is in order."""
+    with_manifest(safetensors.WEIGHTS_FILE)(folder)
+    size = (GIGABYTES - 256) // 4 * 4
+    header = json.dumps({"a": {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}}).ljust(248).encode()
+    with open(folder / safetensors.WEIGHTS_FILE, "r+b") as file:
+        file.write(struct.pack("<Q", len(header)) + header)
+
+
+def _empty_shards(folder: Path) -> None:
+    """As many as make it slow to read the manifest for each."""
+    index = {f"t{number}": f"s{number}" for number in range(100)}
+    put(folder, config__json=good("config.json"), manifest__json=manifest(MANY_FILES).encode())
+    put(folder, model__safetensors__index__json=json.dumps({"weight_map": index}).encode())
+    for shard in index.values():
+        (folder / shard).write_bytes(struct.pack("<Q", 2) + b"{}")
+
+
+def _long_shard(folder: Path) -> None:
+    """A name that a folder may have, and its hidden one may not."""
+    name = "s" * 255
+    put(folder, config__json=good("config.json"), manifest__json=manifest({name: "a" * 64}).encode())
+    put(folder, model__safetensors__index__json=json.dumps({"weight_map": dict.fromkeys(weights(), name)}).encode())
+    (folder / name).write_bytes(good(safetensors.WEIGHTS_FILE))
+
+
+def manifests() -> Iterator[Case]:
+    for file in (safetensors.WEIGHTS_FILE, torch_bin.WEIGHTS_FILE, h5.WEIGHTS_FILE, f"{safetensors.WEIGHTS_FILE}.index.json"):
+        yield Case(f"manifest.json: 4 GB of {file}", "weights", with_manifest(file))
+    yield Case("manifest.json: 4 GB of model.safetensors under a good header", "weights", _described)
+    yield Case("manifest.json: 4 GB of config.json", "config", with_manifest("config.json"))
+    for loader in ("fast tokenizer", "tokenizer"):
+        for file in ("vocab.txt", "tokenizer.json", "added_tokens.json"):
+            yield Case(f"manifest.json: 4 GB of {file}, {loader}", loader, with_manifest(file))
+    yield Case("manifest.json: of 1 MB, beside a hundred empty shards", "weights", _empty_shards)
+    yield Case("manifest.json: a name of 255 characters", "weights", _long_shard)
+
+
 # Shards
 
 SHARD_NAMES: dict[str, Any] = {
@@ -246,6 +301,7 @@ INDEXES: dict[str, str] = {
     "deep": '{"weight_map": ' + "[" * 200_000 + "]" * 200_000 + "}",
     "many files": json.dumps({"weight_map": {f"t{number}": f"s{number}" for number in range(2000)}}),
     "many tensors": json.dumps({"weight_map": {f"t{number}": "s" for number in range(150_000)}}),
+    "many names": json.dumps({"weight_map": {f"t{number}": f"/{number}" + "x" * 200 for number in range(1000)}}),
     "other tensors": json.dumps({"weight_map": {"a": "shard"}}),
     "too few tensors": json.dumps({"weight_map": {FIRST: "shard"}}),
 }
@@ -319,6 +375,8 @@ def bins() -> Iterator[Case]:
     yield Case(f"{name}: ten thousand members", "weights", weights_file(name, zip_of({f"archive/data/{n}": b"" for n in range(10_000)})))
     for wrong, data in {
         "memo of the memo": b"}q\x00" + b"".join(b"(h" + bytes([n]) + b"h" + bytes([n]) + b"tq" + bytes([n + 1]) for n in range(200)),
+        "a long STRING": b"S" + b"x" * (3 << 20) + b"\n",
+        "a long FLOAT": b"F" + b"x" * (3 << 20) + b"\n",
         "deep tuples": b"N" + b"\x85" * 290_000,
         "deep lists": b"]" * 149_000 + b"a" * 148_999,
         "many lists": b"](" + b"]" * 290_000 + b"e",
@@ -425,7 +483,15 @@ CONFIGS: dict[str, str] = {
     "a comment": "{} // ok",
     "deep": '{"a": ' + "[" * 100_000 + "]" * 100_000 + "}",
     "deep objects": '{"a":' * 50_000 + "1" + "}" * 50_000,
+    "rather deep": '{"a": ' + "[" * 900 + "0," * 40_000 + "0" + "]" * 900 + "}",
+    "larger when it is written": '{"a": ' + "[" * 20 + "0," * 40_000 + "0" + "]" * 20 + "}",
     "a key twice": '{"hidden_size": 8, "hidden_size": 16}',
+    "many keys twice": "{" + ",".join(f'"k{n}": 0, "k{n}": 0' for n in range(30_000)) + "}",
+    "a long key twice": '{"' + "k" * 400_000 + '": 0, "' + "k" * 400_000 + '": 0}',
+    "half a character": '{"a": "\\ud800"}',
+    "half a character in a key": '{"a": {"\\udfff": 0}}',
+    "half a character in a label": '{"id2label": {"0": "\\uD800"}}',
+    "half a character in the dtype": '{"dtype": "\\ud83dx"}',
     "an inner key twice": '{"id2label": {"0": "a", "0": "b"}}',
     "NaN": '{"layer_norm_eps": NaN}',
     "infinity": '{"initializer_range": Infinity}',
@@ -454,6 +520,7 @@ CONFIGS: dict[str, str] = {
     "a superscript as a number": '{"id2label": {"\u00b2": "a"}}',
     "no labels": '{"id2label": {}}',
     "another model": '{"model_type": "bert"}',
+    "a long name of another model": json.dumps({"model_type": "x" * 1_000_000}),
     "a model that is a list": '{"model_type": []}',
     "an unknown activation": '{"hidden_act": "os.system"}',
     "a negative chance": '{"hidden_dropout_prob": -0.1}',
@@ -461,6 +528,8 @@ CONFIGS: dict[str, str] = {
     "heads that do not divide": '{"num_attention_heads": 7}',
     "padding outside": '{"pad_token_id": 99999999}',
     "architectures of numbers": '{"architectures": [1]}',
+    "many architectures of numbers": json.dumps({"architectures": [1] * 240_000}),
+    "many architectures": json.dumps({"architectures": ["a"] * 1_000}),
     "many values": '{"a": [' + "0," * 400_000 + "0]}",
     "many long strings": '{"a": [' + '"",' * 330_000 + '""]}',
     "a control character": '{"a": "\x01"}',
@@ -543,6 +612,8 @@ TOKENIZERS: dict[str, Callable[[], bytes]] = {
     "a list": lambda: b"[]",
     "an empty object": lambda: b"{}",
     "an unknown part": lambda: edited(lambda content: {**content, "auto_map": {}}),
+    "many unknown parts": lambda: edited(lambda content: {**content, **{f"k{n}": 0 for n in range(100_000)}}),
+    "a long unknown part": lambda: edited(lambda content: {**content, "x" * (3 << 20): 0}),
     "no model": lambda: edited(lambda content: {**content, "model": None}),
     "another model": lambda: with_part("model", type="BPE", merges=[]),
     "a unigram model": lambda: edited(lambda content: {**content, "model": {"type": "Unigram", "unk_id": 9, "vocab": []}}),
@@ -581,6 +652,9 @@ TOKENIZERS: dict[str, Callable[[], bytes]] = {
         lambda content: {**content, "added_tokens": [{"id": 10**9, "content": "<y>", "special": True}]}
     ),
     "an added token that is empty": lambda: edited(lambda content: {**content, "added_tokens": [{"id": 11, "content": ""}]}),
+    "many added tokens": lambda: edited(
+        lambda content: content["added_tokens"].extend({"id": 12 + n, "content": f"<{n}>"} for n in range(30_000))
+    ),
     "an added token with a flag of text": lambda: edited(
         lambda content: {**content, "added_tokens": [{"id": 11, "content": "<y>", "special": "yes"}]}
     ),
@@ -612,6 +686,9 @@ TOKENIZER_CONFIGS: dict[str, str] = {
     "a token with a lone surrogate": '{"sep_token": "\\ud800"}',
     "never split numbers": '{"never_split": [1]}',
     "additional tokens that are numbers": '{"additional_special_tokens": [1]}',
+    "many additional tokens": json.dumps({"additional_special_tokens": [f"<{n}>" for n in range(80_000)]}),
+    "many long additional tokens": json.dumps({"extra_special_tokens": [f"<{n}>".ljust(990, "x") for n in range(1_000)]}),
+    "many words that are never split": json.dumps({"never_split": [f"<{n}>" for n in range(80_000)]}),
     "a huge token": '{"pad_token": "' + "x" * 100_000 + '"}',
     "deep": '{"a": ' + "[" * 100_000 + "]" * 100_000 + "}",
     "many values": '{"a": [' + "0," * 450_000 + "0]}",
@@ -682,7 +759,7 @@ def _special(file: str, loader: str, make: Callable[[Path], Any]) -> Write:
 
 def cases() -> list[Case]:
     """All of them."""
-    makers = (same_faults, safetensors_headers, shards, bins, h5_files, configs, tokenizers, special_files)
+    makers = (same_faults, safetensors_headers, manifests, shards, bins, h5_files, configs, tokenizers, special_files)
     found = [case for make in makers for case in make()]
     assert len({case.name for case in found}) == len(found), "two cases of one name"
     return found

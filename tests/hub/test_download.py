@@ -26,7 +26,7 @@ constants = pytest.importorskip("huggingface_hub.constants", reason="needs the e
 NAME = "google/mobilebert-uncased"
 MAIN, OLD = "a" * 40, "b" * 40
 SOURCES = [source.file for source in checkpoint.SOURCES]
-SAFETENSORS, INDEX, BIN, BIN_INDEX, H5 = SOURCES
+SAFETENSORS, INDEX, BIN, BIN_INDEX, H5, H5_INDEX = SOURCES
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "low", "##er"]
 SIZES: dict[str, Any] = {
     "vocab_size": len(TOKENS),

@@ -79,6 +79,18 @@ def test_the_same_file(saved: tuple[str, str, Path, Arrays], tmp_path: Path) -> 
     assert [name for name in theirs if theirs[name] != ours[name]] == []
 
 
+@pytest.mark.parametrize("safe", [True, False])
+@pytest.mark.parametrize("size", ["1GB", "40KB"])
+def test_their_other_files(size: str, safe: bool, saved: tuple[str, str, Path, Arrays], tmp_path: Path) -> None:
+    """safetensors has the names and layouts of the h5; shards of both have the class's name in their index alone."""
+    _, head, folder, exact = saved
+    open_fresh(f"TF{head}", folder).save_pretrained(tmp_path, max_shard_size=size, safe_serialization=safe)
+    assert len([*tmp_path.glob("*.index.json")]) == (size == "40KB")
+    weights = checkpoint.load(tmp_path, head)
+    assert not weights.fresh and not weights.ignored
+    assert [name for name, array in weights.tensors.items() if not np.array_equal(array, exact[name])] == []
+
+
 def test_they_open_ours(saved: tuple[str, str, Path, Arrays], tmp_path: Path) -> None:
     _, head, folder, _ = saved
     weights = checkpoint.load(folder, head)

@@ -1,13 +1,17 @@
 """What the reader of every dialect returns: a checked list of a file's tensors, and a way to read some of them."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+from ..files import Digests, compare
+
 MAX_NAME = 1000  # characters of a tensor's name
 MAX_RANK = 8
+VARIABLE = ":0"  # ends the name of a TF variable
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,23 @@ class Archive:
     path: Path
     entries: dict[str, Entry]
     read: Callable[[Iterable[str]], dict[str, np.ndarray]]
+
+
+def verified(archive: Archive, directory: Path, name: str, digests: Digests | None = None) -> Archive:
+    """An archive of a file that is held against the manifest before its data is first read.
+
+    Not when it is opened: a hash takes as long as the file is large, and a hostile one is refused by its header sooner.
+    """
+
+    @cache
+    def check() -> None:
+        compare(directory, name, digests)
+
+    def read(names: Iterable[str]) -> dict[str, np.ndarray]:
+        check()
+        return archive.read(names)
+
+    return replace(archive, read=read)
 
 
 def is_name(name: str) -> bool:

@@ -43,13 +43,15 @@ def open_file(path: Path) -> Archive:
             header = parse_json(path, file.read(length))
     except OSError as error:
         raise CheckpointError(path, f"cannot be read: {error.strerror or error}") from None
-    header.pop("__metadata__", None)
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise CheckpointError(path, "has __metadata__ that does not map strings to strings")
     entries = {name: _entry(path, name, found) for name, found in header.items()}
     places = {name: slice(*(8 + length + offset for offset in header[name]["data_offsets"])) for name in entries}
     end = 8 + length
     for name, place in sorted(places.items(), key=lambda item: (item[1].start, item[1].stop)):
         if place.start != end:
-            raise CheckpointError(path, f"tensor {name!r} overlaps another or leaves a gap before it")
+            raise CheckpointError(path, f"tensor {name!r:.200} overlaps another or leaves a gap before it")
         end = place.stop
     if end != size:
         raise CheckpointError(

@@ -1,4 +1,4 @@
-"""Weights in several files: model.safetensors.index.json or pytorch_model.bin.index.json names the file of each tensor."""
+"""Weights in several files: model.safetensors.index.json, or that of another dialect, names the file of each tensor."""
 
 import string
 from collections.abc import Callable, Iterable
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import CheckpointError
-from ..files import read_json, verify
-from .archive import Archive
+from ..errors import CheckpointError, shortened
+from ..files import located, read_json, read_manifest
+from .archive import VARIABLE, Archive, verified
 
 MAX_INDEX = 4 << 20  # bytes
 MAX_SHARDS = 1000
@@ -26,8 +26,11 @@ def open_shards(path: Path, open_shard: Callable[[Path], Archive]) -> Archive:
             or does not hold the tensors the index says.
     """
     index = read_index(path)
-    shards = sorted(set(index.values()))
-    archives = {shard: open_shard(verify(path.parent, shard)) for shard in shards}
+    folder, digests = path.parent, read_manifest(path.parent)
+    archives = {
+        shard: verified(open_shard(located(folder, shard, digests)), folder, shard, digests)
+        for shard in sorted(set(index.values()))
+    }
     wrong = [
         *(f"{name!r:.200} is not in {shard}" for name, shard in index.items() if name not in archives[shard].entries),
         *(
@@ -63,16 +66,16 @@ def read_index(path: Path) -> dict[str, str]:
     if len(shards) > MAX_SHARDS:
         raise CheckpointError(path, f"names {len(shards):,} files; at most {MAX_SHARDS:,} are allowed")
     if strange := [shard for shard in shards if not is_plain(shard)]:
-        raise CheckpointError(path, f"names files that cannot be shards: {', '.join(f'{name!r:.80}' for name in strange)}")
-    return index
+        names = shortened([f"{name!r:.80}" for name in strange], ", ")
+        raise CheckpointError(path, f"names files that cannot be shards: {names}")
+    return {_in_shard(name): shard for name, shard in index.items()}
+
+
+def _in_shard(name: str) -> str:
+    """A tensor's name in its shard: in an index of TF's, the model's class comes before it."""
+    return name.partition("/")[2] if name.endswith(VARIABLE) else name
 
 
 def is_plain(name: str) -> bool:
     """Whether a name can only be a file of the same folder."""
     return 1 <= len(name) <= 255 and set(name) <= PLAIN and name not in (".", "..")
-
-
-def shortened(findings: list[str], limit: int = 50) -> str:
-    """Findings as lines; a hostile file may have millions."""
-    more = [f"and {len(findings) - limit:,} more"] if len(findings) > limit else []
-    return "\n  ".join([*findings[:limit], *more])

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, shortened
 from . import pickled, zipped
 from .archive import MAX_RANK, Archive, Entry, is_name
 
@@ -57,7 +57,7 @@ def open_file(path: Path) -> Archive:
     except OSError as error:
         raise CheckpointError(path, f"cannot be read: {error.strerror or error}") from None
     except (ValueError, struct.error) as error:
-        raise CheckpointError(path, str(error)) from None
+        raise CheckpointError(path, shortened([str(error)])) from None
     entries = {name: Entry(tensor.storage.dtype, tensor.shape) for name, tensor in tensors.items()}
 
     def read(names: Iterable[str]) -> dict[str, np.ndarray]:

@@ -338,7 +338,7 @@ class MobileBertTokenizerBase(Vocabulary):
             OSError, ImportError: see hub.resolve.
         """
         where, overrides = hub.split_options(compat.meaningful(options, compat.OPENING_TOKENIZER))
-        directory = hub.resolve(pretrained_model_name_or_path, storage.FILES, **where)
+        directory = hub.resolve(pretrained_model_name_or_path, [*storage.FILES], **where)
         stored = storage.read_directory(directory, default_length=MAX_LENGTH, unlimited=UNLIMITED)
         try:
             tokenizer = cls(vocab=stored.tokens, added_tokens=stored.added, **{**stored.options, **overrides})

@@ -12,8 +12,8 @@ from typing import Any
 
 from tokenizers import AddedToken
 
-from ..errors import CheckpointError
-from ..files import read_bytes, read_json, verify
+from ..errors import CheckpointError, shortened
+from ..files import MAX_JSON, read_bytes, read_json, read_manifest, verify
 
 VOCAB_FILE = "vocab.txt"
 TOKENIZER_FILE = "tokenizer.json"
@@ -21,12 +21,19 @@ CONFIG_FILE = "tokenizer_config.json"
 MAP_FILE = "special_tokens_map.json"
 ADDED_FILE = "added_tokens.json"
 MODEL_CONFIG_FILE = "config.json"
-FILES = VOCAB_FILE, TOKENIZER_FILE, CONFIG_FILE, MAP_FILE, ADDED_FILE, MODEL_CONFIG_FILE
 
 MAX_VOCAB_BYTES = 4 << 20  # of a hundred languages: one million
 MAX_TOKENIZER_BYTES = 8 << 20  # of a hundred languages: two million
 MAX_TOKENS = 250_000
 MAX_TOKEN = 1000  # characters
+MAX_ADDED, MAX_ADDED_CHARACTERS = 10_000, 200_000  # of a list of tokens that a text is searched for
+
+# what a tokenizer is read from, and its size in bytes at most
+FILES: dict[str, int] = {
+    VOCAB_FILE: MAX_VOCAB_BYTES,
+    TOKENIZER_FILE: MAX_TOKENIZER_BYTES,
+    **dict.fromkeys((CONFIG_FILE, MAP_FILE, ADDED_FILE, MODEL_CONFIG_FILE), MAX_JSON),
+}
 
 # Options of a tokenizer, with the JSON types of tokenizer_config.json, in the order in which they are written
 OPTIONS: dict[str, tuple[type, ...]] = {
@@ -63,8 +70,9 @@ def read_directory(directory: Path, default_length: int, unlimited: int) -> Stor
     """Put together what the files of a directory say; see MobileBertTokenizerBase.from_pretrained."""
     if not directory.is_dir():
         raise CheckpointError(directory, "is not a directory")
+    digests = read_manifest(directory)
     vocab_path, tokenizer_path, config_path, map_path, added_path, model_path = (
-        verify(directory, name) for name in FILES
+        verify(directory, name, max_bytes, digests) for name, max_bytes in FILES.items()
     )
     if tokenizer_path.exists():
         stored = read_tokenizer(tokenizer_path)
@@ -159,7 +167,7 @@ def read_tokenizer(path: Path) -> Stored:
     content = read_json(path, MAX_TOKENIZER_BYTES)
     unknown = sorted(content.keys() - _TOKENIZER_KEYS)
     if unknown:
-        raise CheckpointError(path, f"has unknown parts: {', '.join(map(repr, unknown))}")
+        raise CheckpointError(path, f"has unknown parts: {shortened([*map(repr, unknown)], ', ')}")
     model, normalizer, _, _ = (
         _part(path, content, name) for name in ("model", "normalizer", "pre_tokenizer", "decoder")
     )
@@ -343,7 +351,7 @@ def _options(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
                 )
             options[name] = content[name]
     if options.get("never_split"):
-        options["never_split"] = [_token(path, "never_split", word) for word in options["never_split"]]
+        options["never_split"] = _tokens(path, "never_split", options["never_split"])
     return options
 
 
@@ -355,8 +363,17 @@ def _special_options(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("additional_special_tokens", "extra_special_tokens"):  # transformers 4 and 5
         more = content.get(name)
         if isinstance(more, list):
-            options["additional_special_tokens"] = [_token(path, name, token) for token in more]
+            options["additional_special_tokens"] = _tokens(path, name, more)
     return options
+
+
+def _tokens(path: Path, name: str, values: Sequence[Any]) -> list[str]:
+    """A list of tokens of a file, not too long."""
+    tokens = [_token(path, name, value) for value in values[: MAX_ADDED + 1]]
+    if len(tokens) > MAX_ADDED or sum(map(len, tokens)) > MAX_ADDED_CHARACTERS:
+        limits = f"{MAX_ADDED:,} of {MAX_ADDED_CHARACTERS:,} characters in all"
+        raise CheckpointError(path, f"{name} has {len(values):,} tokens; at most {limits} are allowed")
+    return tokens
 
 
 def _token(path: Path, name: str, value: Any) -> str:
@@ -372,6 +389,7 @@ def _added(path: Path, name: str, entries: Any, tokens: Sequence[str]) -> dict[i
     """The added tokens of a list of objects; an id is the vocabulary's for that token, or continues it."""
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise CheckpointError(path, f"{name} is not a list of objects")
+    _tokens(path, name, entries)
     ids = {token: index for index, token in enumerate(tokens)}
     added: dict[int, AddedToken] = {}
     for entry in sorted(entries, key=lambda entry: entry["id"] if type(entry.get("id")) is int else -1):
