@@ -1,6 +1,7 @@
 """The base model in Keras and what every model shares. mobilebert_pt/model.py is its translation."""
 
 import math
+import operator
 from pathlib import Path
 from typing import Any, Literal, Self, overload
 
@@ -30,6 +31,8 @@ class PreTrainedModel(TrainableModel):
     """
 
     framework = "tf"  # what a tokenizer's return_tensors calls it
+    config_class = MobileBertConfig
+    base_model_prefix = "mobilebert"
 
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -144,6 +147,11 @@ class PreTrainedModel(TrainableModel):
             if tensor.block not in absent
         }
 
+    @property
+    def num_labels(self) -> int:
+        """How many labels the configuration has."""
+        return self.config.num_labels
+
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """How many parameters the model has.
 
@@ -165,22 +173,24 @@ class PreTrainedModel(TrainableModel):
         heads = getattr(self, "cls", None)
         return None if heads is None else heads.predictions
 
-    def resize_token_embeddings(self, new_num_tokens: int, pad_to_multiple_of: int | None = None) -> Embedding:
+    def resize_token_embeddings(
+        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None
+    ) -> Embedding:
         """Give the vocabulary another size, in the embeddings and in the masked-LM head.
 
         Old rows stay, new ones are fresh. Call `compile` again before `fit`.
 
         Args:
-            new_num_tokens: rows of the table.
+            new_num_tokens: rows of the table; by default those it has.
             pad_to_multiple_of: round that up, for the hardware's sake.
         """
-        size = (
-            new_num_tokens
-            if pad_to_multiple_of is None
-            else -(-new_num_tokens // pad_to_multiple_of) * pad_to_multiple_of
-        )
+        rows = self.config.vocab_size if new_num_tokens is None else operator.index(new_num_tokens)
+        multiple = pad_to_multiple_of or 1
+        size = -(-rows // multiple) * multiple
         resized = self.config.replace(vocab_size=size)
         table = self.get_input_embeddings()
+        if size == self.config.vocab_size:
+            return table
         table.resize(size)
         if (head := self.get_output_embeddings()) is not None:
             head.resize(size)

@@ -18,6 +18,7 @@ ONLY_TORCH = {
     "Matrix.weight": "kernel in Keras",
     "_drop_copies": "a Keras model has no state_dict",
     "initialize_missing": "a Keras model is born with values",
+    "PreTrainedModel.base_model": "Keras walks over what an attribute returns when it saves",
     "PreTrainedModel.dtype": "a Keras layer has one",
     "PreTrainedModel.device": "Keras places tensors itself",
     "check_tensors": "Keras makes tensors of what it is given",

@@ -147,6 +147,24 @@ def test_without_its_pooler_in_a_keras_file(saved: Path, tmp_path: Path) -> None
 
 
 @both
+def test_what_users_of_transformers_look_at(cls: Any, saved: Path) -> None:
+    model = cls.from_pretrained(saved)
+    assert getattr(model, model.base_model_prefix) is model.mobilebert
+    assert model.num_labels == model.config.num_labels == 3 and isinstance(model.config, cls.config_class)
+    table = model.get_input_embeddings()
+    assert model.resize_token_embeddings() is model.resize_token_embeddings(None) is table
+    model.resize_token_embeddings(np.int64(41))
+    model.resize_token_embeddings(pad_to_multiple_of=16)
+    assert model.config.vocab_size == model.mobilebert.config.vocab_size == 48
+
+
+def test_the_base_model_of_a_head(saved: Path) -> None:
+    """As transformers' PyTorch classes have it, to freeze it."""
+    model, base = MobileBertForSequenceClassification.from_pretrained(saved), MobileBertModel.from_pretrained(saved)
+    assert model.base_model is model.mobilebert and base.base_model is base
+
+
+@both
 def test_arguments_of_a_subclass(cls: Any, saved: Path) -> None:
     class Margin(cls):
         def __init__(self, config: Any, margin: float = 1.0, **kwargs: Any) -> None:
