@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from mobilebert_common.checkpoint import DTYPES
+from mobilebert_common.checkpoints.archive import Archive, Entry
 from mobilebert_common.errors import CheckpointError, shortened
-from mobilebert_common.files import read_bytes, stored, verify
-from mobilebert_common.formats.archive import Archive, Entry
+from mobilebert_common.files.folder import stored, verify
+from mobilebert_common.files.strict_json import read_bytes
+from mobilebert_common.model.dtypes import DTYPES
 from mobilebert_common.optional import needs
 
 STATE_FILE = "checkpoint"  # names the newest prefix of its folder

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from mobilebert_common.checkpoints.archive import Archive
 from mobilebert_common.errors import CheckpointError
-from mobilebert_common.formats.archive import Archive
 
 from .bundle import OBJECT_GRAPH
 

@@ -16,13 +16,16 @@ from typing import IO, Any
 
 import numpy as np
 
-from mobilebert_common.config import MAX_CONFIG, MobileBertConfig
+from mobilebert_common.checkpoints import h5, zipped
+from mobilebert_common.checkpoints.archive import Archive, Entry
 from mobilebert_common.errors import CheckpointError, ConfigError, shortened
-from mobilebert_common.files import Content, parse_json
-from mobilebert_common.formats import h5, zipped
-from mobilebert_common.formats.archive import Archive, Entry
+from mobilebert_common.files.folder import Content
+from mobilebert_common.files.strict_json import parse_json
+from mobilebert_common.model.architectures import ARCHITECTURES, named_architecture
+from mobilebert_common.model.config import MAX_CONFIG, MobileBertConfig
+from mobilebert_common.model.layout import from_layout
+from mobilebert_common.model.schema import Foreign, count_parameters, expand
 from mobilebert_common.optional import needs
-from mobilebert_common.schema import HEADS, Foreign, count_parameters, expand, from_layout, named_head
 
 MODEL, WEIGHTS = ".keras", ".weights.h5"
 ENDINGS = (MODEL, WEIGHTS)
@@ -41,7 +44,7 @@ def open_file(path: Path, config: MobileBertConfig | None, head: str | None) -> 
 
     Args:
         config: of a .weights.h5, which has none; for a .keras, in place of its own.
-        head: class name of schema.HEADS, for a .weights.h5; by default the one that `config` names.
+        head: class name of schema.ARCHITECTURES, for a .weights.h5; by default the one that `config` names.
     Raises:
         CheckpointError: not a file of one of our models, or one that does not fit its configuration.
         ImportError: TensorFlow is not installed.
@@ -54,7 +57,7 @@ def open_file(path: Path, config: MobileBertConfig | None, head: str | None) -> 
     elif config is None:
         raise CheckpointError(path, "has no configuration: put its config.json beside it")
     else:
-        head = head or named_head(config)
+        head = head or named_architecture(config)
         if head is None:
             raise CheckpointError(path, "does not say its class, and neither does its configuration: give the head")
         folder, weights = None, path
@@ -108,9 +111,9 @@ def _described(path: Path) -> tuple[MobileBertConfig, str]:
     description = parse_json(path, text.getvalue())
     name = description.get("class_name")
     head = name.removeprefix("TF") if isinstance(name, str) else ""
-    if head not in HEADS or name != f"TF{head}" or description.get("registered_name") != f"{PACKAGE}>{name}":
+    if head not in ARCHITECTURES or name != f"TF{head}" or description.get("registered_name") != f"{PACKAGE}>{name}":
         raise CheckpointError(
-            path, f"holds a model of class {name!r:.80}, not one of {', '.join(f'TF{head}' for head in HEADS)}"
+            path, f"holds a model of class {name!r:.80}, not one of {', '.join(f'TF{head}' for head in ARCHITECTURES)}"
         )
     keywords = description.get("config")
     values = keywords.get("config") if isinstance(keywords, dict) else None

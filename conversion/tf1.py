@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from mobilebert_common.config import MobileBertConfig
+from mobilebert_common.checkpoints.archive import Archive
+from mobilebert_common.checkpoints.matching import Names, normal_names
 from mobilebert_common.errors import CheckpointError, ConfigError
-from mobilebert_common.files import MAX_JSON, Content, read_json, verify
-from mobilebert_common.formats.archive import Archive
-from mobilebert_common.matching import Names, normal_names
+from mobilebert_common.files.folder import Content, verify
+from mobilebert_common.files.strict_json import MAX_JSON, read_json
+from mobilebert_common.model.architectures import ARCHITECTURES
+from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.layout import to_layout
+from mobilebert_common.model.schema import expand
 from mobilebert_common.optional import needs
-from mobilebert_common.schema import HEADS, expand, to_layout
 
 from . import garden
 from .bundle import DATA, INDEX, OBJECT_GRAPH, STATE_FILE, find_prefix, open_bundle
@@ -108,7 +111,7 @@ def contents(config: MobileBertConfig, head: str, tensors: Mapping[str, np.ndarr
     """The files of a TF1 checkpoint, for files.save_files: bert_config.json, the variables and the state file.
 
     Args:
-        head: class name, see schema.HEADS.
+        head: class name, see schema.ARCHITECTURES.
         tensors: {canonical name: array}.
     Raises:
         ConfigError: Google's code has no place for a decoder of its own, or cannot compute this model.
@@ -156,7 +159,7 @@ def refuse_untold(config: MobileBertConfig, head: str) -> None:
     """
     findings = {
         "a decoder of its own (tie_word_embeddings false)": not config.tie_word_embeddings
-        and "predictions" in HEADS[head].blocks,
+        and "predictions" in ARCHITECTURES[head].blocks,
         f"hidden_act {config.hidden_act!r} (it has {', '.join(sorted(ACTIVATIONS))})": config.hidden_act not in ACTIVATIONS,
         f"layer_norm_eps {config.layer_norm_eps:g} (it has {LAYER_NORM_EPS:g})": config.layer_norm_eps != LAYER_NORM_EPS,
     }

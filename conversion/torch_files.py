@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilebert_common.config import MobileBertConfig
-from mobilebert_common.files import Content
-from mobilebert_common.formats.torch_bin import WEIGHTS_FILE
-from mobilebert_common.matching import with_copies
+from mobilebert_common.checkpoints.matching import with_copies
+from mobilebert_common.checkpoints.torch_bin import WEIGHTS_FILE
+from mobilebert_common.files.folder import Content
+from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.optional import needs
 
 

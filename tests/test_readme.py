@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mobilebert_common import checkpoint
-from mobilebert_common.config import MobileBertConfig
-from mobilebert_common.schema import expand
+from mobilebert_common.checkpoints import checkpoint
+from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.schema import expand
 from mobilebert_common.tokenization import MobileBertTokenizerFast
 from mobilebert_common.tokenization.learning import learn_vocabulary
 

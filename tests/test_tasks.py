@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from snippets import KERAS, PYTORCH, TASKS, make_models, run
+from support.snippets import KERAS, PYTORCH, TASKS, make_models, run
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """MobileBERT in PyTorch, with the names of the transformers documentation."""
 
-from mobilebert_common.config import MobileBertConfig
-from mobilebert_common.outputs import MobileBertForPreTrainingOutput
+from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.outputs import MobileBertForPreTrainingOutput
 from mobilebert_common.tokenization import MobileBertTokenizer, MobileBertTokenizerFast
 
 from . import outputs as _outputs  # noqa: F401  (registers the output classes with torch)

@@ -5,7 +5,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mobilebert_common.checkpoint import parse_dtype
+from mobilebert_common.model.dtypes import parse_dtype
 
 
 def dtype_name(dtype: str | torch.dtype) -> str:

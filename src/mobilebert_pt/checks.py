@@ -1,4 +1,4 @@
-"""The rules of mobilebert_common.inputs on PyTorch tensors. mobilebert_tf/checks.py is its translation."""
+"""The rules of mobilebert_common.model.inputs on PyTorch tensors. mobilebert_tf/checks.py is its translation."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mobilebert_common import inputs
-from mobilebert_common.config import MobileBertConfig
 from mobilebert_common.errors import InputError
+from mobilebert_common.model import inputs
+from mobilebert_common.model.config import MobileBertConfig
 
 from .arrays import dtype_name
 

@@ -6,9 +6,10 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from mobilebert_common import inputs
-from mobilebert_common.config import MobileBertConfig
-from mobilebert_common.outputs import (
+from mobilebert_common.model import inputs
+from mobilebert_common.model.architectures import ARCHITECTURES
+from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.outputs import (
     BaseModelOutputWithPooling,
     MaskedLMOutput,
     MobileBertForPreTrainingOutput,
@@ -19,7 +20,6 @@ from mobilebert_common.outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
-from mobilebert_common.schema import HEADS
 
 from .checks import check_tensors
 from .layers import Linear, PreTrainingHeads
@@ -34,12 +34,12 @@ class HeadModel(PreTrainedModel):
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__(config)
-        self.mobilebert = MobileBertModel(config, add_pooling_layer="pooler" in HEADS[self.head].blocks)
+        self.mobilebert = MobileBertModel(config, add_pooling_layer="pooler" in ARCHITECTURES[self.head].blocks)
         self.dropout = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
 
     def label_losses(self, scores: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> list[Losses]:
         """The losses of each label given; this is the rule for classes."""
-        expected = HEADS[self.head].labels
+        expected = ARCHITECTURES[self.head].labels
         return [class_losses(scores[expected[name].scores], label, name) for name, label in labels.items()]
 
     def complete(
@@ -201,7 +201,7 @@ class MobileBertForSequenceClassification(HeadModel):
         Args:
             labels: [b] classes (-100 is ignored), [b num_labels] zeros and ones, or numbers to regress on, [b] or [b
                 num_labels]; config.problem_type decides, or else the number of labels and the dtype (see
-                mobilebert_common.inputs.problem_type).
+                mobilebert_common.model.inputs.problem_type).
             the others: as MobileBertModel.
         """
         tensors = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
@@ -329,7 +329,7 @@ class MobileBertForQuestionAnswering(HeadModel):
 
     def label_losses(self, scores: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> list[Losses]:
         """Half the loss of either end."""
-        expected = HEADS[self.head].labels
+        expected = ARCHITECTURES[self.head].labels
         inputs.check_together(list(labels), list(expected))
         ends = [span_losses(scores[expected[name].scores], labels[name], name) for name in expected]
         return [(0.5 * losses, weights) for losses, weights in ends]

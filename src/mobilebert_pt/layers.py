@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mobilebert_common.config import MobileBertConfig
-from mobilebert_common.schema import HEADS, letters
+from mobilebert_common.model.architectures import ARCHITECTURES
+from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.schema import letters
 
 from .checks import check_ids
 
@@ -460,6 +461,6 @@ class PreTrainingHeads(nn.Module):
 
     def __init__(self, config: MobileBertConfig, head: str) -> None:
         super().__init__()
-        blocks = HEADS[head].blocks
+        blocks = ARCHITECTURES[head].blocks
         self.predictions = Predictions(config) if "predictions" in blocks else None
         self.seq_relationship = Linear(config, config.hidden_size, 2) if "relation" in blocks else None

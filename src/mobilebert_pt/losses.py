@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mobilebert_common import inputs
-from mobilebert_common.config import MobileBertConfig
+from mobilebert_common.model import inputs
+from mobilebert_common.model.config import MobileBertConfig
 
 from .arrays import dtype_name
 from .checks import check_classes

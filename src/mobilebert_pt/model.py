@@ -8,11 +8,13 @@ from typing import Any, Literal, Self, overload
 import torch
 from torch import Tensor, nn
 
-from mobilebert_common import checkpoint, compat, inputs
-from mobilebert_common.config import MobileBertConfig
+from mobilebert_common import keywords
+from mobilebert_common.checkpoints import checkpoint
 from mobilebert_common.errors import ConfigError, shortened
-from mobilebert_common.outputs import BaseModelOutputWithPooling, ModelOutput
-from mobilebert_common.schema import HEADS
+from mobilebert_common.model import inputs
+from mobilebert_common.model.architectures import ARCHITECTURES
+from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.outputs import BaseModelOutputWithPooling, ModelOutput
 
 from . import arrays
 from .checks import check_ids, check_model_inputs, check_tensors
@@ -70,7 +72,7 @@ class PreTrainedModel(nn.Module):
             output_loading_info: also return which tensors were missing, unexpected and of another shape.
             torch_dtype: the older name of dtype.
             options: arguments of the constructor; keys of the configuration that take precedence, for example
-                num_labels=3; revision, token and the rest of hub.Options; what compat.OPENING_MODEL accepts.
+                num_labels=3; revision, token and the rest of hub.Options; what keywords.OPENING_MODEL accepts.
         Raises:
             CheckpointError: a file is missing or damaged, or the tensors do not fit; one error names all of them.
             ConfigError: an option that is unknown, impossible or not supported.
@@ -78,7 +80,7 @@ class PreTrainedModel(nn.Module):
             ImportError: a name on the hub, and huggingface_hub is not installed.
         """
         wanted = dtype if torch_dtype is None else torch_dtype
-        constructor, options = compat.constructor_arguments(cls, options)
+        constructor, options = keywords.constructor_arguments(cls, options)
         weights = checkpoint.load(
             pretrained_model_name_or_path,
             canonical_class(cls),
@@ -109,12 +111,12 @@ class PreTrainedModel(nn.Module):
         Args:
             is_main_process: where it is false nothing is written; of several processes one saves.
             state_dict: written in place of the model's own, which it has the names of.
-            options: what compat.SAVING accepts.
+            options: what keywords.SAVING accepts.
         Raises:
             OSError: nothing was written, and what was there is intact.
             ConfigError: an option that is unknown or not supported.
         """
-        compat.refuse_meaningful(options, compat.SAVING)
+        keywords.refuse_meaningful(options, keywords.SAVING)
         if not is_main_process:
             return
         own = self.state_dict()
@@ -336,7 +338,7 @@ def take_positions(x: Tensor, positions: Tensor | list[list[int]] | None) -> Ten
 
 def canonical_class(cls: type) -> str:
     """The name the schema knows a model class by; a subclass has its parent's."""
-    return next(name for base in cls.__mro__ if (name := base.__name__) in HEADS)
+    return next(name for base in cls.__mro__ if (name := base.__name__) in ARCHITECTURES)
 
 
 def known(condition: Tensor) -> bool:

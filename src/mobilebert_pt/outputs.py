@@ -4,7 +4,7 @@ from typing import Any
 
 from torch.utils import _pytree as pytree
 
-from mobilebert_common.outputs import OUTPUTS, ModelOutput
+from mobilebert_common.model.outputs import OUTPUTS, ModelOutput
 
 
 def register(cls: type[ModelOutput]) -> None:

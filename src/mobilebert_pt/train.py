@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
+from mobilebert_common.model.schema import expand
 from mobilebert_common.optional import needs
-from mobilebert_common.schema import expand
 from mobilebert_common.tasks.classification import Examples
-from mobilebert_common.training import Plan, Recipe, Report
+from mobilebert_common.training.plan import Plan
+from mobilebert_common.training.recipe import Recipe, Report
 
 
 def train(model: Any, examples: Examples, recipe: Recipe, report: Report) -> None:

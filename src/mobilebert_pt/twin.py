@@ -1,4 +1,4 @@
-"""PyTorch as mobilebert_common.twins sees it. mobilebert_tf/twin.py is its translation."""
+"""PyTorch as mobilebert_common.training.twin describes it. mobilebert_tf/twin.py is its translation."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from mobilebert_common.config import MobileBertConfig
-from mobilebert_common.outputs import flat
+from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.outputs import flat
 
 from . import heads
 from .arrays import to_numpy

@@ -1,7 +1,7 @@
 """MobileBERT in Keras 3, with the names of the transformers documentation."""
 
-from mobilebert_common.config import MobileBertConfig
-from mobilebert_common.outputs import MobileBertForPreTrainingOutput as TFMobileBertForPreTrainingOutput
+from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.outputs import MobileBertForPreTrainingOutput as TFMobileBertForPreTrainingOutput
 from mobilebert_common.tokenization import MobileBertTokenizer, MobileBertTokenizerFast
 
 from . import backend as _backend  # noqa: F401  (refuses a backend of Keras that this package does not run on)

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from mobilebert_common.checkpoint import parse_dtype
-from mobilebert_common.schema import Layout, from_layout, to_layout
+from mobilebert_common.model.dtypes import parse_dtype
+from mobilebert_common.model.layout import Layout, from_layout, to_layout
 
 
 def dtype_policy(dtype: Any) -> keras.DTypePolicy:

@@ -1,4 +1,4 @@
-"""The rules of mobilebert_common.inputs on Keras tensors. mobilebert_pt/checks.py is its translation."""
+"""The rules of mobilebert_common.model.inputs on Keras tensors. mobilebert_pt/checks.py is its translation."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from mobilebert_common import inputs
-from mobilebert_common.config import MobileBertConfig
+from mobilebert_common.model import inputs
+from mobilebert_common.model.config import MobileBertConfig
 
 
 def check_ids(ids: Any, limit: int, name: str) -> tuple[Any, Any]:

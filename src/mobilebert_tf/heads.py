@@ -6,9 +6,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from mobilebert_common import inputs
-from mobilebert_common.config import MobileBertConfig
-from mobilebert_common.outputs import (
+from mobilebert_common.model import inputs
+from mobilebert_common.model.architectures import ARCHITECTURES
+from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.outputs import (
     BaseModelOutputWithPooling,
     MaskedLMOutput,
     MobileBertForPreTrainingOutput,
@@ -19,7 +20,6 @@ from mobilebert_common.outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
-from mobilebert_common.schema import HEADS
 
 from .base import dropout, fold
 from .checks import sizes
@@ -35,13 +35,13 @@ class HeadModel(PreTrainedModel):
 
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
-        pooler = "pooler" in HEADS[self.head].blocks
+        pooler = "pooler" in ARCHITECTURES[self.head].blocks
         self.mobilebert = TFMobileBertModel(config, pooler, name="mobilebert", dtype=self.dtype_policy)
         self.dropout = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
 
     def label_losses(self, scores: Mapping[str, Any], labels: Mapping[str, Any]) -> list[Losses]:
         """The losses of each label given; this is the rule for classes."""
-        expected = HEADS[self.head].labels
+        expected = ARCHITECTURES[self.head].labels
         return [class_losses(scores[expected[name].scores], label, name) for name, label in labels.items()]
 
     def complete(
@@ -219,7 +219,7 @@ class TFMobileBertForSequenceClassification(HeadModel):
         Args:
             labels: [b] classes (-100 is ignored), [b num_labels] zeros and ones, or numbers to regress on, [b] or [b
                 num_labels]; config.problem_type decides, or else the number of labels and the dtype (see
-                mobilebert_common.inputs.problem_type).
+                mobilebert_common.model.inputs.problem_type).
             the others: as TFMobileBertModel.
         """
         seed = self.draw_seed(training)
@@ -360,7 +360,7 @@ class TFMobileBertForQuestionAnswering(HeadModel):
 
     def label_losses(self, scores: Mapping[str, Any], labels: Mapping[str, Any]) -> list[Losses]:
         """Half the loss of either end."""
-        expected = HEADS[self.head].labels
+        expected = ARCHITECTURES[self.head].labels
         inputs.check_together(list(labels), list(expected))
         ends = [span_losses(scores[expected[name].scores], labels[name], name) for name in expected]
         return [(0.5 * losses, weights) for losses, weights in ends]

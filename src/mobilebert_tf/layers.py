@@ -14,8 +14,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from mobilebert_common.config import MobileBertConfig
-from mobilebert_common.schema import HEADS, letters
+from mobilebert_common.model.architectures import ARCHITECTURES
+from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.schema import letters
 
 from .base import Layer, checkpoint, dropout, fold
 from .checks import check_ids
@@ -507,7 +508,7 @@ class PreTrainingHeads(Layer):
 
     def __init__(self, config: MobileBertConfig, head: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        blocks, dtype = HEADS[head].blocks, self.dtype_policy
+        blocks, dtype = ARCHITECTURES[head].blocks, self.dtype_policy
         self.predictions = Predictions(config, name="predictions", dtype=dtype) if "predictions" in blocks else None
         self.seq_relationship = (
             Linear(config, config.hidden_size, 2, name="seq_relationship", dtype=dtype)

@@ -9,8 +9,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from mobilebert_common import inputs
-from mobilebert_common.config import MobileBertConfig
+from mobilebert_common.model import inputs
+from mobilebert_common.model.config import MobileBertConfig
 
 from .checks import check_classes, sizes
 

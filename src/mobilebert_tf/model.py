@@ -9,11 +9,14 @@ import keras
 import ml_dtypes
 from keras import ops
 
-from mobilebert_common import checkpoint, compat, inputs
-from mobilebert_common.config import MobileBertConfig
+from mobilebert_common import keywords
+from mobilebert_common.checkpoints import checkpoint
 from mobilebert_common.errors import ConfigError
-from mobilebert_common.outputs import BaseModelOutputWithPooling, ModelOutput
-from mobilebert_common.schema import HEADS, expand
+from mobilebert_common.model import inputs
+from mobilebert_common.model.architectures import ARCHITECTURES
+from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.outputs import BaseModelOutputWithPooling, ModelOutput
+from mobilebert_common.model.schema import expand
 
 from . import arrays
 from .base import build_children
@@ -92,7 +95,7 @@ class PreTrainedModel(TrainableModel):
             output_loading_info: also return which tensors were missing, unexpected and of another shape.
             torch_dtype: the older name of dtype.
             options: arguments of the constructor; keys of the configuration that take precedence, for example
-                num_labels=3; revision, token and the rest of hub.Options; what compat.OPENING_MODEL accepts.
+                num_labels=3; revision, token and the rest of hub.Options; what keywords.OPENING_MODEL accepts.
         Raises:
             CheckpointError: a file is missing or damaged, or the tensors do not fit; one error names all of them.
             ConfigError: an option that is unknown, impossible or not supported.
@@ -100,7 +103,7 @@ class PreTrainedModel(TrainableModel):
             ImportError: a name on the hub, and huggingface_hub is not installed.
         """
         wanted = dtype if torch_dtype is None else torch_dtype
-        constructor, options = compat.constructor_arguments(cls, options)
+        constructor, options = keywords.constructor_arguments(cls, options)
         policy = None if wanted == "auto" else arrays.dtype_policy(wanted)
         weights = checkpoint.load(
             pretrained_model_name_or_path,
@@ -124,12 +127,12 @@ class PreTrainedModel(TrainableModel):
 
         Args:
             is_main_process: where it is false nothing is written; of several processes one saves.
-            options: what compat.SAVING accepts.
+            options: what keywords.SAVING accepts.
         Raises:
             OSError: nothing was written, and what was there is intact.
             ConfigError: an option that is unknown or not supported.
         """
-        compat.refuse_meaningful(options, compat.SAVING)
+        keywords.refuse_meaningful(options, keywords.SAVING)
         if not is_main_process:
             return
         tensors = {
@@ -343,4 +346,4 @@ def take_positions(x: Any, positions: Any) -> Any:
 
 def canonical_class(cls: type) -> str:
     """The name the schema knows a model class by, which is the PyTorch twin's; a subclass has its parent's."""
-    return next(name for base in cls.__mro__ if (name := base.__name__.removeprefix("TF")) in HEADS)
+    return next(name for base in cls.__mro__ if (name := base.__name__.removeprefix("TF")) in ARCHITECTURES)

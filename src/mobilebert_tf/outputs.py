@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import optree
 
-from mobilebert_common.outputs import OUTPUTS, ModelOutput
+from mobilebert_common.model.outputs import OUTPUTS, ModelOutput
 
 
 def register(cls: type[ModelOutput]) -> None:

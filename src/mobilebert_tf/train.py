@@ -6,9 +6,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from mobilebert_common.schema import expand
+from mobilebert_common.model.schema import expand
 from mobilebert_common.tasks.classification import Examples
-from mobilebert_common.training import Plan, Recipe, Report
+from mobilebert_common.training.plan import Plan
+from mobilebert_common.training.recipe import Recipe, Report
 
 
 def train(model: Any, examples: Examples, recipe: Recipe, report: Report) -> None:

@@ -14,25 +14,25 @@ import keras
 import numpy as np
 from keras import ops
 
-from mobilebert_common import inputs
 from mobilebert_common.errors import InputError
-from mobilebert_common.schema import HEADS
+from mobilebert_common.model import inputs
+from mobilebert_common.model.architectures import ARCHITECTURES
 
 from .losses import Losses, total
 
 ALIASES = {"next_sentence_label": "labels"}  # of a head that has no label of the first name
-LABEL_NAMES = {*ALIASES, *(name for head in HEADS.values() for name in head.labels)}
+LABEL_NAMES = {*ALIASES, *(name for head in ARCHITECTURES.values() for name in head.labels)}
 
 
 class TrainableModel(keras.Model):
     """What Keras needs to know to train a model with a configuration and a head.
 
-    Labels are those of HEADS, by name in x or as y: one array for a head with one label, else a mapping or a tuple in
+    Labels are those of ARCHITECTURES, by name in x or as y: one array for a head with one label, else a mapping or a tuple in
     the order of the table. A loss or metrics given to compile() see the scores of one label as they are, those of
     several as a mapping by the output's name.
     """
 
-    head: str  # the model's name in HEADS
+    head: str  # the model's name in ARCHITECTURES
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -162,7 +162,7 @@ class TrainableModel(keras.Model):
 
     def _labels(self, x: Any, y: Any) -> dict[str, Any]:
         """The labels of a batch by name."""
-        names = list(HEADS[self.head].labels)
+        names = list(ARCHITECTURES[self.head].labels)
         if y is None:
             return self._labels_in(x) or {}
         if isinstance(y, Mapping):
@@ -173,7 +173,7 @@ class TrainableModel(keras.Model):
 
     def _labels_in(self, x: Any) -> dict[str, Any] | None:
         """The labels among the inputs, under the names the head has for them."""
-        names = HEADS[self.head].labels
+        names = ARCHITECTURES[self.head].labels
         if not isinstance(x, Mapping):
             return None
         found = {name: x[name] for name in names if x.get(name) is not None}
@@ -183,7 +183,7 @@ class TrainableModel(keras.Model):
     def _labels_of(self, x: Any) -> Any:
         """The labels among the inputs in the form of y."""
         found = self._labels_in(x)
-        return next(iter(found.values())) if found and len(HEADS[self.head].labels) == 1 else found
+        return next(iter(found.values())) if found and len(ARCHITECTURES[self.head].labels) == 1 else found
 
     def _without_labels(self, x: Any) -> Any:
         if not isinstance(x, Mapping):
@@ -192,7 +192,7 @@ class TrainableModel(keras.Model):
 
     def _scored(self, x: Any, y: Any, y_pred: Any) -> tuple[Any, Any]:
         """Labels and the scores they are held against, for losses and metrics that are not the head's."""
-        expected, labels = HEADS[self.head].labels, self._labels(x, y)
+        expected, labels = ARCHITECTURES[self.head].labels, self._labels(x, y)
         if not isinstance(y_pred, Mapping) or not labels or not set(labels) <= set(expected):
             return y, y_pred
         pairs = {expected[name].scores: label for name, label in labels.items()}

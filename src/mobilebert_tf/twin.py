@@ -1,4 +1,4 @@
-"""Keras as mobilebert_common.twins sees it. mobilebert_pt/twin.py is its translation."""
+"""Keras as mobilebert_common.training.twin describes it. mobilebert_pt/twin.py is its translation."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from mobilebert_common.config import MobileBertConfig
-from mobilebert_common.outputs import flat
+from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.outputs import flat
 
 from . import heads
 from .train import train

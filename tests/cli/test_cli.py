@@ -12,16 +12,19 @@ from unittest import mock
 import numpy as np
 import pytest
 
-import mobilebert_conversion.verification
-from equivalence.twins import random_weights
-from mobilebert_common import checkpoint, cli, jobs
-from mobilebert_common.config import CONFIG_FILE, ZOO, MobileBertConfig
-from mobilebert_common.formats.safetensors import WEIGHTS_FILE
+import mobilebert_common.verification
+from mobilebert_common.checkpoints import checkpoint
+from mobilebert_common.checkpoints.safetensors import WEIGHTS_FILE
+from mobilebert_common.cli import main
+from mobilebert_common.frameworks import twin
+from mobilebert_common.model.config import CONFIG_FILE, MobileBertConfig
+from mobilebert_common.model.zoo import ZOO
 from mobilebert_common.tasks.classification import HEAD
 from mobilebert_common.tasks.tables import Columns, read_table
 from mobilebert_common.tokenization import MobileBertTokenizerFast, learn_vocabulary
-from mobilebert_common.training import Recipe
-from mobilebert_common.twins import twin
+from mobilebert_common.training import jobs
+from mobilebert_common.training.recipe import Recipe
+from support.configs import random_weights
 
 FRAMEWORKS = ("pt", "tf")
 OTHER = {"pt": "tf", "tf": "pt"}
@@ -60,7 +63,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(sys, "argv", ["mobilebert", *map(str, arguments)])
         capsys.readouterr()
         with pytest.raises(SystemExit) as end:
-            cli.main()
+            main.main()
         return Done(int(end.value.code or 0), *capsys.readouterr())
 
     return call
@@ -178,18 +181,18 @@ def test_verify(dtype: str, files: Path, run: Any, monkeypatch: pytest.MonkeyPat
     assert all(name in done.out for name in ("loss", "logits", "hidden_states.1", "attentions.0"))
 
     different = [
-        mobilebert_conversion.verification.Difference("logits", (3, 2), 0.0, 0.0),
-        mobilebert_conversion.verification.Difference("attentions.0", (3, 2), 0.5, float("nan")),
-        mobilebert_conversion.verification.Difference("loss", (), 0.1, 0.1),
+        mobilebert_common.verification.Difference("logits", (3, 2), 0.0, 0.0),
+        mobilebert_common.verification.Difference("attentions.0", (3, 2), 0.5, float("nan")),
+        mobilebert_common.verification.Difference("loss", (), 0.1, 0.1),
     ]
-    monkeypatch.setattr(mobilebert_conversion.verification, "verify", lambda *arguments: different)
+    monkeypatch.setattr(mobilebert_common.verification, "verify", lambda *arguments: different)
     done = run("verify", files / "tiny", "--dtype", dtype)
     assert done.status == 1 and done.err == ""
     assert "in attentions.0, loss" in done.out
 
 
 def test_verify_above_the_tolerance(files: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(mobilebert_conversion.verification.TOLERANCE, "float32", 0.0)
+    monkeypatch.setitem(mobilebert_common.verification.TOLERANCE, "float32", 0.0)
     done = run("verify", files / "tiny", "--dtype", "float32")
     assert done.status == 1 and "THE TWINS DIFFER" in done.out
 
@@ -302,7 +305,7 @@ def test_missing_libraries(missing: list[str], command: str, install: str, files
     arguments = ["mobilebert", *command.format(files=files).split()]
     code = (
         f"import sys; sys.argv = {arguments!r}; sys.modules.update(dict.fromkeys({missing!r}))\n"
-        "from mobilebert_common.cli import main; main()"
+        "from mobilebert_common.cli.main import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
@@ -311,7 +314,7 @@ def test_missing_libraries(missing: list[str], command: str, install: str, files
 
 
 def test_a_backend_that_keras_has_and_we_do_not(files: Path) -> None:
-    code = f"import sys; sys.argv = ['mobilebert', 'verify', {str(files / 'tiny')!r}]; from mobilebert_common.cli import main; main()"
+    code = f"import sys; sys.argv = ['mobilebert', 'verify', {str(files / 'tiny')!r}]; from mobilebert_common.cli.main import main; main()"
     environment = {**os.environ, "KERAS_BACKEND": "torch"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and done.stderr.startswith("error: mobilebert_tf runs on Keras's TensorFlow backend"), done.stderr

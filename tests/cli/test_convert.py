@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from equivalence.twins import CLASSIFIER, make_config, random_weights
-from mobilebert_common import checkpoint, cli
-from mobilebert_common.formats import safetensors
-from mobilebert_common.schema import count_parameters, expand
+from mobilebert_common.checkpoints import checkpoint, safetensors
+from mobilebert_common.cli import main
+from mobilebert_common.model.schema import count_parameters, expand
+from support.configs import CLASSIFIER, make_config, random_weights
 
 WEIGHTS_FILE = safetensors.WEIGHTS_FILE
 
@@ -30,7 +30,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(sys, "argv", ["mobilebert", "convert", *map(str, arguments)])
         capsys.readouterr()
         with pytest.raises(SystemExit) as end:
-            cli.main()
+            main.main()
         return int(end.value.code or 0), *capsys.readouterr()
 
     return call
@@ -83,8 +83,8 @@ def test_a_wrong_dialect(source: Path, run: Any) -> None:
 
 def test_no_framework_for_two_files(source: Path, tmp_path: Path) -> None:
     code = (
-        "import sys; from mobilebert_common import cli; sys.argv[:1] = ['mobilebert', 'convert']\n"
-        "try: cli.main()\n"
+        "import sys; from mobilebert_common.cli import main; sys.argv[:1] = ['mobilebert', 'convert']\n"
+        "try: main.main()\n"
         "except SystemExit as end: assert not end.code\n"
         "assert not {'torch', 'tensorflow', 'keras'} & {*sys.modules}"
     )

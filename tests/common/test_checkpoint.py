@@ -13,69 +13,37 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from mobilebert_common import checkpoint, files
-from mobilebert_common.config import CONFIG_FILE, MobileBertConfig
+from mobilebert_common.checkpoints import checkpoint, safetensors
+from mobilebert_common.checkpoints.safetensors import WEIGHTS_FILE
 from mobilebert_common.errors import CheckpointError, ConfigError
-from mobilebert_common.files import MANIFEST_FILE
-from mobilebert_common.formats import safetensors
-from mobilebert_common.formats.safetensors import WEIGHTS_FILE
-from mobilebert_common.schema import HEADS, expand
+from mobilebert_common.files import folder as files
+from mobilebert_common.files import strict_json
+from mobilebert_common.files.folder import MANIFEST_FILE
+from mobilebert_common.model import dtypes
+from mobilebert_common.model.architectures import ARCHITECTURES
+from mobilebert_common.model.config import CONFIG_FILE
+from mobilebert_common.model.schema import expand
 from mobilebert_common.tokenization import MobileBertTokenizer
+from support.checkpoints import (
+    BASE,
+    CLASSIFIER,
+    SIZES,
+    VOCABULARY,
+    Arrays,
+    equal,
+    make_config,
+    make_weights,
+    save,
+    save_as_others_do,
+)
 
-BASE, CLASSIFIER = "MobileBertModel", "MobileBertForSequenceClassification"
 HEAD_NAMES = ("classifier.weight", "classifier.bias")
-SIZES: dict[str, Any] = {
-    "vocab_size": 11,
-    "hidden_size": 8,
-    "embedding_size": 4,
-    "intra_bottleneck_size": 4,
-    "intermediate_size": 6,
-    "num_attention_heads": 2,
-    "num_hidden_layers": 1,
-    "num_feedforward_networks": 2,
-    "max_position_embeddings": 6,
-    "num_labels": 3,
-}
-VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c", "d", "e", "##f"]
-Arrays = dict[str, np.ndarray]
 
 
-def make_config(**overrides: Any) -> MobileBertConfig:
-    return MobileBertConfig(**{**SIZES, **overrides})
-
-
-def make_weights(head: str = BASE, dtype: Any = np.float32, **overrides: Any) -> Arrays:
-    generator = np.random.default_rng(0)
-    tensors = expand(make_config(**overrides), head)
-    weights = {name: generator.normal(size=tensor.shape).astype(dtype) for name, tensor in tensors.items()}
-    weights[f"{HEADS[head].root}embeddings.word_embeddings.weight"][0] = 0  # the row of [PAD]
-    return weights
-
-
-def save(folder: Path, head: str = BASE, dtype: Any = np.float32, **overrides: Any) -> Arrays:
-    weights = make_weights(head, dtype, **overrides)
-    checkpoint.save(folder, make_config(**overrides), head, weights)
-    return weights
-
-
-def save_as_others_do(folder: Path, tensors: Arrays, head: str = BASE, **config: Any) -> None:
-    """config.json and model.safetensors without a manifest."""
-    values = {**SIZES, "architectures": [head], "torch_dtype": "float32", "true_hidden_size": 4, **config}
-    (folder / CONFIG_FILE).write_text(json.dumps(values))
-    safetensors.write(folder / WEIGHTS_FILE, tensors)
-
-
-def equal(ours: Arrays, theirs: Arrays) -> bool:
-    """The same names in the same order, the same bits."""
-    return list(ours) == list(theirs) and all(
-        ours[name].dtype == theirs[name].dtype and ours[name].tobytes() == theirs[name].tobytes() for name in ours
-    )
-
-
-@pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("dtype", checkpoint.DTYPES)
+@pytest.mark.parametrize("head", ARCHITECTURES)
+@pytest.mark.parametrize("dtype", dtypes.DTYPES)
 def test_round_trip(dtype: str, head: str, tmp_path: Path) -> None:
-    weights = save(tmp_path / "a", head, checkpoint.DTYPES[dtype])
+    weights = save(tmp_path / "a", head, dtypes.DTYPES[dtype])
     found = checkpoint.load(tmp_path / "a", head, dtype)
     assert equal(found.tensors, weights)
     assert (found.config.architectures, found.config.dtype, found.fresh) == ([head], dtype, ())
@@ -118,12 +86,12 @@ def test_a_base_model_reads_a_head_model(tmp_path: Path, caplog: pytest.LogCaptu
     )
 
 
-@pytest.mark.parametrize("file_head", HEADS)
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("file_head", ARCHITECTURES)
+@pytest.mark.parametrize("head", ARCHITECTURES)
 def test_what_transformers_writes(head: str, file_head: str, tmp_path: Path) -> None:
     """Any head from the file of any other: a buffer of old releases, no manifest. What the file lacks is fresh."""
     weights = make_weights(file_head)
-    buffer = {f"{HEADS[file_head].root}embeddings.position_ids": np.arange(6)[None]}
+    buffer = {f"{ARCHITECTURES[file_head].root}embeddings.position_ids": np.arange(6)[None]}
     save_as_others_do(tmp_path, {**weights, **buffer}, file_head)
     if {head, file_head} in SAME_NAME:
         with pytest.raises(CheckpointError, match=r"classifier.weight has shape .*\n.*\n.*ignore_mismatched_sizes=True"):
@@ -137,7 +105,7 @@ def test_what_transformers_writes(head: str, file_head: str, tmp_path: Path) -> 
     }
     assert equal(found.tensors, expected)
     assert set(found.fresh) == set(expand(make_config(), head)) - set(expected)
-    assert all(name.startswith(("cls.", "classifier.", "qa_outputs.", f"{HEADS[head].root}pooler")) for name in found.fresh)
+    assert all(name.startswith(("cls.", "classifier.", "qa_outputs.", f"{ARCHITECTURES[head].root}pooler")) for name in found.fresh)
 
 
 CHOICE, TOKENS = "MobileBertForMultipleChoice", "MobileBertForTokenClassification"
@@ -214,9 +182,9 @@ def test_a_row_of_padding_that_is_not_zero(tmp_path: Path, caplog: pytest.LogCap
     assert len(caplog.records) == 1
 
 
-@pytest.mark.parametrize("dtype", checkpoint.DTYPES)
+@pytest.mark.parametrize("dtype", dtypes.DTYPES)
 def test_auto_is_the_dtype_of_the_file(dtype: str, tmp_path: Path) -> None:
-    weights = save(tmp_path, dtype=checkpoint.DTYPES[dtype])
+    weights = save(tmp_path, dtype=dtypes.DTYPES[dtype])
     assert equal(checkpoint.load(tmp_path, BASE, "auto").tensors, weights)
 
 
@@ -232,7 +200,7 @@ def test_auto_is_the_dtype_of_the_file(dtype: str, tmp_path: Path) -> None:
         (CLASSIFIER, "encoder.layer.0.output.dense.weight"),
     ],
 )
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", ARCHITECTURES)
 def test_what_is_not_expected_is_refused(file_head: str, name: str, head: str, tmp_path: Path) -> None:
     save_as_others_do(tmp_path, {**make_weights(file_head), name: np.zeros(1, np.float32)}, file_head)
     with pytest.raises(CheckpointError, match=f"{name} is unexpected"):
@@ -280,9 +248,9 @@ def test_overrides_must_fit_the_weights(overrides: dict[str, Any], named: str, t
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("dtype", checkpoint.DTYPES)
+@pytest.mark.parametrize("dtype", dtypes.DTYPES)
 def test_weights_must_be_finite(value: float, dtype: str, tmp_path: Path) -> None:
-    weights = make_weights(dtype=checkpoint.DTYPES[dtype])
+    weights = make_weights(dtype=dtypes.DTYPES[dtype])
     weights["pooler.dense.weight"][1, 2] = value
     weights["embeddings.LayerNorm.bias"][-1] = value
     checkpoint.save(tmp_path, make_config(), BASE, weights)
@@ -304,7 +272,7 @@ def test_what_overflows_the_dtype_is_refused(tmp_path: Path) -> None:
 def test_dtypes_are_converted(dtype: str, tmp_path: Path) -> None:
     weights = save(tmp_path, dtype=np.float64)
     found = checkpoint.load(tmp_path, BASE, dtype)
-    assert equal(found.tensors, {name: array.astype(checkpoint.DTYPES[dtype]) for name, array in weights.items()})
+    assert equal(found.tensors, {name: array.astype(dtypes.DTYPES[dtype]) for name, array in weights.items()})
 
 
 def test_float16_warns_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -529,8 +497,8 @@ def test_the_manifest_is_read_once_for_all_shards(tmp_path: Path, monkeypatch: p
     contents = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     contents[f"{WEIGHTS_FILE}.index.json"] = json.dumps({"weight_map": index}).encode()
     files.save_files(tmp_path, {**contents, CONFIG_FILE: json.dumps(SIZES).encode()})
-    read, parse = [], files.parse_json
-    monkeypatch.setattr(files, "parse_json", lambda path, data: (read.append(path.name), parse(path, data))[1])
+    read, parse = [], strict_json.parse_json
+    monkeypatch.setattr(strict_json, "parse_json", lambda path, data: (read.append(path.name), parse(path, data))[1])
     assert equal(checkpoint.load(tmp_path, CLASSIFIER).tensors, weights)
     assert len(weights) > 20 and read.count(MANIFEST_FILE) <= 3
 
@@ -602,7 +570,7 @@ def test_the_directory_must_be_one(tmp_path: Path) -> None:
 FILLING = """
 import resource, sys
 from pathlib import Path
-from common.test_checkpoint import CLASSIFIER, save
+from support.checkpoints import CLASSIFIER, save
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
 try:
     save(Path(sys.argv[1]), CLASSIFIER, num_labels=7)
@@ -656,4 +624,4 @@ def test_the_name_of_another_file_is_shown_safely(tmp_path: Path) -> None:
 
 
 def test_bfloat16_needs_no_framework() -> None:
-    assert checkpoint.parse_dtype("bfloat16") == ml_dtypes.bfloat16
+    assert dtypes.parse_dtype("bfloat16") == ml_dtypes.bfloat16

@@ -14,9 +14,8 @@ from mobilebert_common.tasks.classification import (
     metrics,
     probabilities,
     split,
-    write_columns,
 )
-from mobilebert_common.tasks.tables import Columns, Table, read_table
+from mobilebert_common.tasks.tables import Columns, Table, read_table, write_columns
 from mobilebert_common.tokenization import MobileBertTokenizer
 
 TOKENIZER = MobileBertTokenizer(vocab=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c"])

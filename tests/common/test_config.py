@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from mobilebert_common.config import CONFIG_FILE, ZOO, MobileBertConfig
 from mobilebert_common.errors import CheckpointError, ConfigError
+from mobilebert_common.model.config import CONFIG_FILE, MobileBertConfig
+from mobilebert_common.model.zoo import ZOO
 
 DEFAULTS: dict[str, Any] = {
     "model_type": "mobilebert",

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "conversion").rglob("*.py")])
-DOOR = ROOT / "src" / "mobilebert_common" / "twins.py"
+DOOR = ROOT / "src" / "mobilebert_common" / "frameworks.py"
 FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "transformers", "accelerate", "mobilebert_pt", "mobilebert_tf")
 
 

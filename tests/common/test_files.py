@@ -19,21 +19,20 @@ from typing import Any
 
 import pytest
 
-from mobilebert_common import checkpoint
+from mobilebert_common.checkpoints import checkpoint
 from mobilebert_common.errors import MAX_FINDING, MAX_FINDINGS, CheckpointError, shortened
-from mobilebert_common.files import (
+from mobilebert_common.files.folder import (
     MANIFEST_FILE,
     PENDING,
     Content,
     finish_renames,
-    read_bytes,
-    read_json,
     read_manifest,
     save_files,
     stored,
     verify,
     write_atomically,
 )
+from mobilebert_common.files.strict_json import read_bytes, read_json
 
 OLD = {"config.json": b"old", "weights": b"old" * 1000, "kept": b"kept"}
 NEW = {"config.json": b"new", "weights": b"new" * 2000, "added": b"added"}
@@ -131,7 +130,7 @@ def test_a_first_save_that_fails_leaves_nothing(tmp_path: Path) -> None:
 DYING = f"""
 import os, sys
 from pathlib import Path
-from mobilebert_common.files import Content, save_files
+from mobilebert_common.files.folder import Content, save_files
 {inspect.getsource(contents)}
 folder, left = Path(sys.argv[1]), int(sys.argv[2])
 
@@ -176,9 +175,9 @@ SAVING = """
 import sys
 from itertools import count
 import numpy as np
-from mobilebert_common import checkpoint
-from mobilebert_common.config import MobileBertConfig
-from mobilebert_common.schema import expand
+from mobilebert_common.checkpoints import checkpoint
+from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.schema import expand
 config = MobileBertConfig(vocab_size=50, hidden_size=128, num_hidden_layers=1, max_position_embeddings=8)
 shapes = {name: tensor.shape for name, tensor in expand(config, "MobileBertModel").items()}
 for number in count(int(sys.argv[2])):
@@ -305,7 +304,7 @@ def test_a_changed_file_is_refused_until_the_manifest_goes(tmp_path: Path) -> No
 def test_a_file_that_is_too_large_is_not_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_files(tmp_path, OLD)
     assert verify(tmp_path, "kept", 4) == tmp_path / "kept"
-    monkeypatch.setattr("mobilebert_common.files.sha256", lambda path: pytest.fail("was hashed"))
+    monkeypatch.setattr("mobilebert_common.files.folder.sha256", lambda path: pytest.fail("was hashed"))
     with pytest.raises(CheckpointError, match=r"kept: is larger than the 3 bytes"):
         verify(tmp_path, "kept", 3)
 

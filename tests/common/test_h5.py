@@ -15,13 +15,13 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from mobilebert_common import checkpoint
+from mobilebert_common.checkpoints import checkpoint, h5
 from mobilebert_common.errors import CheckpointError
-from mobilebert_common.formats import h5
-from mobilebert_common.schema import HEADS
-
-from .crafted_h5 import CRAFTED
-from .test_checkpoint import BASE, CLASSIFIER, equal, make_config, make_weights
+from mobilebert_common.model import dtypes
+from mobilebert_common.model.architectures import ARCHITECTURES
+from mobilebert_conversion import h5_files
+from support.checkpoints import BASE, CLASSIFIER, equal, make_config, make_weights
+from support.crafted_h5 import CRAFTED
 
 PRETRAINING = "MobileBertForPreTraining"
 PREFIX = "layer/scope/"
@@ -37,8 +37,8 @@ def make(folder: Path, change: Change) -> Path:
     return path
 
 
-@pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("dtype", h5.FLOATS)
+@pytest.mark.parametrize("head", ARCHITECTURES)
+@pytest.mark.parametrize("dtype", h5_files.FLOATS)
 @pytest.mark.parametrize(
     "case",
     [
@@ -53,14 +53,14 @@ def make(folder: Path, change: Change) -> Path:
 def test_round_trip(case: dict[str, Any], dtype: str, head: str, tmp_path: Path) -> None:
     config, weights = make_config(**case), make_weights(head, dtype, **case)
     config.save_pretrained(tmp_path)
-    h5.write(tmp_path / h5.WEIGHTS_FILE, config, head, weights)
+    h5_files.write(tmp_path / h5.WEIGHTS_FILE, config, head, weights)
     found = checkpoint.load(tmp_path, head, "auto")
     assert equal(found.tensors, weights) and not found.fresh and found.config == config
 
 
 def test_names_and_attributes(tmp_path: Path) -> None:
     path = tmp_path / h5.WEIGHTS_FILE
-    h5.write(path, make_config(num_hidden_layers=2), CLASSIFIER, make_weights(CLASSIFIER, num_hidden_layers=2))
+    h5_files.write(path, make_config(num_hidden_layers=2), CLASSIFIER, make_weights(CLASSIFIER, num_hidden_layers=2))
     with h5py.File(path) as file:
         assert list(file.attrs["layer_names"]) == ["mobilebert", "dropout_5", "classifier"]
         assert list(file) == ["classifier", "dropout_5", "mobilebert", "top_level_model_weights"]
@@ -82,7 +82,7 @@ def test_a_long_list_of_names_is_in_parts(tmp_path: Path) -> None:
     case = {"num_hidden_layers": 24}
     config, weights = make_config(**case), make_weights(**case)
     config.save_pretrained(tmp_path)
-    h5.write(tmp_path / h5.WEIGHTS_FILE, config, BASE, weights)
+    h5_files.write(tmp_path / h5.WEIGHTS_FILE, config, BASE, weights)
     with h5py.File(tmp_path / h5.WEIGHTS_FILE) as file:
         parts = file["mobilebert"].attrs
         assert list(parts) == ["weight_names0", "weight_names1"]
@@ -93,7 +93,7 @@ def test_a_long_list_of_names_is_in_parts(tmp_path: Path) -> None:
 def test_a_decoder_of_its_own_stays(tmp_path: Path) -> None:
     config, weights = make_config(tie_word_embeddings=False), make_weights(PRETRAINING, tie_word_embeddings=False)
     config.replace(tie_word_embeddings=True).save_pretrained(tmp_path)
-    h5.write(tmp_path / h5.WEIGHTS_FILE, config, PRETRAINING, weights)
+    h5_files.write(tmp_path / h5.WEIGHTS_FILE, config, PRETRAINING, weights)
     found = checkpoint.load(tmp_path, PRETRAINING)
     assert not found.config.tie_word_embeddings and equal(found.tensors, weights)
 
@@ -101,7 +101,7 @@ def test_a_decoder_of_its_own_stays(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_a_dtype_that_tensorflow_would_not_load(dtype: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="load with dtype='float32'"):
-        h5.write(tmp_path / h5.WEIGHTS_FILE, make_config(), BASE, make_weights(dtype=checkpoint.DTYPES[dtype]))
+        h5_files.write(tmp_path / h5.WEIGHTS_FILE, make_config(), BASE, make_weights(dtype=dtypes.DTYPES[dtype]))
     assert not (tmp_path / h5.WEIGHTS_FILE).exists()
 
 
@@ -355,11 +355,11 @@ def test_a_missing_file(tmp_path: Path) -> None:
 FULL = """
 import resource, sys
 from pathlib import Path
-from common.test_checkpoint import BASE, make_config, make_weights
-from mobilebert_common.formats import h5
+from support.checkpoints import BASE, make_config, make_weights
+from mobilebert_conversion import h5_files
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 try:
-    h5.write(Path(sys.argv[1]), make_config(), BASE, make_weights())
+    h5_files.write(Path(sys.argv[1]), make_config(), BASE, make_weights())
 except OSError:
     print("an OSError")
 """

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from mobilebert_common import checkpoint, compat
-from mobilebert_common.config import MobileBertConfig
+from mobilebert_common import keywords
+from mobilebert_common.checkpoints import checkpoint
 from mobilebert_common.errors import CheckpointError, ConfigError
-from mobilebert_common.hub import Options, is_name, resolve, split_options
+from mobilebert_common.files.hub import Options, is_name, resolve, split_options
+from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.tokenization import MobileBertTokenizer, MobileBertTokenizerFast
 
 OPENERS: dict[str, Any] = {
@@ -21,10 +22,10 @@ OPENERS: dict[str, Any] = {
     "rust": MobileBertTokenizerFast.from_pretrained,
 }
 RULES = {
-    "OPENING": compat.OPENING,
-    "OPENING_MODEL": compat.OPENING_MODEL,
-    "OPENING_TOKENIZER": compat.OPENING_TOKENIZER,
-    "SAVING": compat.SAVING,
+    "OPENING": keywords.OPENING,
+    "OPENING_MODEL": keywords.OPENING_MODEL,
+    "OPENING_TOKENIZER": keywords.OPENING_TOKENIZER,
+    "SAVING": keywords.SAVING,
 }
 
 
@@ -111,7 +112,7 @@ def test_options_cannot_be_paths_out_of_the_cache(options: Any) -> None:
 def test_options_are_told_apart() -> None:
     where, others = split_options({"revision": "v1", "num_labels": 3, "token": True})
     assert where == {"revision": "v1", "token": True} and others == {"num_labels": 3}
-    assert not set(Options.__annotations__) & (set(MobileBertConfig.model_fields) | set(compat.OPENING_MODEL))
+    assert not set(Options.__annotations__) & (set(MobileBertConfig.model_fields) | set(keywords.OPENING_MODEL))
 
 
 REFUSED = {
@@ -138,9 +139,9 @@ HARMLESS = {
 
 
 def test_arguments_of_transformers() -> None:
-    assert compat.meaningful({**HARMLESS, "num_labels": 3}, compat.OPENING_MODEL) == {"num_labels": 3}
+    assert keywords.meaningful({**HARMLESS, "num_labels": 3}, keywords.OPENING_MODEL) == {"num_labels": 3}
     with pytest.raises(ConfigError) as error:
-        compat.meaningful({**HARMLESS, **REFUSED}, compat.OPENING_MODEL)
+        keywords.meaningful({**HARMLESS, **REFUSED}, keywords.OPENING_MODEL)
     lines = str(error.value).split("\n")
     assert [line.split("=")[0] for line in lines] == list(REFUSED)
     assert "device_map='auto' is not supported: a MobileBERT fits on one device: in PyTorch device='cuda'" in str(error.value)
@@ -150,7 +151,7 @@ def test_arguments_of_transformers() -> None:
 def test_every_rule_takes_the_default_of_transformers(rules: str) -> None:
     for name, rule in RULES[rules].items():
         assert rule.reason and name not in MobileBertConfig.model_fields
-        assert compat.meaningful({name: None}, RULES[rules]) == {}
+        assert keywords.meaningful({name: None}, RULES[rules]) == {}
 
 
 @pytest.mark.parametrize("opener", ["config", "python", "rust"])

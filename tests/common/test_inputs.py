@@ -3,9 +3,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mobilebert_common import inputs
-from mobilebert_common.config import MobileBertConfig
 from mobilebert_common.errors import InputError
+from mobilebert_common.model import inputs
+from mobilebert_common.model.config import MobileBertConfig
 
 CONFIG = MobileBertConfig(
     vocab_size=40, type_vocab_size=3, max_position_embeddings=12, num_hidden_layers=2, num_attention_heads=4

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mobilebert_common.outputs import (
+from mobilebert_common.model.outputs import (
     OUTPUTS,
     BaseModelOutput,
     BaseModelOutputWithPooling,

@@ -4,19 +4,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mobilebert_common.config import ZOO, MobileBertConfig
 from mobilebert_common.errors import ConfigError
-from mobilebert_common.schema import (
-    HEADS,
-    Foreign,
-    Tensor,
-    count_parameters,
-    expand,
-    from_layout,
-    layout_shape,
-    named_head,
-    to_layout,
-)
+from mobilebert_common.model.architectures import ARCHITECTURES, named_architecture
+from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.layout import from_layout, layout_shape, to_layout
+from mobilebert_common.model.schema import Foreign, Tensor, count_parameters, expand
+from mobilebert_common.model.zoo import ZOO
 
 BASE, CLASSIFIER = "MobileBertModel", "MobileBertForSequenceClassification"
 DIALECTS = ("h5", "tf1", "garden")
@@ -289,7 +282,7 @@ def test_a_head_has_the_base_model_under_its_root() -> None:
     assert tf1 == [Foreign("output_weights", "same"), Foreign("output_bias", "same")]
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", ARCHITECTURES)
 @pytest.mark.parametrize("name", ZOO)
 def test_names_are_unique_in_each_dialect(name: str, head: str) -> None:
     tensors = zoo(name, head)
@@ -437,4 +430,4 @@ def test_too_many_parameters_are_refused(overrides: dict[str, Any]) -> None:
     ],
 )
 def test_the_class_that_a_configuration_names(architectures: list[str] | None, head: str | None) -> None:
-    assert named_head(MobileBertConfig(architectures=architectures)) == head
+    assert named_architecture(MobileBertConfig(architectures=architectures)) == head

@@ -12,12 +12,7 @@ import numpy as np
 import pytest
 from tokenizers import AddedToken
 
-from mobilebert_common.tokenization import (
-    BatchEncoding,
-    MobileBertTokenizer,
-    MobileBertTokenizerFast,
-    learn_vocabulary,
-)
+from mobilebert_common.tokenization import BatchEncoding, MobileBertTokenizer, MobileBertTokenizerFast, learn_vocabulary
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = ["want", "##want", "##ed", "wa", "un", "runn", "##ing", ",", "low", "lowest", "the", "a", "b", "c", "##d", "!"]
@@ -312,7 +307,7 @@ def test_framework_tensors_go_through_the_twin(tokenizer: Any, monkeypatch: pyte
             return ("tensor", array.tolist())
 
     asked: list[str] = []
-    monkeypatch.setattr("mobilebert_common.twins.twin", lambda name: asked.append(name) or Twin)
+    monkeypatch.setattr("mobilebert_common.frameworks.twin", lambda name: asked.append(name) or Twin)
     assert tokenizer("a", return_tensors="pt")["input_ids"] == ("tensor", [[CLS, *ids("a"), SEP]])
     assert tokenizer("a", return_tensors="tf")["attention_mask"] == ("tensor", [[1, 1, 1]])
     assert asked == ["pt", "tf"]

@@ -12,11 +12,11 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from mobilebert_common import checkpoint
+from mobilebert_common.checkpoints import checkpoint, pickled, torch_bin, zipped
 from mobilebert_common.errors import CheckpointError
-from mobilebert_common.formats import pickled, torch_bin, zipped
-
-from .crafted import (
+from mobilebert_common.model import dtypes
+from support.checkpoints import BASE, equal, make_config, make_weights
+from support.crafted import (
     CALL_TENSOR,
     ORDERED_DICT,
     Spec,
@@ -31,7 +31,6 @@ from .crafted import (
     text,
     zip_of,
 )
-from .test_checkpoint import BASE, equal, make_config, make_weights
 
 WEIGHT = np.arange(12, dtype=np.float32).reshape(3, 4)
 ITEMS = {"weight": Spec(WEIGHT, "0")}
@@ -71,10 +70,10 @@ def test_tensors_may_share_a_storage(make: Callable[..., bytes], tmp_path: Path)
     assert all(np.array_equal(array, WEIGHT) for array in archive.read(["one", "other"]).values())
 
 
-@pytest.mark.parametrize("dtype", checkpoint.DTYPES)
+@pytest.mark.parametrize("dtype", dtypes.DTYPES)
 @pytest.mark.parametrize("make", [bin_of, old_bin_of])
 def test_a_checkpoint(make: Callable[..., bytes], dtype: str, tmp_path: Path) -> None:
-    weights = make_weights(dtype=checkpoint.DTYPES[dtype])
+    weights = make_weights(dtype=dtypes.DTYPES[dtype])
     make_config().save_pretrained(tmp_path)
     (tmp_path / "pytorch_model.bin").write_bytes(make(weights))
     assert equal(checkpoint.load(tmp_path, BASE, "auto").tensors, weights)

@@ -3,7 +3,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mobilebert_common.training import BUCKET, Plan, Recipe
+from mobilebert_common.training.plan import BUCKET, Plan
+from mobilebert_common.training.recipe import Recipe
 
 
 def make_plan(examples: int, batch_size: int = 4, **options: Any) -> Plan:

@@ -14,16 +14,18 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from equivalence.twins import CLASSIFIER, CONFIGS, make_config, random_weights
-from mobilebert_common import checkpoint
-from mobilebert_common.config import CONFIG_FILE, MobileBertConfig
+from mobilebert_common.checkpoints import checkpoint, h5, safetensors, torch_bin
 from mobilebert_common.errors import CheckpointError, ConfigError
-from mobilebert_common.files import MANIFEST_FILE, PENDING, TEMPORARY, read_manifest, save_files
-from mobilebert_common.formats import h5, safetensors, torch_bin
-from mobilebert_common.schema import HEADS, expand
+from mobilebert_common.files.folder import MANIFEST_FILE, PENDING, TEMPORARY, read_manifest, save_files
+from mobilebert_common.model import dtypes
+from mobilebert_common.model.architectures import ARCHITECTURES
+from mobilebert_common.model.config import CONFIG_FILE, MobileBertConfig
+from mobilebert_common.model.schema import expand
 from mobilebert_conversion import convert as conversion
 from mobilebert_conversion import tf1
-from mobilebert_conversion.convert import WRITERS, convert
+from mobilebert_conversion.convert import convert
+from mobilebert_conversion.destination import WRITERS
+from support.configs import CLASSIFIER, CONFIGS, make_config, random_weights
 
 SMALL = ("mobilebert", "tiny", "teacher", "no trigram, e = h", "no bottleneck")
 VOCABULARY = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nfilm\n"
@@ -51,7 +53,7 @@ def sha256(path: Path) -> str:
 
 
 @pytest.mark.parametrize("variant", [*SMALL, "mini"])  # which Google's code cannot say
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", ARCHITECTURES)
 def test_through_h5_and_bin(head: str, variant: str, tmp_path: Path) -> None:
     source = save(tmp_path / "0", head, **CONFIGS[variant])
     for step, to in enumerate(("h5", "bin", "safetensors"), 1):
@@ -63,7 +65,7 @@ def test_through_h5_and_bin(head: str, variant: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("variant", SMALL)
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", ARCHITECTURES)
 def test_through_tf1(head: str, variant: str, tmp_path: Path) -> None:
     source = save(tmp_path / "source", head, **CONFIGS[variant])
     convert(source, tmp_path / "tf1", "tf1")
@@ -76,10 +78,10 @@ def test_through_tf1(head: str, variant: str, tmp_path: Path) -> None:
         assert sha256(tmp_path / "again" / name) == sha256(tmp_path / "tf1" / name)
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", ARCHITECTURES)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "float64"])
 def test_through_keras(head: str, dtype: str, tmp_path: Path) -> None:
-    source = save(tmp_path / "source", head, checkpoint.DTYPES[dtype])
+    source = save(tmp_path / "source", head, dtypes.DTYPES[dtype])
     convert(source, tmp_path / "keras", "keras")
     done = convert(tmp_path / "keras", tmp_path / "back")
     assert (done.dialect, done.head, done.dtype) == ("keras", head, dtype)
@@ -202,7 +204,7 @@ def test_a_model_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         asked.extend([name, *files, *first_of])
         return source if name == "google/mobilebert-uncased" else Path(name)
 
-    monkeypatch.setattr("mobilebert_conversion.convert.hub.resolve", resolve)
+    monkeypatch.setattr("mobilebert_conversion.source.hub.resolve", resolve)
     assert convert("google/mobilebert-uncased", tmp_path / "there").source == source / "model.safetensors"
     assert {"google/mobilebert-uncased", "config.json", "vocab.txt", "model.safetensors", "tf_model.h5"} <= {*asked}
     with pytest.raises(CheckpointError, match="does not exist"):
@@ -230,7 +232,7 @@ def test_a_failure_leaves_nothing(to: Any, tmp_path: Path, monkeypatch: pytest.M
         raise OSError(28, "No space left on device")
 
     (tmp_path / "there").mkdir()
-    monkeypatch.setattr("mobilebert_common.files.os.fsync", full)
+    monkeypatch.setattr("mobilebert_common.files.folder.os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         convert(source, tmp_path / "there", to)
     assert [name for name in os.listdir(tmp_path / "there") if TEMPORARY not in name] == []

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from equivalence.twins import make_config, random_weights
-from mobilebert_common import checkpoint
-from mobilebert_common.config import MobileBertConfig
+from mobilebert_common.checkpoints import checkpoint
 from mobilebert_common.errors import CheckpointError
-from mobilebert_common.schema import expand, to_layout
+from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.layout import to_layout
+from mobilebert_common.model.schema import expand
 from mobilebert_conversion.convert import convert
 from mobilebert_conversion.garden import schema_name
+from support.configs import make_config, random_weights
 
 HEAD = "MobileBertForMaskedLM"
 

@@ -13,13 +13,13 @@ import keras
 import numpy as np
 import pytest
 
-from equivalence.twins import CLASSIFIER, make_config
-from mobilebert_common import checkpoint
-from mobilebert_common.config import CONFIG_FILE
+from mobilebert_common.checkpoints import checkpoint
 from mobilebert_common.errors import CheckpointError
+from mobilebert_common.model.config import CONFIG_FILE
 from mobilebert_conversion.convert import convert
 from mobilebert_tf import TFMobileBertForSequenceClassification
 from mobilebert_tf.arrays import to_numpy
+from support.configs import CLASSIFIER, make_config
 
 WEIGHTS = "model.weights.h5"
 VARIABLE = "classifier/vars/0"

@@ -8,13 +8,13 @@ import torch
 
 import mobilebert_pt.twin
 import mobilebert_tf.twin
-from equivalence.twins import make_config
-from mobilebert_common.schema import HEADS
+from mobilebert_common.model.architectures import ARCHITECTURES
 from mobilebert_conversion.live import to_keras, to_torch
 from mobilebert_pt import heads
 from mobilebert_pt.arrays import dtype_name, to_numpy
 from mobilebert_tf import heads as keras_heads
 from mobilebert_tf.arrays import to_numpy as keras_numpy
+from support.configs import make_config
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 
@@ -35,7 +35,7 @@ def identical(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> boo
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", ARCHITECTURES)
 def test_there_and_back(head: str, dtype: str) -> None:
     model = mobilebert_pt.twin.create(make_config(), head, seed=0).to(getattr(torch, dtype))
     there = to_keras(model)

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from equivalence.twins import CONFIGS, make_config, random_weights
-from mobilebert_common import checkpoint
-from mobilebert_common.config import CONFIG_FILE, MobileBertConfig
+from mobilebert_common.checkpoints import checkpoint
 from mobilebert_common.errors import CheckpointError, ConfigError
-from mobilebert_common.files import MANIFEST_FILE, PENDING, read_manifest
+from mobilebert_common.files.folder import MANIFEST_FILE, PENDING, read_manifest
+from mobilebert_common.model.config import CONFIG_FILE, MobileBertConfig
 from mobilebert_conversion import tf1
 from mobilebert_conversion.bundle import find_prefix
 from mobilebert_conversion.convert import convert
+from support.configs import CONFIGS, make_config, random_weights
 
 Shapes = dict[str, tuple[int, ...]]
 PRETRAINING, CLASSIFIER = "MobileBertForPreTraining", "MobileBertForSequenceClassification"

@@ -7,13 +7,14 @@ import pytest
 
 import mobilebert_pt.twin
 import mobilebert_tf.twin
-from equivalence.twins import BASE, CLASSIFIER, make_config, random_weights, wave
-from mobilebert_common import checkpoint
+from mobilebert_common.checkpoints import checkpoint
 from mobilebert_common.errors import CheckpointError
-from mobilebert_common.schema import HEADS
-from mobilebert_conversion.verification import TOLERANCE, Difference, difference, sample_inputs, verify
+from mobilebert_common.model.architectures import ARCHITECTURES
+from mobilebert_common.verification import TOLERANCE, Difference, difference, sample_inputs, verify
+from support.configs import BASE, CLASSIFIER, make_config, random_weights
+from support.twins import wave
 
-OUTPUTS = {head: ["loss", "logits"] for head in HEADS} | {
+OUTPUTS = {head: ["loss", "logits"] for head in ARCHITECTURES} | {
     BASE: ["last_hidden_state", "pooler_output"],
     "MobileBertForPreTraining": ["loss", "prediction_logits", "seq_relationship_logits"],
     "MobileBertForQuestionAnswering": ["loss", "start_logits", "end_logits"],
@@ -27,7 +28,7 @@ def save(folder: Path, head: str, **overrides: Any) -> Path:
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", ARCHITECTURES)
 def test_the_twins_agree(head: str, dtype: str, tmp_path: Path) -> None:
     found = verify(save(tmp_path, head), dtype)
     states = [f"hidden_states.{n}" for n in range(3)] + [f"attentions.{n}" for n in range(2)]
@@ -38,7 +39,7 @@ def test_the_twins_agree(head: str, dtype: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("twin", [mobilebert_pt.twin, mobilebert_tf.twin])
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", ARCHITECTURES)
 def test_a_difference_is_detected(head: str, twin: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "a", head)
     config, weights = make_config(), random_weights(make_config(), head)

@@ -9,9 +9,9 @@ import pytest
 import mobilebert_pt.twin
 import mobilebert_tf.twin
 from mobilebert_common.errors import CheckpointError, ConfigError, InputError
-from mobilebert_common.schema import HEADS
-
-from .twins import CLASSIFIER, LENGTH, Pair, make_config, make_inputs
+from mobilebert_common.model.architectures import ARCHITECTURES
+from support.configs import CLASSIFIER, make_config
+from support.twins import LENGTH, Pair, make_inputs
 
 IDS = np.ones((3, LENGTH), np.int64)
 
@@ -178,7 +178,7 @@ BY_HEAD: dict[str, tuple[str, dict[str, Any], str]] = {
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pair]:
     config = make_config()
-    return {head: Pair.open(tmp_path_factory.mktemp("head"), config, head, "float32") for head in HEADS}
+    return {head: Pair.open(tmp_path_factory.mktemp("head"), config, head, "float32") for head in ARCHITECTURES}
 
 
 def assert_refused(pair: Pair, inputs: dict[str, Any], text: str) -> None:
@@ -193,11 +193,11 @@ def assert_refused(pair: Pair, inputs: dict[str, Any], text: str) -> None:
 
 
 @pytest.mark.parametrize("name", EVERYWHERE)
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", ARCHITECTURES)
 def test_every_head_refuses_alike(pairs: dict[str, Pair], head: str, name: str) -> None:
     changed, change, text = EVERYWHERE[name]
     inputs = make_inputs(pairs[head].config, head, attention_mask=None)
-    inputs = {key: value for key, value in inputs.items() if key not in HEADS[head].labels}
+    inputs = {key: value for key, value in inputs.items() if key not in ARCHITECTURES[head].labels}
     if changed == "input_ids":
         del inputs["token_type_ids"]
     assert_refused(pairs[head], {**inputs, changed: change(inputs[changed])}, text)

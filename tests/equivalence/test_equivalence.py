@@ -12,24 +12,11 @@ import torch
 
 import mobilebert_pt.twin
 import mobilebert_tf.twin
-from mobilebert_common.schema import HEADS, expand, from_layout
-
-from .twins import (
-    CHOICES,
-    CLASSIFIER,
-    CONFIGS,
-    LENGTH,
-    TEACHER,
-    Pair,
-    apart,
-    distance,
-    gradients_apart,
-    keras_loss,
-    make_config,
-    make_inputs,
-    torch_loss,
-    wave,
-)
+from mobilebert_common.model.architectures import ARCHITECTURES
+from mobilebert_common.model.layout import from_layout
+from mobilebert_common.model.schema import expand
+from support.configs import CHOICES, CLASSIFIER, CONFIGS, TEACHER, make_config
+from support.twins import LENGTH, Pair, apart, distance, gradients_apart, keras_loss, make_inputs, torch_loss, wave
 
 TOLERANCE = 1e-12
 PRE_TRAINING, MASKED_LM, NEXT_SENTENCE, TOKENS, ANSWERS = (
@@ -71,7 +58,7 @@ HEAD_CONFIGS = {
 }
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", ARCHITECTURES)
 @pytest.mark.parametrize("name", HEAD_CONFIGS)
 def test_every_head(tmp_path: Path, name: str, head: str) -> None:
     config = make_config(**HEAD_CONFIGS[name])
@@ -187,7 +174,7 @@ def test_both_attention_paths_of_pytorch_agree(tmp_path: Path) -> None:
     [
         *((name, CLASSIFIER) for name in ("mobilebert", "tiny", "teacher", "no bottleneck")),
         *((name, CLASSIFIER) for name in ("no trigram, e = h", "both bottleneck flags", "1 FFN")),
-        *(("1 layer, 1 head", head) for head in HEADS),
+        *(("1 layer, 1 head", head) for head in ARCHITECTURES),
         ("untied", MASKED_LM),
     ],
 )
@@ -271,7 +258,7 @@ def test_float32_stays_near_float64(tmp_path: Path, name: str) -> None:
         assert distance(reference["loss"], outputs["loss"]) <= 1e-5
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", ARCHITECTURES)
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_is_finite_and_near(tmp_path: Path, dtype: str, head: str) -> None:
     config = make_config()
@@ -283,7 +270,7 @@ def test_half_precision_is_finite_and_near(tmp_path: Path, dtype: str, head: str
         assert not apart(reference, outputs, 0.1)
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", ARCHITECTURES)
 def test_one_token(tmp_path: Path, head: str) -> None:
     config = make_config()
     pair, inputs = Pair.open(tmp_path, config, head), make_inputs(config, head, length=1)
@@ -296,7 +283,7 @@ def test_one_token(tmp_path: Path, head: str) -> None:
     ("name", "head", "dtype"),
     [
         *((name, CLASSIFIER, "float32") for name in CONFIGS),
-        *((name, head, "float32") for name in HEAD_CONFIGS for head in HEADS if head != CLASSIFIER),
+        *((name, head, "float32") for name in HEAD_CONFIGS for head in ARCHITECTURES if head != CLASSIFIER),
         *((name, CLASSIFIER, dtype) for name in ("mobilebert", "teacher") for dtype in ("float64", "bfloat16")),
     ],
 )
@@ -313,7 +300,7 @@ def test_weights_survive_both_twins_bit_by_bit(tmp_path: Path, name: str, head: 
     assert len(digests) == 1
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", ARCHITECTURES)
 def test_parameters_are_counted_alike(tmp_path: Path, head: str) -> None:
     config = make_config()
     pair = Pair.open(tmp_path, config, head)

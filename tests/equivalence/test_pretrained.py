@@ -13,15 +13,15 @@ import torch
 
 import mobilebert_pt.arrays
 import mobilebert_tf.arrays
-from hub.server import Hub, Repository, serving
-from mobilebert_common import checkpoint
-from mobilebert_common.config import CONFIG_FILE, MobileBertConfig
+from mobilebert_common.checkpoints import checkpoint
+from mobilebert_common.checkpoints.safetensors import WEIGHTS_FILE
 from mobilebert_common.errors import CheckpointError, ConfigError
-from mobilebert_common.formats.safetensors import WEIGHTS_FILE
+from mobilebert_common.model import dtypes
+from mobilebert_common.model.config import CONFIG_FILE, MobileBertConfig
 from mobilebert_pt import MobileBertForSequenceClassification, MobileBertModel
 from mobilebert_tf import TFMobileBertForSequenceClassification, TFMobileBertModel
-
-from .twins import BASE, CLASSIFIER, make_config, random_weights
+from support.configs import BASE, CLASSIFIER, make_config, random_weights
+from support.hub_server import Hub, Repository, serving
 
 BASES = [MobileBertModel, TFMobileBertModel]
 CLASSIFIERS = [MobileBertForSequenceClassification, TFMobileBertForSequenceClassification]
@@ -57,7 +57,7 @@ def same(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> bool:
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
 def test_dtype_auto_is_that_of_the_file(cls: Any, dtype: str, tmp_path: Path) -> None:
     """A fresh classifier included."""
-    save(tmp_path, BASE, checkpoint.DTYPES[dtype])
+    save(tmp_path, BASE, dtypes.DTYPES[dtype])
     model = cls.from_pretrained(tmp_path, dtype="auto")
     assert {str(array.dtype) for array in arrays(model).values()} == {dtype}
     model.save_pretrained(tmp_path / "again")

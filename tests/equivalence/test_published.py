@@ -8,8 +8,7 @@ import pytest
 
 import mobilebert_pt.twin
 import mobilebert_tf.twin
-
-from .twins import BASE
+from support.configs import BASE
 
 WEIGHTS = os.environ.get("MOBILEBERT_WEIGHTS")
 IDS = np.array([[101, 7110, 1005, 1056, 2023, 11333, 17413, 1029, 102]])

@@ -11,13 +11,13 @@ import torch.nn.functional as F
 
 import mobilebert_pt.heads
 import mobilebert_tf.heads
-from mobilebert_common import checkpoint
-from mobilebert_common.outputs import SequenceClassifierOutput
-from mobilebert_common.schema import HEADS, Head, Label
+from mobilebert_common.checkpoints import checkpoint
+from mobilebert_common.model.architectures import ARCHITECTURES, Architecture, Label
+from mobilebert_common.model.outputs import SequenceClassifierOutput
 from mobilebert_conversion.convert import convert
 from mobilebert_conversion.live import to_keras, to_torch
-
-from .twins import CLASSIFIER, Pair, apart, gradients_apart, make_config, make_inputs
+from support.configs import CLASSIFIER, make_config
+from support.twins import Pair, apart, gradients_apart, make_inputs
 
 NEW = "MobileBertForGrading"
 
@@ -76,7 +76,7 @@ class TFMobileBertForGrading(mobilebert_tf.heads.HeadModel):
 
 @pytest.fixture(autouse=True)
 def row_of_the_table(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setitem(HEADS, NEW, Head(("classifier",), {"labels": Label("b", "n")}))
+    monkeypatch.setitem(ARCHITECTURES, NEW, Architecture(("classifier",), {"labels": Label("b", "n")}))
     monkeypatch.setattr(mobilebert_pt.heads, NEW, MobileBertForGrading, raising=False)
     monkeypatch.setattr(mobilebert_tf.heads, f"TF{NEW}", TFMobileBertForGrading, raising=False)
     yield

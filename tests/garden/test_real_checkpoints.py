@@ -9,9 +9,9 @@ import tensorflow as tf
 import tf_keras
 from official.nlp.modeling import layers, models, networks
 
-from mobilebert_common import checkpoint
-from mobilebert_common.config import MobileBertConfig
-from mobilebert_common.schema import expand
+from mobilebert_common.checkpoints import checkpoint
+from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.schema import expand
 from mobilebert_conversion.convert import convert
 from mobilebert_tf import TFMobileBertModel
 

@@ -19,15 +19,28 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 
-from mobilebert_common import checkpoint
-from mobilebert_common.config import MobileBertConfig
-from mobilebert_common.formats import h5, safetensors, torch_bin
+from mobilebert_common.checkpoints import checkpoint, h5, safetensors, torch_bin
+from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.schema import expand
 from mobilebert_common.tokenization import MobileBertTokenizer, MobileBertTokenizerFast
+from mobilebert_conversion import h5_files as h5_writer
+from support.checkpoints import BASE, SIZES, VOCABULARY, make_config, make_weights
+from support.crafted import (
+    ORDERED_DICT,
+    Spec,
+    bin_of,
+    members_of,
+    old_bin,
+    old_bin_of,
+    pickle_of,
+    specs,
+    tensor,
+    text,
+    zip_of,
+)
+from support.crafted_h5 import CRAFTED
 
 from ..common import test_checkpoint, test_h5, test_torch_bin
-from ..common.crafted import Spec, bin_of, members_of, old_bin, old_bin_of, pickle_of, specs, tensor, text, zip_of
-from ..common.crafted_h5 import CRAFTED
-from ..common.test_checkpoint import BASE, SIZES, VOCABULARY, make_config, make_weights
 from ..common.test_files import manifest
 
 CANARY = test_torch_bin.CANARY
@@ -72,7 +85,7 @@ def good(name: str) -> bytes:
         if name == safetensors.WEIGHTS_FILE:
             safetensors.write(Path(folder, name), weights())
         elif name == h5.WEIGHTS_FILE:
-            h5.write(Path(folder, name), make_config(), BASE, weights())
+            h5_writer.write(Path(folder, name), make_config(), BASE, weights())
         else:
             MobileBertTokenizer(vocab=VOCABULARY, additional_special_tokens=["<x>"]).save_pretrained(folder)
         return Path(folder, name).read_bytes()
@@ -160,7 +173,7 @@ def _rewrite(path: Path, arrays: Arrays) -> None:
 
 @functools.cache
 def _h5_names() -> dict[str, str]:
-    tensors = test_checkpoint.expand(make_config(), BASE).values()
+    tensors = expand(make_config(), BASE).values()
     return {tensor.dialects["h5"].name: tensor.name for tensor in tensors}
 
 
@@ -347,7 +360,7 @@ def _linked_shard(file: str, pipe: bool = False) -> Write:
 def bins() -> Iterator[Case]:
     items = specs(weights())
     name = torch_bin.WEIGHTS_FILE
-    bias = tensor(items[BIAS]).removesuffix(test_torch_bin.ORDERED_DICT + b"tR")
+    bias = tensor(items[BIAS]).removesuffix(ORDERED_DICT + b"tR")
     for code, opcodes in test_torch_bin.CODE.items():
         for place, data in {
             "a value": pickle_of({**items, "bad": opcodes}),

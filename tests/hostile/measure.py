@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-if __name__ == "__main__":  # `tests` is a package of the repository
-    sys.path.insert(0, str(Path(__file__).parents[2]))
+if __name__ == "__main__":  # what pytest finds by itself: this package, and support beside it
+    sys.path[:0] = [str(Path(__file__).parents[level]) for level in (1, 2)]
 
 from mobilebert_common.errors import CheckpointError
 from tests.hostile.corpus import LOADERS, Case, cases, folder_of, harm, prepare

@@ -22,8 +22,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-if __name__ == "__main__":  # `tests` is a package of the repository
-    sys.path.insert(0, str(Path(__file__).parents[2]))
+if __name__ == "__main__":  # what pytest finds by itself: this package, and support beside it
+    sys.path[:0] = [str(Path(__file__).parents[level]) for level in (1, 2)]
 
 import h5py
 

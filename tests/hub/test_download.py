@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hub.server import Hub, Repository, serving
-from mobilebert_common import checkpoint, jobs
-from mobilebert_common.config import MobileBertConfig
+from mobilebert_common.checkpoints import checkpoint
 from mobilebert_common.errors import CheckpointError
-from mobilebert_common.hub import resolve
-from mobilebert_common.schema import expand
+from mobilebert_common.files.hub import resolve
+from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.schema import expand
 from mobilebert_common.tokenization import MobileBertTokenizer, MobileBertTokenizerFast
 from mobilebert_common.tokenization.storage import FILES
+from mobilebert_common.training import jobs
+from support.hub_server import Hub, Repository, serving
 
 constants = pytest.importorskip("huggingface_hub.constants", reason="needs the extra hub")
 
@@ -309,7 +310,7 @@ def test_training_can_start_from_the_hub(server: Hub, tmp_path: Path, monkeypatc
 
 ENVIRONMENT = """
 import sys
-from mobilebert_common.config import MobileBertConfig
+from mobilebert_common.model.config import MobileBertConfig
 print(MobileBertConfig.from_pretrained(sys.argv[1]).hidden_size)
 """
 
@@ -318,7 +319,7 @@ NO_NETWORK = """
 import sys, time
 time.sleep = lambda seconds: None  # the client waits before it tries again
 sys.argv = ["mobilebert", "predict", sys.argv[1], "a text"]
-from mobilebert_common.cli import main
+from mobilebert_common.cli.main import main
 main()
 """
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from mobilebert_common.config import MobileBertConfig
 from mobilebert_common.errors import InputError
-from mobilebert_common.outputs import flat
-from mobilebert_common.schema import from_layout
+from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.layout import from_layout
+from mobilebert_common.model.outputs import flat
 from mobilebert_pt import MobileBertModel
 from mobilebert_tf import TFMobileBertModel
 

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from torch import nn
 from transformers.models.mobilebert import modeling_mobilebert as hf
 
-from mobilebert_common import schema
+from mobilebert_common.model import schema
 
 Config = dict[str, Any]
 Arrays = dict[str, np.ndarray]
@@ -84,7 +84,7 @@ LABELS: dict[str, dict[str, np.ndarray]] = {
     "MobileBertForQuestionAnswering": {"start_positions": np.array([0, 10, 3]), "end_positions": np.array([4, 10, 1])},
 }
 CHOICES = "MobileBertForMultipleChoice"
-HEADS = [name for name in schema.HEADS if hasattr(transformers, name)]  # a head of ours alone has no oracle
+ARCHITECTURES = [name for name in schema.ARCHITECTURES if hasattr(transformers, name)]  # a head of ours alone has no oracle
 # cases for heads: what they compute hangs on the activation, the norm, the pooler and the width the embedding leaves
 HEAD_CASES = ["teacher", "embedding-as-wide-as-hidden", "wide-eps", "silu", "True-False-True-no_norm-True-4-False-relu"]
 

@@ -9,9 +9,9 @@ import pytest
 import tf_keras
 import transformers
 
-from mobilebert_common import checkpoint
-from mobilebert_common.formats import h5
-from mobilebert_common.schema import HEADS
+from mobilebert_common.checkpoints import checkpoint, h5
+from mobilebert_common.model.architectures import ARCHITECTURES
+from mobilebert_conversion import h5_files
 
 from . import models
 from .test_hf_tf import repaired_tf
@@ -26,7 +26,7 @@ CASES: dict[str, models.Config] = {
 }
 DECODER = "cls.predictions.decoder.weight"
 HALF = ("MobileBertForPreTraining", "MobileBertForSequenceClassification")
-RUNS = [*(("student", head) for head in models.HEADS), *((case, head) for case in [*CASES][1:] for head in HALF)]
+RUNS = [*(("student", head) for head in models.ARCHITECTURES), *((case, head) for case in [*CASES][1:] for head in HALF)]
 Arrays = dict[str, np.ndarray]
 
 
@@ -68,12 +68,12 @@ def objects(path: Path) -> dict[str, Any]:
 def test_the_same_file(saved: tuple[str, str, Path, Arrays], tmp_path: Path) -> None:
     case, head, folder, exact = saved
     weights = checkpoint.load(folder, head)
-    has_decoder = "predictions" in HEADS[head].blocks
+    has_decoder = "predictions" in ARCHITECTURES[head].blocks
     assert weights.config.tie_word_embeddings == (case != "untied")
     assert (DECODER in weights.tensors) == (case == "untied" and has_decoder)
     assert not weights.fresh
     assert [name for name, array in weights.tensors.items() if not np.array_equal(array, exact[name])] == []
-    h5.write(tmp_path / h5.WEIGHTS_FILE, weights.config, head, weights.tensors)
+    h5_files.write(tmp_path / h5.WEIGHTS_FILE, weights.config, head, weights.tensors)
     theirs, ours = objects(folder / h5.WEIGHTS_FILE), objects(tmp_path / h5.WEIGHTS_FILE)
     assert list(theirs) == list(ours)
     assert [name for name in theirs if theirs[name] != ours[name]] == []
@@ -95,7 +95,7 @@ def test_they_open_ours(saved: tuple[str, str, Path, Arrays], tmp_path: Path) ->
     _, head, folder, _ = saved
     weights = checkpoint.load(folder, head)
     weights.config.save_pretrained(tmp_path)
-    h5.write(tmp_path / h5.WEIGHTS_FILE, weights.config, head, weights.tensors)
+    h5_files.write(tmp_path / h5.WEIGHTS_FILE, weights.config, head, weights.tensors)
     ours, theirs = (open_fresh(f"TF{head}", place).get_weights() for place in (tmp_path, folder))
     assert len(ours) == len(theirs) > 0
     assert all(np.array_equal(one, other) for one, other in zip(ours, theirs, strict=True))

@@ -11,15 +11,15 @@ import torch
 import transformers
 
 import mobilebert_pt
-from mobilebert_common.config import MobileBertConfig
-from mobilebert_common.schema import count_parameters, expand
+from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.schema import count_parameters, expand
 from mobilebert_pt import MobileBertForSequenceClassification, MobileBertModel
 
 from . import models
 from .models import CASES, LOSSES, assert_close, distance, run_torch, saved_shapes
 
 EVERYTHING = {"output_hidden_states": True, "output_attentions": True}
-HEADS = {name: (getattr(mobilebert_pt, name), getattr(transformers, name)) for name in models.HEADS}
+ARCHITECTURES = {name: (getattr(mobilebert_pt, name), getattr(transformers, name)) for name in models.ARCHITECTURES}
 CALLS = models.calls() | (models.head_masks() if models.HAS_HEAD_MASK else {})
 LABELS = {"labels": np.array(LOSSES["single-label"][1])}
 
@@ -42,11 +42,11 @@ def open_pair(tmp_path_factory: pytest.TempPathFactory) -> Open:
     @cache
     def folder(case: str, head: str) -> Path:
         path = tmp_path_factory.mktemp("theirs")
-        models.random_model(HEADS[head][1], models.for_class(CASES[case], head)).save_pretrained(path)
+        models.random_model(ARCHITECTURES[head][1], models.for_class(CASES[case], head)).save_pretrained(path)
         return path
 
     def open_pair(case: str, head: str = "MobileBertForSequenceClassification", dtype: str = "float64") -> Pair:
-        path, (ours, theirs) = folder(case, head), HEADS[head]
+        path, (ours, theirs) = folder(case, head), ARCHITECTURES[head]
         return Pair(path, open_theirs(theirs, path, dtype), ours.from_pretrained(path, dtype=dtype))
 
     return open_pair
@@ -95,7 +95,7 @@ def test_our_file_opens_there_and_gives_equal_outputs(case: str, open_pair: Open
 
 
 @pytest.mark.parametrize("case", models.HEAD_CASES)
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", ARCHITECTURES)
 def test_every_head_both_ways(case: str, head: str, open_pair: Open, tmp_path: Path) -> None:
     """Outputs and losses of their file here, and of ours there; a state_dict of either model is the other's."""
     folder, theirs, ours = open_pair(case, head)
@@ -115,24 +115,24 @@ def test_every_head_both_ways(case: str, head: str, open_pair: Open, tmp_path: P
 
 @pytest.mark.parametrize("head", ["MobileBertForMaskedLM", "MobileBertForPreTraining"])
 def test_an_untied_decoder(head: str, tmp_path: Path) -> None:
-    theirs = models.random_model(HEADS[head][1], {"tie_word_embeddings": False}).double()
+    theirs = models.random_model(ARCHITECTURES[head][1], {"tie_word_embeddings": False}).double()
     theirs.save_pretrained(tmp_path / "theirs")
-    ours = HEADS[head][0].from_pretrained(tmp_path / "theirs", dtype="float64")
+    ours = ARCHITECTURES[head][0].from_pretrained(tmp_path / "theirs", dtype="float64")
     assert not torch.equal(ours.cls.predictions.decoder.weight, ours.get_input_embeddings().weight)
     call = {**CALLS["ragged"], **models.LABELS[head]}
     expected = run_torch(theirs, call)
     assert_close(run_torch(ours, call), expected, 1e-12)
     ours.save_pretrained(tmp_path / "ours")
-    assert_close(run_torch(open_theirs(HEADS[head][1], tmp_path / "ours"), call), expected, 1e-12)
+    assert_close(run_torch(open_theirs(ARCHITECTURES[head][1], tmp_path / "ours"), call), expected, 1e-12)
 
 
 @pytest.mark.parametrize("head", ["MobileBertForPreTraining", "MobileBertForSequenceClassification"])
 def test_their_shards(head: str, tmp_path: Path) -> None:
-    theirs = models.random_model(HEADS[head][1], {}).double()
+    theirs = models.random_model(ARCHITECTURES[head][1], {}).double()
     theirs.save_pretrained(tmp_path, max_shard_size="100KB")
     assert len(list(tmp_path.glob("*.safetensors"))) > 2
     call = {**CALLS["ragged"], **models.LABELS[head]}
-    assert_close(run_torch(HEADS[head][0].from_pretrained(tmp_path, dtype="float64"), call), run_torch(theirs, call), 1e-12)
+    assert_close(run_torch(ARCHITECTURES[head][0].from_pretrained(tmp_path, dtype="float64"), call), run_torch(theirs, call), 1e-12)
 
 
 def test_answers_outside_the_sequence_are_ignored(open_pair: Open) -> None:
@@ -141,7 +141,7 @@ def test_answers_outside_the_sequence_are_ignored(open_pair: Open) -> None:
     assert_close(run_torch(ours, call), run_torch(theirs, call), 1e-12)
 
 
-HEAD_CALLS = [(head, call) for head in HEADS for call in CALLS]
+HEAD_CALLS = [(head, call) for head in ARCHITECTURES for call in CALLS]
 HEAD_CALLS.remove((models.CHOICES, "mask-per-query"))  # transformers flattens the mask's two axes into one
 
 

@@ -16,9 +16,10 @@ from safetensors import safe_open
 from transformers.models.mobilebert import modeling_tf_mobilebert as hf
 
 import mobilebert_tf
-from mobilebert_common import checkpoint
-from mobilebert_common.config import MobileBertConfig
-from mobilebert_common.schema import count_parameters, expand, from_layout, to_layout
+from mobilebert_common.checkpoints import checkpoint
+from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.layout import from_layout, to_layout
+from mobilebert_common.model.schema import count_parameters, expand
 from mobilebert_pt import MobileBertForSequenceClassification
 from mobilebert_tf import TFMobileBertModel
 
@@ -27,9 +28,9 @@ from .models import CASES, LOSSES, SOME, Arrays, assert_close, distance, run_tor
 
 EVERYTHING = {"output_hidden_states": True, "output_attentions": True}
 # head -> our class, Hugging Face's TF class, Hugging Face's PyTorch class
-HEADS = {
+ARCHITECTURES = {
     name: (getattr(mobilebert_tf, f"TF{name}"), getattr(transformers, f"TF{name}"), getattr(transformers, name))
-    for name in models.HEADS
+    for name in models.ARCHITECTURES
 }
 SOME_HEADS = ["MobileBertModel", "MobileBertForSequenceClassification"]  # for what hangs on the base model alone
 CLASSIFIER = "MobileBertForSequenceClassification"
@@ -99,7 +100,7 @@ def open_trio(tmp_path_factory: pytest.TempPathFactory) -> Open:
 
     @cache
     def open_trio(case: str, head: str = CLASSIFIER) -> Trio:
-        ours, theirs, pytorch = HEADS[head]
+        ours, theirs, pytorch = ARCHITECTURES[head]
         folder = tmp_path_factory.mktemp("theirs")
         model = models.random_model(pytorch, models.for_class(CASES[case], head))
         model.save_pretrained(folder)
@@ -164,7 +165,7 @@ def test_our_file_opens_in_both_of_theirs(case: str, open_trio: Open, tmp_path: 
     trio.ours32.save_pretrained(tmp_path)
     assert saved_shapes(tmp_path) == saved_shapes(trio.folder)
     call = {**CALLS["ragged"], **LABELS}
-    pytorch, info = HEADS[CLASSIFIER][2].from_pretrained(tmp_path, output_loading_info=True)
+    pytorch, info = ARCHITECTURES[CLASSIFIER][2].from_pretrained(tmp_path, output_loading_info=True)
     assert not any(info.values()), info
     assert_close(run_ours(trio.ours64, call), run_torch(pytorch.double().eval(), call), 1e-12)
     returned = open_theirs(type(trio.theirs), tmp_path)
@@ -172,7 +173,7 @@ def test_our_file_opens_in_both_of_theirs(case: str, open_trio: Open, tmp_path: 
         assert np.array_equal(ours, theirs), ours.name
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", ARCHITECTURES)
 @pytest.mark.parametrize("case", models.HEAD_CASES)
 def test_every_head_both_ways(case: str, head: str, open_trio: Open, tmp_path: Path) -> None:
     trio, labels = open_trio(case, head), models.LABELS[head]
@@ -204,7 +205,7 @@ def test_their_h5_is_the_schemas_dialect_and_opens_here(case: str, head: str, op
         tensor.name: from_layout(found[name], tensor.dialects["h5"].layout) for name, tensor in foreign.items()
     }
     checkpoint.save(tmp_path / "here", MobileBertConfig.from_pretrained(tmp_path), head, canonical)
-    opened = HEADS[head][0].from_pretrained(tmp_path / "here")
+    opened = ARCHITECTURES[head][0].from_pretrained(tmp_path / "here")
     assert_close(run_ours(opened, CALLS["ragged"]), run_theirs(trio.theirs, CALLS["ragged"]), 1e-5)
 
 
@@ -224,7 +225,7 @@ def test_every_argument(case: str, head: str, call: str, open_trio: Open) -> Non
 @pytest.mark.parametrize("loss", LOSSES)
 def test_losses(loss: str, tmp_path: Path) -> None:
     settings, labels = LOSSES[loss]
-    ours, theirs, pytorch = HEADS[CLASSIFIER]
+    ours, theirs, pytorch = ARCHITECTURES[CLASSIFIER]
     model = models.random_model(pytorch, settings)
     model.save_pretrained(tmp_path)
     call = {**CALLS["ragged"], "labels": np.array(labels)}

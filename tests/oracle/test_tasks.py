@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import transformers
 
-from snippets import KERAS, PYTORCH, TASKS, make_models, run, with_transformers
+from support.snippets import KERAS, PYTORCH, TASKS, make_models, run, with_transformers
 
 
 @pytest.mark.parametrize("task", TASKS)

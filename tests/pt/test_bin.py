@@ -6,13 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from mobilebert_common import checkpoint
+from mobilebert_common.checkpoints import checkpoint, torch_bin
 from mobilebert_common.errors import CheckpointError
-from mobilebert_common.formats import torch_bin
-from mobilebert_common.schema import expand
+from mobilebert_common.model.schema import expand
 from mobilebert_pt import MobileBertForSequenceClassification
-
-from ..common.test_checkpoint import CLASSIFIER, make_config
+from support.checkpoints import CLASSIFIER, make_config
 
 BOTH = pytest.mark.parametrize("new", [True, False])
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64)

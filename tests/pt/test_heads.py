@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from mobilebert_common.config import MobileBertConfig
 from mobilebert_common.errors import InputError
-from mobilebert_common.outputs import flat
-from mobilebert_common.schema import HEADS
+from mobilebert_common.model.architectures import ARCHITECTURES
+from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.outputs import flat
 from mobilebert_pt import heads
 
 CONFIG = MobileBertConfig(
@@ -29,7 +29,7 @@ CONFIG = MobileBertConfig(
     initializer_range=0.2,
     attention_probs_dropout_prob=0.0,
 )
-LEARNERS = [head for head in HEADS if HEADS[head].labels]
+LEARNERS = [head for head in ARCHITECTURES if ARCHITECTURES[head].labels]
 MASKED_LM, PRE_TRAINING = "MobileBertForMaskedLM", "MobileBertForPreTraining"
 CHOICES = "MobileBertForMultipleChoice"
 ROWS, LENGTH = 4, 7
@@ -48,7 +48,7 @@ def make_inputs(head: str, labels: bool = False) -> dict[str, torch.Tensor]:
         "input_ids": generator.integers(0, 40, shape),
         "attention_mask": (np.arange(LENGTH) < generator.integers(3, 8, (*shape[:-1], 1))).astype(np.int64),
     }
-    for name, label in HEADS[head].labels.items() if labels else ():
+    for name, label in ARCHITECTURES[head].labels.items() if labels else ():
         arrays[name] = generator.integers(0, sizes[label.classes], (ROWS, LENGTH)[: len(label.shape.split())])
         arrays[name][3] = -100
     return {name: torch.tensor(array) for name, array in arrays.items()}
@@ -61,7 +61,7 @@ def assert_same(ours: Any, theirs: Any, tolerance: float = 0.0) -> None:
         torch.testing.assert_close(second[name], tensor, atol=tolerance, rtol=tolerance)
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", ARCHITECTURES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_files(head: str, dtype: torch.dtype, tmp_path: Path) -> None:
     model = make_model(head, tie_word_embeddings=False).to(dtype)
@@ -70,14 +70,14 @@ def test_files(head: str, dtype: torch.dtype, tmp_path: Path) -> None:
     assert_same(model(**make_inputs(head, labels=True)), again(**make_inputs(head, labels=True)))
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", ARCHITECTURES)
 def test_compile_without_a_graph_break(head: str) -> None:
     model, inputs = make_model(head), make_inputs(head, labels=True)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     assert_same(model(**inputs), compiled(**inputs), 1e-6)
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", ARCHITECTURES)
 def test_export(head: str) -> None:
     """Batch and length stay free in the program."""
     model, inputs = make_model(head), make_inputs(head)
@@ -184,7 +184,7 @@ def test_positions_may_be_lists() -> None:
     assert_same(model(**x, masked_lm_positions=positions), model(**x, masked_lm_positions=torch.tensor(positions)))
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", ARCHITECTURES)
 def test_what_is_no_tensor_is_refused_by_name(head: str) -> None:
     model, x = make_model(head), make_inputs(head, labels=True)
     hint = ': a tokenizer makes them with return_tensors="pt"'

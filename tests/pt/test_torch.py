@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch.utils import _pytree as pytree
 
-from mobilebert_common.config import MobileBertConfig
-from mobilebert_common.outputs import SequenceClassifierOutput
-from mobilebert_common.schema import HEADS, expand
+from mobilebert_common.model.architectures import ARCHITECTURES
+from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.outputs import SequenceClassifierOutput
+from mobilebert_common.model.schema import expand
 from mobilebert_pt import MobileBertForSequenceClassification, MobileBertModel, heads
 
 CONFIG = MobileBertConfig(
@@ -35,7 +36,7 @@ def make_model(**changes: Any) -> MobileBertForSequenceClassification:
     return MobileBertForSequenceClassification(CONFIG.replace(**changes))
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", ARCHITECTURES)
 def test_state_dict_has_the_schema_names_and_shapes(head: str) -> None:
     model = getattr(heads, head)(CONFIG)
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}

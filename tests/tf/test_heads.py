@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mobilebert_common.config import MobileBertConfig
 from mobilebert_common.errors import InputError
-from mobilebert_common.outputs import flat
-from mobilebert_common.schema import HEADS
+from mobilebert_common.model.architectures import ARCHITECTURES
+from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.outputs import flat
 from mobilebert_tf import heads
 
 CONFIG = MobileBertConfig(
@@ -28,7 +28,7 @@ CONFIG = MobileBertConfig(
     initializer_range=0.2,
     attention_probs_dropout_prob=0.0,
 )
-LEARNERS = [head for head in HEADS if HEADS[head].labels]
+LEARNERS = [head for head in ARCHITECTURES if ARCHITECTURES[head].labels]
 PRE_TRAINING, ANSWERS = "MobileBertForPreTraining", "MobileBertForQuestionAnswering"
 CHOICES = "MobileBertForMultipleChoice"
 ROWS, LENGTH = 12, 7
@@ -54,7 +54,7 @@ def make_labels(head: str) -> dict[str, np.ndarray]:
     sizes = {"v": 40, "2": 2, "n": 3, "c": 2, "": LENGTH}
     labels = {
         name: generator.integers(0, sizes[label.classes], (ROWS, LENGTH)[: len(label.shape.split())])
-        for name, label in HEADS[head].labels.items()
+        for name, label in ARCHITECTURES[head].labels.items()
     }
     for array in labels.values():
         array[3] = -100
@@ -109,21 +109,21 @@ def test_fit_evaluate_and_predict_over_several_batches(head: str, form: str) -> 
     assert_same(model(x), predicted, 1e-5)
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", ARCHITECTURES)
 def test_keras_file(head: str, tmp_path: Path) -> None:
     model = make_model(head, tie_word_embeddings=False)
     model.save(tmp_path / "model.keras")
     assert_same(model(make_inputs(head)), keras.saving.load_model(tmp_path / "model.keras")(make_inputs(head)), 0.0)
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", ARCHITECTURES)
 def test_graph_and_xla(head: str) -> None:
     model, x = make_model(head), {name: tf.constant(value) for name, value in make_inputs(head).items()}
     for jit in (False, True):
         assert_same(model(x), tf.function(lambda x: model(x), jit_compile=jit)(x), 1e-4)
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", ARCHITECTURES)
 def test_bad_ids_in_graphs(head: str) -> None:
     """An assertion in a graph; under XLA, which has none, NaN for the example of the bad id and no other."""
     model, inputs = make_model(head), make_inputs(head)
@@ -137,7 +137,7 @@ def test_bad_ids_in_graphs(head: str) -> None:
         assert np.isfinite(np.delete(array, 3, axis=0)).all(), name
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", ARCHITECTURES)
 def test_saved_model(head: str, tmp_path: Path) -> None:
     """Batch and length stay free in what is exported."""
     model, x = make_model(head), make_inputs(head)

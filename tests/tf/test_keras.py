@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mobilebert_common.config import MobileBertConfig
 from mobilebert_common.errors import InputError
-from mobilebert_common.outputs import SequenceClassifierOutput
-from mobilebert_common.schema import HEADS, expand
+from mobilebert_common.model.architectures import ARCHITECTURES
+from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.outputs import SequenceClassifierOutput
+from mobilebert_common.model.schema import expand
 from mobilebert_tf import TFMobileBertForSequenceClassification, TFMobileBertModel, heads
 from mobilebert_tf.arrays import layers_by_name
 
@@ -49,7 +50,7 @@ def compiled(model: keras.Model, **options: Any) -> keras.Model:
     return model
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", ARCHITECTURES)
 def test_layers_and_variables_have_the_schema_names(head: str) -> None:
     model = getattr(heads, f"TF{head}")(CONFIG)
     assert set(model.canonical_variables()) == set(expand(CONFIG, head))

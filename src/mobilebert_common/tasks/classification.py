@@ -1,20 +1,16 @@
 """Sentence and sentence-pair classification: labels, features, metrics and predictions."""
 
-import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import DataError
-from ..files import write_atomically
-from ..optional import needs, pandas
+from ..optional import needs
 from .tables import Table
 
 HEAD = "MobileBertForSequenceClassification"
-RESULTS = (".csv", ".tsv", ".jsonl")  # what results are written as
 
 
 @dataclass(frozen=True)
@@ -150,34 +146,3 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     """Softmax over the last axis, in float64."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
-
-
-def check_result_path(path: Path) -> None:
-    """Refuse a path that `write_columns` cannot write, before the results are computed.
-
-    Raises:
-        DataError: another suffix, or no such folder.
-    """
-    if path.suffix.lower() not in RESULTS:
-        raise DataError(f"{path}: must end in {', '.join(RESULTS)}")
-    if not path.parent.is_dir():
-        raise DataError(f"{path}: there is no folder {path.parent}")
-
-
-def write_columns(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Write a table of results as .csv, .tsv (without quoting, as it is read) or .jsonl, whole or not at all.
-
-    Raises:
-        DataError: as `check_result_path`, or a text with a tab or a line break in a .tsv.
-    """
-    check_result_path(path)
-    frame, suffix = pandas().DataFrame(dict(columns)), path.suffix.lower()
-    if suffix == ".jsonl":
-        text = frame.to_json(orient="records", lines=True, force_ascii=False)
-    elif suffix == ".csv":
-        text = frame.to_csv(index=False, lineterminator="\n")
-    else:
-        if any(mark in str(value) for values in columns.values() for value in values for mark in "\t\r\n"):
-            raise DataError(f"{path}: a .tsv cannot hold texts with tabs or line breaks; write .csv or .jsonl")
-        text = frame.to_csv(index=False, lineterminator="\n", sep="\t", quoting=csv.QUOTE_NONE)
-    write_atomically(path, text.encode())

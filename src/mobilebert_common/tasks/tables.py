@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ..errors import DataError
+from ..files.folder import write_atomically
+from ..optional import pandas
 
 Line = tuple[int, Mapping[str, Any]]  # the number of a line, and {column: cell}
 HEADER = 0  # stands for the line of a header, whose cells are None
@@ -141,3 +143,35 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() else str(value) if math.isfinite(value) else ""
     return str(value) if isinstance(value, str | int) else ""
+RESULTS = (".csv", ".tsv", ".jsonl")  # what results are written as
+
+
+def check_result_path(path: Path) -> None:
+    """Refuse a path that `write_columns` cannot write, before the results are computed.
+
+    Raises:
+        DataError: another suffix, or no such folder.
+    """
+    if path.suffix.lower() not in RESULTS:
+        raise DataError(f"{path}: must end in {', '.join(RESULTS)}")
+    if not path.parent.is_dir():
+        raise DataError(f"{path}: there is no folder {path.parent}")
+
+
+def write_columns(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Write a table of results as .csv, .tsv (without quoting, as it is read) or .jsonl, whole or not at all.
+
+    Raises:
+        DataError: as `check_result_path`, or a text with a tab or a line break in a .tsv.
+    """
+    check_result_path(path)
+    frame, suffix = pandas().DataFrame(dict(columns)), path.suffix.lower()
+    if suffix == ".jsonl":
+        text = frame.to_json(orient="records", lines=True, force_ascii=False)
+    elif suffix == ".csv":
+        text = frame.to_csv(index=False, lineterminator="\n")
+    else:
+        if any(mark in str(value) for values in columns.values() for value in values for mark in "\t\r\n"):
+            raise DataError(f"{path}: a .tsv cannot hold texts with tabs or line breaks; write .csv or .jsonl")
+        text = frame.to_csv(index=False, lineterminator="\n", sep="\t", quoting=csv.QUOTE_NONE)
+    write_atomically(path, text.encode())

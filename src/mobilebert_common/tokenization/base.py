@@ -12,9 +12,10 @@ from typing import Any, ClassVar, Self
 
 from tokenizers import AddedToken
 
-from .. import compat, hub
+from .. import keywords
 from ..errors import CheckpointError
-from ..files import save_files
+from ..files import hub
+from ..files.folder import save_files
 from . import storage
 from .arguments import Text, Texts, fill, listed, one_of, split_inputs, stack, strategy, whole
 from .encoding import BatchEncoding, Encoding, Frame, Part, Segment
@@ -331,13 +332,13 @@ class MobileBertTokenizerBase(Vocabulary):
 
         Args:
             pretrained_model_name_or_path: a folder or, as a str, a name on the hub.
-            options: arguments of the constructor; hub.Options; what compat.OPENING_TOKENIZER accepts.
+            options: arguments of the constructor; hub.Options; what keywords.OPENING_TOKENIZER accepts.
         Raises:
             CheckpointError: a file is missing, damaged, or holds something else than a MobileBERT tokenizer.
             ConfigError: an option of transformers that is not supported.
             OSError, ImportError: see hub.resolve.
         """
-        where, overrides = hub.split_options(compat.meaningful(options, compat.OPENING_TOKENIZER))
+        where, overrides = hub.split_options(keywords.meaningful(options, keywords.OPENING_TOKENIZER))
         directory = hub.resolve(pretrained_model_name_or_path, [*storage.FILES], **where)
         stored = storage.read_directory(directory, default_length=MAX_LENGTH, unlimited=UNLIMITED)
         try:
@@ -355,11 +356,11 @@ class MobileBertTokenizerBase(Vocabulary):
         """Write vocab.txt, tokenizer.json and tokenizer_config.json, which transformers reads too, in one step.
 
         Args:
-            options: what compat.SAVING accepts.
+            options: what keywords.SAVING accepts.
         Returns:
             The paths.
         """
-        compat.refuse_meaningful(options, compat.SAVING)
+        keywords.refuse_meaningful(options, keywords.SAVING)
         contents = {
             storage.VOCAB_FILE: storage.vocabulary_text(self._tokens[: self._base_size]),
             storage.TOKENIZER_FILE: storage.tokenizer_text(self._arguments()),

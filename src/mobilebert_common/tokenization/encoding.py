@@ -309,7 +309,7 @@ class BatchEncoding(UserDict[str, Any]):
             raise ValueError(f"return_tensors must be 'np', 'pt', 'tf' or None, not {tensor_type!r}")
         arrays = {name: _array(name, value) for name, value in self.data.items()}
         if tensor_type != "np":
-            from ..twins import twin
+            from ..frameworks import twin
 
             tensor = twin(tensor_type).tensor
             arrays = {name: tensor(array) for name, array in arrays.items()}

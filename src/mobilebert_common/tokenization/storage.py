@@ -13,7 +13,8 @@ from typing import Any
 from tokenizers import AddedToken
 
 from ..errors import CheckpointError, shortened
-from ..files import MAX_JSON, read_bytes, read_json, read_manifest, verify
+from ..files.folder import read_manifest, verify
+from ..files.strict_json import MAX_JSON, read_bytes, read_json
 
 VOCAB_FILE = "vocab.txt"
 TOKENIZER_FILE = "tokenizer.json"

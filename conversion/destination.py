@@ -1,0 +1,85 @@
+"""What a conversion writes: one row a dialect, and what may be in the way."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from mobilebert_common.checkpoints import checkpoint, h5, safetensors, torch_bin
+from mobilebert_common.checkpoints.matching import with_copies
+from mobilebert_common.errors import ConfigError
+from mobilebert_common.files.folder import Content, stored
+from mobilebert_common.model import dtypes
+from mobilebert_common.model.config import CONFIG_FILE, MobileBertConfig
+
+from . import h5_files, keras_files, tf1, torch_files
+from .source import TOKENIZER_FILES
+
+Dialect = Literal["safetensors", "bin", "h5", "keras", "tf1"]
+
+
+class Writer(NamedTuple):
+    """A dialect that is written: its weights file and what makes its files."""
+
+    file: str
+    contents: Callable[[MobileBertConfig, str, Mapping[str, np.ndarray]], dict[str, Content]]
+    framework: str | None = None  # the twin whose framework it needs
+    dtypes: tuple[str, ...] = tuple(dtypes.DTYPES)
+
+
+WRITERS: dict[str, Writer] = {
+    "safetensors": Writer(
+        safetensors.WEIGHTS_FILE,
+        lambda config, head, tensors: {safetensors.WEIGHTS_FILE: lambda path: safetensors.write(path, with_copies(config, tensors))},
+    ),
+    "bin": Writer(torch_bin.WEIGHTS_FILE, torch_files.contents, "pt"),
+    "h5": Writer(h5.WEIGHTS_FILE, h5_files.contents, dtypes=h5_files.FLOATS),
+    "keras": Writer(keras_files.WEIGHTS_FILE, keras_files.contents, "tf"),
+    "tf1": Writer(tf1.WEIGHTS_FILE, tf1.contents, "tf"),
+}
+
+
+def writer_of(to: str) -> Writer:
+    """The writer of a dialect.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if to not in WRITERS:
+        raise ConfigError(f"to must be one of {', '.join(WRITERS)}, not {to!r}")
+    return WRITERS[to]
+
+
+def refuse_overwriting(folder: Path, file: str, source: Path, overwrite: bool) -> None:
+    """A folder holds one model: what is there must be of the source, or be replaced, and nothing of another may stay.
+
+    Args:
+        file: the weights file to be written.
+        source: the folder of the source; another dialect beside it is the same model.
+    Raises:
+        ConfigError: with what is in the way.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is not a folder: a checkpoint is a folder of several files")
+    here = same(folder, source)
+    files = [name for name in (CONFIG_FILE, file) if stored(folder, name).exists()]
+    if not overwrite and (file in files or (files and not here)):
+        raise ConfigError(f"{folder} already holds {files[-1]}; --overwrite (overwrite=True) replaces it")
+    others = [found.file for found in checkpoint.SOURCES if found.file != file and stored(folder, found.file).exists()]
+    if files:  # a tokenizer alone may be there for the model to come
+        others += [name for name in TOKENIZER_FILES if stored(folder, name).exists() and not stored(source, name).exists()]
+    if others and not here:
+        raise ConfigError(
+            f"{folder} also holds {others[0]}, which would stay and be read with this model: remove it, or name another folder"
+        )
+
+
+def keeps_config(source: Path, folder: Path, overwrite: bool) -> bool:
+    """Whether the new weights go beside those that the configuration there is of."""
+    return same(source, folder) and stored(folder, CONFIG_FILE).exists() and not overwrite
+
+
+def same(folder: Path, other: Path) -> bool:
+    """Whether two paths lead to one folder that is there."""
+    return folder.exists() and folder.resolve() == other.resolve()

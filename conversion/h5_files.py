@@ -1,0 +1,113 @@
+"""tf_model.h5 as save_pretrained of transformers' TF classes writes it; mobilebert_common reads it without h5py."""
+
+import io
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from mobilebert_common.checkpoints.h5 import WEIGHTS_FILE
+from mobilebert_common.files.folder import Content
+from mobilebert_common.model.architectures import ARCHITECTURES
+from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.layout import to_layout
+from mobilebert_common.model.schema import TIED, Tensor, expand
+
+KERAS_VERSION = "2.21.0"  # of the layout; a Keras 2 of any release reads it
+MAX_ATTRIBUTE = 64_512  # bytes that Keras puts into one attribute
+FLOATS = ("float32", "float64")
+
+
+def contents(config: MobileBertConfig, architecture: str, tensors: Mapping[str, np.ndarray]) -> dict[str, Content]:
+    """The file of a TF class, to be saved with others."""
+    return {WEIGHTS_FILE: lambda path: write(path, config, architecture, tensors)}
+
+
+def write(path: Path, config: MobileBertConfig, architecture: str, tensors: Mapping[str, np.ndarray]) -> None:
+    """Write what save_pretrained of the TF class in transformers 4 writes, for its from_pretrained to read.
+
+    Args:
+        architecture: class name, see ARCHITECTURES.
+        tensors: {canonical name: array} of that class, float32 or float64.
+    Raises:
+        ValueError: another dtype.
+    """
+    if wrong := {str(array.dtype) for array in tensors.values()} - {*FLOATS}:
+        raise ValueError(f"{WEIGHTS_FILE} holds {' or '.join(FLOATS)}, not {', '.join(sorted(wrong))}: load with dtype='float32'")
+    scope = _snake_case(f"TF{architecture}")
+    groups: dict[str, dict[str, np.ndarray]] = {}
+    for tensor in _in_order(expand(config.replace(tie_word_embeddings=False), architecture)):  # TF always has a decoder
+        foreign = tensor.dialects["h5"]
+        array = tensors[tensor.name if tensor.name in tensors else TIED[tensor.name]]
+        weights = groups.setdefault(foreign.name.partition("/")[0], {})
+        weights[f"{scope}/{foreign.name}:0"] = to_layout(array, foreign.layout, config.num_attention_heads)
+    if {"classifier", "choice"} & {*ARCHITECTURES[architecture].blocks}:
+        groups = {"mobilebert": groups["mobilebert"], _dropout(config): {}, "classifier": groups["classifier"]}
+    content = io.BytesIO()  # libhdf5 crashes when the disk is full
+    with h5py.File(content, "w") as file:
+        _write_names(file, "layer_names", list(groups))
+        file.attrs["backend"] = b"tensorflow"
+        file.attrs["keras_version"] = KERAS_VERSION.encode()
+        for name in [*sorted(groups), "top_level_model_weights"]:
+            group = file.create_group(name)
+            arrays = groups.get(name, {})
+            _write_names(group, "weight_names", list(arrays))
+            for place, array in arrays.items():
+                group.create_dataset(place, data=array)
+    path.write_bytes(content.getbuffer())
+
+
+# modules that the TF classes build before the others of their block
+EARLY = {
+    module: rank
+    for rank, module in enumerate(
+        (
+            "embeddings.word_embeddings",
+            "embeddings.token_type_embeddings",
+            "embeddings.position_embeddings",
+            "cls.predictions",
+            "cls.predictions.dense",
+            "cls.predictions.decoder",
+        )
+    )
+}
+
+
+def _in_order(tensors: Mapping[str, Tensor]) -> list[Tensor]:
+    """Tensors as the TF classes list them: layer by layer, each with its FFNs last; a NoNorm has its bias first."""
+    blocks = list(dict.fromkeys("layer" if tensor.block == "ffn" else tensor.block for tensor in tensors.values()))
+    modules = list(dict.fromkeys(tensor.module for tensor in tensors.values()))
+    rank = {module: EARLY.get(module.removeprefix("mobilebert."), len(EARLY) + index) for index, module in enumerate(modules)}
+
+    def key(tensor: Tensor) -> tuple[int, list[int], int, bool]:
+        numbers = [int(part) for part in tensor.name.split(".") if part.isdecimal()]  # of the layer, of the FFN
+        block = blocks.index("layer" if tensor.block == "ffn" else tensor.block)
+        return block, numbers, rank[tensor.module], not tensor.dialects["h5"].name.endswith("LayerNorm/bias")
+
+    return sorted(tensors.values(), key=key)
+
+
+def _dropout(config: MobileBertConfig) -> str:
+    """The name of a classifier's dropout, an empty group: Keras numbers the dropouts of a model through."""
+    return f"dropout_{1 + config.num_hidden_layers * (2 if config.use_bottleneck else 3)}"
+
+
+def _write_names(group: h5py.Group, attribute: str, names: list[str]) -> None:
+    """A list of names as Keras keeps it: in parts where it is too long for one attribute."""
+    data = [name.encode() for name in names]
+    array = np.asarray(data)
+    count = 1
+    while any(part.nbytes > MAX_ATTRIBUTE for part in np.array_split(array, count)):
+        count += 1
+    if count == 1:
+        group.attrs[attribute] = data
+    else:
+        for number, part in enumerate(np.array_split(array, count)):
+            group.attrs[f"{attribute}{number}"] = part
+
+
+def _snake_case(name: str) -> str:
+    """As Keras names an instance after its class."""
+    return re.sub("([a-z])([A-Z])", r"\1_\2", re.sub("(.)([A-Z][a-z0-9]+)", r"\1_\2", name)).lower()

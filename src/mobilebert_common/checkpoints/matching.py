@@ -1,0 +1,262 @@
+"""What a weights file has, held against what a model needs: the source of each tensor, or all that is wrong at once."""
+
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ..errors import CheckpointError, shortened
+from ..files.shard_index import VARIABLE
+from ..model.architectures import ARCHITECTURES, named_architecture
+from ..model.config import MobileBertConfig
+from ..model.layout import layout_shape
+from ..model.schema import (
+    BIAS,
+    DECODER,
+    DECODER_BIAS,
+    ENCODER,
+    ROOT,
+    TIED,
+    WORDS,
+    Foreign,
+    Tensor,
+    expand,
+    expand_optional,
+)
+from .archive import Archive, Entry
+
+log = logging.getLogger(__name__)
+
+BASE_PARTS = ("embeddings.", "encoder.", "pooler.")  # what a base model's file says without the root
+
+Shape = tuple[int, ...]
+Names = Literal["canonical", "h5", "tf1", "garden"]  # how a file names its tensors
+
+
+@dataclass(frozen=True)
+class Match:
+    """Where a model's tensors come from.
+
+    Attributes:
+        config: the one asked for, with tie_word_embeddings as the file has it.
+        expected: {canonical name: Tensor} of the model.
+        source: {canonical name: where it lies in the file}; without the fresh ones.
+        fresh: canonical names of tensors the model starts anew: the file does not have them, or has them in another shape.
+        mismatched: those of another shape: {canonical name: (the file's shape, the model's)}.
+        ignored: names in the file that this model has no use for.
+    """
+
+    config: MobileBertConfig
+    expected: dict[str, Tensor]
+    source: dict[str, Foreign]
+    fresh: tuple[str, ...]
+    mismatched: dict[str, tuple[Shape, Shape]]
+    ignored: tuple[str, ...]
+
+
+def match(
+    archive: Archive,
+    dialect: Names,
+    config: MobileBertConfig,
+    head: str,
+    ignore_mismatched_sizes: bool = False,
+    keep_tied: bool = False,
+    without: Collection[str] = (),
+) -> Match:
+    """Find every tensor of a model in a file.
+
+    A pooler or a head that is not in the file at all is fresh; half of one is damage.
+
+    Args:
+        dialect: how the file names and lays out its tensors.
+        ignore_mismatched_sizes: tensors of another shape are fresh too.
+        keep_tied: leave a decoder aside that differs from the word embeddings, where otherwise it is kept.
+        without: blocks of the head that this model was made without.
+    Raises:
+        CheckpointError: tensors are missing, unexpected, mis-shaped or not floating-point: all in one error.
+    """
+    file = Listing(archive, dialect, normal_names(archive, dialect))
+    optional = {tensor.name: file.place(tensor) for tensor in expand_optional(config).values()}
+    optional.setdefault(DECODER_BIAS, Foreign(DECODER_BIAS, "same") if dialect == "canonical" else None)
+    predicts = "predictions" in ARCHITECTURES[head].blocks
+    if predicts and not keep_tied and _has_its_own_decoder(file, config, optional):
+        log.warning("%s has a decoder that is not the word embeddings: tie_word_embeddings is now false", archive.path)
+        config = config.replace(tie_word_embeddings=False)
+    expected = {name: tensor for name, tensor in expand(config, head).items() if tensor.block not in without}
+    places = {name: file.place(tensor) for name, tensor in expected.items()}
+    present = {expected[name].block for name, place in places.items() if file.has(place)}
+    places |= _stand_ins(file, config, places, optional)
+    source = {name: place for name, place in places.items() if place is not None and file.has(place)}
+    fresh = {name for name, tensor in expected.items() if tensor.block not in (*ENCODER, *present)}
+    shapes = {
+        name: (file.entry(place).shape, layout_shape(expected[name].shape, place.layout, config.num_attention_heads))
+        for name, place in source.items()
+    }
+    mismatched = {name: (found, wanted) for name, (found, wanted) in shapes.items() if found != wanted}
+    refused = {} if ignore_mismatched_sizes else mismatched
+    known = {place.name for place in (*places.values(), *optional.values()) if place}
+    findings = [
+        # Google's code makes no tensor without elements, which the masked-LM head has where embedding_size is hidden_size
+        *(
+            f"{name} is missing"
+            for name, tensor in expected.items()
+            if name not in source and name not in fresh and 0 not in tensor.shape
+        ),
+        *_contradictions(file, config, places, optional),
+        *(f"{file.names[name]} is unexpected" for name in file.names if name not in known),
+        *(
+            f"{name} has shape {list(found)} where the configuration and {head} expect {list(wanted)}"
+            for name, (found, wanted) in refused.items()
+        ),
+        *(f"{name} holds integers" for name, place in source.items() if file.entry(place).dtype.kind in "iu"),
+    ]
+    if refused and len(refused) == len(findings):
+        findings.append("ignore_mismatched_sizes=True starts these anew")
+    if findings:
+        raise CheckpointError(archive.path, f"does not fit {head}:\n  {shortened(findings)}")
+    used = {place.name for place in source.values()}
+    if predicts and not keep_tied:  # a copy of what is used, as the checks above have found
+        used |= {place.name for copy in TIED if (place := optional[copy])}
+    return Match(
+        config,
+        expected,
+        {
+            name: Foreign(file.names[place.name], place.layout)
+            for name, place in source.items()
+            if name not in mismatched
+        },
+        tuple(name for name in expected if name in fresh or name in mismatched),
+        mismatched,
+        tuple(kept for name, kept in file.names.items() if name not in used),
+    )
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A file's tensors under the names that the schema has for them.
+
+    Attributes:
+        names: {name as the schema has it: name in the file}.
+    """
+
+    archive: Archive
+    dialect: Names
+    names: dict[str, str]
+
+    def place(self, tensor: Tensor) -> Foreign | None:
+        """The name and layout of a tensor here, the same in every model; None where the dialect has no place for it."""
+        return _foreign(tensor, self.dialect)
+
+    def has(self, place: Foreign | None) -> bool:
+        """Whether there is a tensor at a place."""
+        return place is not None and place.name in self.names
+
+    def entry(self, place: Foreign) -> Entry:
+        """What the header says of the tensor at a place."""
+        return self.archive.entries[self.names[place.name]]
+
+    def differ(self, shape: Shape, one: Foreign | None, other: Foreign | None) -> bool:
+        """Whether there are two tensors where one of this shape would do, and the other one is not its copy."""
+        if one is None or other is None or not self.has(one) or not self.has(other):
+            return False
+        if self.entry(one).shape != shape or self.entry(other).shape != shape:  # read nothing of an unknown size
+            return self.entry(other).shape != shape
+        ours, theirs = self.names[one.name], self.names[other.name]
+        arrays = self.archive.read([ours, theirs])
+        return not np.array_equal(arrays[ours], arrays[theirs])
+
+
+Places = Mapping[str, Foreign | None]
+
+
+def _has_its_own_decoder(file: Listing, config: MobileBertConfig, optional: Places) -> bool:
+    """Whether a file has a decoder that a tied model would lose."""
+    words = expand(config, "MobileBertForMaskedLM")[WORDS]
+    return config.tie_word_embeddings and file.differ(words.shape, file.place(words), optional[DECODER])
+
+
+def _stand_ins(file: Listing, config: MobileBertConfig, places: Places, optional: Places) -> dict[str, Foreign]:
+    """Where a tensor is found under the name of its copy, or a copy under the name of its original."""
+    found = {}
+    for copy, original in TIED.items():
+        for name, other in ((original, optional[copy]), (copy, places.get(original))):
+            if name in places and other is not None and file.has(other) and not file.has(places[name]):
+                found[name] = other
+    bias = optional[DECODER_BIAS]
+    if BIAS in places and bias is not None and file.has(bias) and not config.tie_word_embeddings:
+        found[BIAS] = bias  # transformers 5 adds this one, and never trains the other
+    return found
+
+
+def _contradictions(file: Listing, config: MobileBertConfig, places: Places, optional: Places) -> list[str]:
+    """Of a tied decoder the bias has two names and one value."""
+    if BIAS not in places or not config.tie_word_embeddings:
+        return []
+    differ = file.differ((config.vocab_size,), places[BIAS], optional[DECODER_BIAS])
+    return [f"{DECODER_BIAS} differs from {BIAS}"] if differ else []
+
+
+def with_copies(config: MobileBertConfig, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The tensors as transformers wants them in a file: an untied decoder has the bias under a second name."""
+    untied = not config.tie_word_embeddings and BIAS in tensors
+    return {**tensors, DECODER_BIAS: tensors[BIAS]} if untied else dict(tensors)
+
+
+def names_of(archive: Archive, names: Names) -> Names:
+    """How a file names its tensors, if not as its kind does: the TF classes of transformers 4 write safetensors as they do h5."""
+    variables = bool(archive.entries) and all(name.endswith(VARIABLE) for name in archive.entries)
+    return "h5" if names == "canonical" and variables else names
+
+
+def normal_names(archive: Archive, dialect: Names) -> dict[str, str]:
+    """{name as the schema has it for a model with a head: name in the file}, without what holds no weights."""
+    names = {name: name for name in archive.entries}
+    if dialect == "canonical":
+        names = _without_prefix("module.", names)  # of DistributedDataParallel
+        if not any(name.startswith(ROOT) for name in names):
+            names = {ROOT + name if name.startswith(BASE_PARTS) else name: kept for name, kept in names.items()}
+        names.pop(f"{ROOT}embeddings.position_ids", None)  # a buffer that old transformers releases saved
+    if dialect == "h5" and all(name.endswith(VARIABLE) for name in names):
+        names = {name.removesuffix(VARIABLE): kept for name, kept in names.items()}
+    if dialect == "tf1":
+        slots = ("/adam_m", "/adam_v")
+        names = {name: kept for name, kept in names.items() if not name.endswith(slots) and name != "global_step"}
+        students = {name: kept for name, kept in names.items() if not name.startswith("teacher/")}
+        names = students or _without_prefix("teacher/", names)
+    return names
+
+
+def head_of(archive: Archive, dialect: Names, config: MobileBertConfig) -> str:
+    """The model class a file was saved from: the one config.json names, or else the smallest that uses all of the file.
+
+    Raises:
+        CheckpointError: no class has all its heads.
+    """
+    if named := named_architecture(config):
+        return named
+    names = normal_names(archive, dialect)
+    # a classifier of sentences, of tokens and of choices has the same names: the first of ARCHITECTURES it is
+    blocks = {
+        "classifier" if tensor.block == "choice" else tensor.block
+        for tensor in expand_optional(config).values()
+        if (place := _foreign(tensor, dialect)) and place.name in names and tensor.block != "pooler"
+    }
+    fitting = [name for name, head in ARCHITECTURES.items() if blocks <= set(head.blocks)]
+    if not fitting:
+        raise CheckpointError(archive.path, f"has heads that no one model has: {', '.join(sorted(blocks))}")
+    return min(fitting, key=lambda name: len({*ARCHITECTURES[name].blocks} - {"pooler"}))
+
+
+def _foreign(tensor: Tensor, dialect: Names) -> Foreign | None:
+    """The name and layout of a tensor in a dialect, the same in every model; None where the dialect has no place for it."""
+    if dialect != "canonical":
+        return tensor.dialects.get(dialect)
+    return Foreign(ROOT + tensor.name if tensor.name.startswith(BASE_PARTS) else tensor.name, "same")
+
+
+def _without_prefix(prefix: str, names: Mapping[str, str]) -> dict[str, str]:
+    """Names without a prefix that all of them have."""
+    common = all(name.startswith(prefix) for name in names)
+    return {name.removeprefix(prefix) if common else name: kept for name, kept in names.items()}

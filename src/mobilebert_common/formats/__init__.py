@@ -1,1 +1,0 @@
-"""Checkpoint dialects that are read and written without a framework, one file each."""

@@ -1,0 +1,190 @@
+"""What a model accepts, said once for both twins: the rules on ids, labels and shapes, and the text of their errors."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from .architectures import ARCHITECTURES, has_choices
+from .config import MobileBertConfig
+from .schema import letters
+
+Shape = Sequence[int | None]  # None is a length not known yet
+
+IGNORE_INDEX = -100  # a label that counts for nothing, as in torch and transformers
+
+
+def id_limits(config: MobileBertConfig) -> dict[str, int]:
+    """The ids each input may hold are 0 to limit - 1."""
+    return {
+        "input_ids": config.vocab_size,
+        "token_type_ids": config.type_vocab_size,
+        "position_ids": config.max_position_embeddings,
+    }
+
+
+def range_error(name: str, limit: int) -> str:
+    """The text for ids outside their table, the same for eager, compiled and streamed data."""
+    return f"{name} must be from 0 to {limit - 1}"
+
+
+def length_error(length: int, limit: int) -> str:
+    """The text for a sequence longer than the position table."""
+    return f"the sequence has {length} tokens, more than max_position_embeddings {limit}"
+
+
+def check_ids(name: str, low: int, high: int, limit: int) -> None:
+    """Refuse ids outside their table.
+
+    Args:
+        name: the input's name, for the error.
+        low, high: the smallest and the largest id.
+        limit: the rows of the table.
+    """
+    if low < 0 or high >= limit:
+        raise InputError(f"{range_error(name, limit)}; found {low if low < 0 else high}")
+
+
+def check_shape(shape: Shape, config: MobileBertConfig) -> None:
+    """Refuse what is not [b t ...], an empty batch, and a sequence longer than the position table."""
+    if len(shape) < 2:
+        raise InputError(f"the inputs must be [batch, sequence], not of shape {list(shape)}")
+    if 0 in shape[:2]:
+        raise InputError(f"the batch is empty: the inputs have shape {list(shape)}")
+    if shape[1] is not None and shape[1] > config.max_position_embeddings:
+        raise InputError(length_error(shape[1], config.max_position_embeddings))
+
+
+def check_choices(shape: Shape) -> None:
+    """Refuse what is not [b c t ...]."""
+    if len(shape) < 3:
+        raise InputError(f"the inputs must be [batch, choices, sequence], not of shape {list(shape)}")
+
+
+def check_one_source(input_ids: Any, inputs_embeds: Any) -> None:
+    """Exactly one of input_ids and inputs_embeds."""
+    if (input_ids is None) == (inputs_embeds is None):
+        raise InputError("give either input_ids or inputs_embeds")
+
+
+def check_integer(name: str, dtype: str) -> None:
+    """Refuse ids that are not whole numbers."""
+    if not dtype.startswith(("int", "uint")):
+        raise InputError(f"{name} must be of an integer dtype, not {dtype}")
+
+
+def check_floating(name: str, dtype: str) -> None:
+    """Refuse embeddings that are not floating-point numbers."""
+    if "float" not in dtype:
+        raise InputError(f"{name} must be of a floating-point dtype, not {dtype}")
+
+
+def check_mask(shape: Shape, inputs: Shape) -> None:
+    """Refuse an attention mask that is neither [b t] nor [b t t] for inputs [b t]."""
+    batch, length = inputs[0], inputs[1]
+    allowed: list[Shape] = [(batch, length), (batch, length, length)]
+    if not _fits(shape, allowed):
+        raise InputError(f"attention_mask must be {list(allowed[0])} or {list(allowed[1])}, not {list(shape)}")
+
+
+def check_head_mask(shape: Shape, config: MobileBertConfig) -> None:
+    """Refuse a head mask that is neither [n] nor [L n]."""
+    heads, layers = config.num_attention_heads, config.num_hidden_layers
+    if tuple(shape) not in ((heads,), (layers, heads)):
+        raise InputError(f"head_mask must be [{heads}] or [{layers}, {heads}], not {list(shape)}")
+
+
+def check_positions(shape: Shape, states: Shape) -> None:
+    """Refuse masked_lm_positions that are not [b m] for hidden states [b t h]."""
+    if not _fits(shape, [(states[0], None)]):
+        raise InputError(f"masked_lm_positions must be [{states[0]}, any], not {list(shape)}")
+
+
+def problem_type(config: MobileBertConfig, integer_labels: bool) -> str:
+    """What the classifier learns: the configuration's word, or else, per call, what the labels imply.
+
+    One label is a regression; whole-number labels name one class each; others are one 0 or 1 per class.
+    """
+    if config.problem_type is not None:
+        return config.problem_type
+    if config.num_labels == 1:
+        return "regression"
+    return "single_label_classification" if integer_labels else "multi_label_classification"
+
+
+def check_classes(name: str, low: int, high: int, classes: int) -> None:
+    """Refuse class labels outside 0 to classes - 1; IGNORE_INDEX is allowed."""
+    if high >= classes or (low < 0 and low != IGNORE_INDEX):
+        raise InputError(f"{class_error(name, classes)}; found {high if high >= classes else low}")
+
+
+def class_error(name: str, classes: int) -> str:
+    """The text for class labels that no score stands for."""
+    return f"{name} must be from 0 to {classes - 1} (or {IGNORE_INDEX} to be ignored)"
+
+
+def check_class_shape(name: str, shape: Shape, scored: Shape) -> None:
+    """Refuse class labels that do not go with scores [... n]: [...], and [b 1] where that is [b]."""
+    allowed = [tuple(scored), (*scored, 1)] if len(scored) == 1 else [tuple(scored)]
+    if not _fits(shape, allowed):
+        raise InputError(f"{name} must be {' or '.join(str(list(want)) for want in allowed)}, not {list(shape)}")
+
+
+def check_label_shape(shape: Shape, logits: Shape, kind: str) -> None:
+    """Refuse labels that do not go with the sentence classifier's logits [b n]: as many numbers, or [b] for one."""
+    batch, labels = logits[0], logits[1]
+    allowed: list[Shape] = [(batch, labels), (batch,)] if labels == 1 and kind == "regression" else [(batch, labels)]
+    if not _fits(shape, allowed):
+        raise InputError(
+            f"labels for {kind} must be {' or '.join(str(list(want)) for want in allowed)}, not {list(shape)}"
+        )
+
+
+def check_together(given: Sequence[str], wanted: Sequence[str]) -> None:
+    """Refuse a part of labels that only make a loss together."""
+    if set(given) != set(wanted):
+        raise InputError(f"give all of {', '.join(wanted)}, not only {', '.join(given)}")
+
+
+def one_name(labels: Any, next_sentence_label: Any) -> Any:
+    """The labels of the next-sentence head, which transformers calls labels in PyTorch and next_sentence_label in TF."""
+    if labels is not None and next_sentence_label is not None:
+        raise InputError("labels and next_sentence_label are two names of one thing: give one of them")
+    return next_sentence_label if labels is None else labels
+
+
+def _fits(shape: Shape, allowed: Sequence[Shape]) -> bool:
+    """Whether a shape is one of those allowed, as far as its lengths are known."""
+    alike = [want for want in allowed if len(want) == len(shape)]
+    return any(all(None in pair or pair[0] == pair[1] for pair in zip(shape, want, strict=True)) for want in alike)
+
+
+def check_arrays(
+    arrays: Mapping[str, Any], labels: Mapping[str, Any], config: MobileBertConfig, head: str
+) -> None:
+    """The checks on whole numpy arrays, before a first step is made with any part of them.
+
+    Args:
+        arrays: inputs by name.
+        labels: those of ARCHITECTURES[head].labels by name.
+    """
+    choices = 1
+    for name in ("input_ids", "inputs_embeds"):
+        if (tensor := arrays.get(name)) is not None:
+            shape = np.shape(tensor)
+            if has_choices(head):
+                check_choices(shape)
+                choices, shape = shape[1], (shape[0], *shape[2:])
+            check_shape(shape, config)
+    for name, limit in id_limits(config).items():
+        if (ids := arrays.get(name)) is not None and np.size(ids):
+            check_integer(name, str(ids.dtype))
+            check_ids(name, int(ids.min()), int(ids.max()), limit)
+    sizes = {**letters(config), "c": choices}
+    for name, label in ARCHITECTURES[head].labels.items():
+        if (found := labels.get(name)) is None or not np.size(found) or not label.classes:
+            continue
+        integers = np.issubdtype(found.dtype, np.integer)
+        if not label.by_problem_type or problem_type(config, integers) == "single_label_classification":
+            check_classes(name, int(found.min()), int(found.max()), sizes[label.classes])

@@ -1,0 +1,38 @@
+"""The zoo: named configurations."""
+
+from typing import Any
+
+_PUBLISHED: dict[str, Any] = {"classifier_activation": False}  # google/mobilebert-uncased has a pooler without weights
+
+# name -> what differs from the defaults above; sizes from arXiv:2004.02984 and Google's releases
+ZOO: dict[str, dict[str, Any]] = {
+    "mobilebert": _PUBLISHED,
+    "mobilebert-tiny": {
+        **_PUBLISHED,
+        "num_feedforward_networks": 2,
+        "use_bottleneck_attention": True,
+        "key_query_shared_bottleneck": False,
+    },
+    "ib-bert-large": {
+        "intra_bottleneck_size": 1024,
+        "intermediate_size": 4096,
+        "num_feedforward_networks": 1,
+        "key_query_shared_bottleneck": False,
+        "hidden_act": "gelu_new",
+        "normalization_type": "layer_norm",
+        "hidden_dropout_prob": 0.1,
+    },
+    # ours: learns from a few thousand sentences in minutes on two CPU cores
+    "mobilebert-mini": {
+        "num_hidden_layers": 4,
+        "hidden_size": 128,
+        "embedding_size": 64,
+        "intra_bottleneck_size": 64,
+        "intermediate_size": 128,
+        "num_feedforward_networks": 2,
+        "hidden_act": "gelu",
+        "normalization_type": "layer_norm",
+        "hidden_dropout_prob": 0.1,
+        "initializer_range": 0.1,  # about 1 / sqrt(width); at 0.02 it barely learns
+    },
+}

@@ -1,0 +1,1 @@
+"""How a model is trained, evaluated and used, in either framework."""

@@ -1,0 +1,97 @@
+"""Load one checkpoint in both twins and measure how far their outputs are apart."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mobilebert_common.checkpoints import checkpoint
+from mobilebert_common.errors import CheckpointError
+from mobilebert_common.frameworks import twin
+from mobilebert_common.model.architectures import ARCHITECTURES, has_choices, named_architecture
+from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.inputs import problem_type
+from mobilebert_common.model.schema import letters
+
+BASE = "MobileBertModel"  # what a checkpoint that names no class is taken for
+TOLERANCE = {"float64": 1e-12, "float32": 1e-4}  # relative L2 distance of each output
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far one output of the twins is apart.
+
+    Attributes:
+        absolute: the largest difference of two numbers.
+        relative: the L2 norm of the difference over the norm of the PyTorch output.
+    """
+
+    output: str
+    shape: tuple[int, ...]
+    absolute: float
+    relative: float
+
+
+def sample_inputs(config: MobileBertConfig, head: str, seed: int = 0) -> dict[str, np.ndarray]:
+    """A small batch that exercises everything: ragged rows, two segments, labels where the head takes some."""
+    generator = np.random.default_rng(seed)
+    batch, length = 3, min(24, config.max_position_embeddings)
+    mask = np.ones((batch, length), np.int64)
+    mask[1, length // 2 :] = 0
+    mask[2, max(1, length - 3) :] = 0
+    inputs: dict[str, np.ndarray] = {
+        "input_ids": generator.integers(0, config.vocab_size, (batch, length)),
+        "attention_mask": mask,
+        "token_type_ids": generator.integers(0, config.type_vocab_size, (batch, length)),
+    }
+    if has_choices(head):  # two for each sentence: itself and another one
+        inputs = {name: np.stack([array, array[::-1]], axis=1) for name, array in inputs.items()}
+    return inputs | sample_labels(config, head, generator, batch, length)
+
+
+def sample_labels(
+    config: MobileBertConfig, head: str, generator: np.random.Generator, batch: int, length: int
+) -> dict[str, np.ndarray]:
+    """Labels of every kind the head has."""
+    shapes, classes = {"b": (batch,), "b t": (batch, length)}, {**letters(config), "c": 2, "": length}
+    kind = problem_type(config, integer_labels=True)
+    labels: dict[str, np.ndarray] = {}
+    for name, label in ARCHITECTURES[head].labels.items():
+        if label.by_problem_type and kind != "single_label_classification":
+            numbers = generator.normal(size=(batch, config.num_labels))
+            labels[name] = numbers if kind == "regression" else (numbers > 0).astype(np.float64)
+        else:
+            labels[name] = generator.integers(0, classes[label.classes], shapes[label.shape])
+    return labels
+
+
+def verify(directory: str | Path, dtype: str = "float64", seed: int = 0) -> list[Difference]:
+    """Every output of the two twins on the same inputs: loss, logits, hidden states, attentions.
+
+    Args:
+        dtype: what both compute in, "float64" or "float32".
+    Raises:
+        CheckpointError: the checkpoint is unusable, or does not have all of the model it names.
+    """
+    config = MobileBertConfig.from_pretrained(directory)
+    head = named_architecture(config) or BASE
+    if fresh := checkpoint.load(directory, head, dtype).fresh:  # which each twin would make up for itself
+        raise CheckpointError(directory, f"has no {', '.join(fresh)}, which {head} needs: there is nothing to compare")
+    inputs = sample_inputs(config, head, seed)
+    found = []
+    for framework in ("pt", "tf"):
+        door = twin(framework)
+        model = door.load(directory, head, dtype)
+        found.append(door.outputs(model, inputs, output_hidden_states=True, output_attentions=True))
+    ours, theirs = found
+    if list(ours) != list(theirs):
+        raise AssertionError(f"the twins return different outputs: {list(ours)} and {list(theirs)}")
+    return [difference(name, ours[name], theirs[name]) for name in ours]
+
+
+def difference(name: str, reference: np.ndarray, other: np.ndarray) -> Difference:
+    """Measure one output."""
+    apart = reference.astype(np.float64) - other.astype(np.float64)
+    norm = float(np.linalg.norm(reference.astype(np.float64)))
+    distance = float(np.linalg.norm(apart))
+    return Difference(name, reference.shape, float(np.abs(apart).max()), distance / norm if norm else distance)
