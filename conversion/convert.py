@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mobilebert_common.checkpoints import checkpoint
-from mobilebert_common.checkpoints.matching import head_of
+from mobilebert_common.checkpoints.matching import architecture_of
 from mobilebert_common.errors import CheckpointError, ConfigError
 from mobilebert_common.files.folder import save_files
 from mobilebert_common.model import dtypes
@@ -94,8 +94,8 @@ def convert(
     described = path if given is None and path.name.endswith(keras_files.MODEL) else config_file(path.parent, given)
     try:
         opened = open_source(path, given, head)
-        head = head or opened.head or head_of(opened.archive, opened.names, opened.config)
-        weights = checkpoint.read(opened.archive, opened.names, opened.config, head, dtype or "auto")
+        head = head or opened.architecture or architecture_of(opened.archive, opened.naming, opened.config)
+        weights = checkpoint.read(opened.archive, opened.naming, opened.config, head, dtype or "auto")
     except ConfigError as error:  # more parameters than any model
         raise CheckpointError(described, str(error)) from None
     if weights.fresh:
@@ -122,7 +122,7 @@ def convert(
     save_files(folder, contents)
     return Report(
         source=path,
-        dialect=opened.dialect,
+        dialect=opened.format,
         head=head,
         dtype=stored_dtype,
         tensors=len(weights.tensors),

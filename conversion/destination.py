@@ -31,7 +31,7 @@ class Writer(NamedTuple):
 WRITERS: dict[str, Writer] = {
     "safetensors": Writer(
         safetensors.WEIGHTS_FILE,
-        lambda config, head, tensors: {safetensors.WEIGHTS_FILE: lambda path: safetensors.write(path, with_copies(config, tensors))},
+        lambda config, _, tensors: {safetensors.WEIGHTS_FILE: lambda path: safetensors.write(path, with_copies(config, tensors))},
     ),
     "bin": Writer(torch_bin.WEIGHTS_FILE, torch_files.contents, "pt"),
     "h5": Writer(h5.WEIGHTS_FILE, h5_files.contents, dtypes=h5_files.FLOATS),

@@ -39,38 +39,38 @@ COPIES = 4  # a file saved in training has two moments and may have more beside 
 MAX_RATIO = 20  # to which weights were packed; moments that are still zero are packed well
 
 
-def open_file(path: Path, config: MobileBertConfig | None, head: str | None) -> tuple[MobileBertConfig, str, Archive]:
+def open_file(path: Path, config: MobileBertConfig | None, architecture: str | None) -> tuple[MobileBertConfig, str, Archive]:
     """A model saved by Keras: its configuration, its class and its tensors under canonical names.
 
     Args:
         config: of a .weights.h5, which has none; for a .keras, in place of its own.
-        head: class name of schema.ARCHITECTURES, for a .weights.h5; by default the one that `config` names.
+        architecture: class name of schema.ARCHITECTURES, for a .weights.h5; by default the one that `config` names.
     Raises:
         CheckpointError: not a file of one of our models, or one that does not fit its configuration.
         ImportError: TensorFlow is not installed.
     """
     if path.name.endswith(MODEL):
-        own, head = _described(path)
+        own, architecture = _described(path)
         config = config or own
         folder = tempfile.TemporaryDirectory()  # goes with the archive's `read`, which holds it
-        weights = _extracted(path, Path(folder.name), config, head)
+        weights = _extracted(path, Path(folder.name), config, architecture)
     elif config is None:
         raise CheckpointError(path, "has no configuration: put its config.json beside it")
     else:
-        head = head or named_architecture(config)
-        if head is None:
+        architecture = architecture or named_architecture(config)
+        if architecture is None:
             raise CheckpointError(path, "does not say its class, and neither does its configuration: give the head")
         folder, weights = None, path
     try:
         datasets = h5.open_datasets(weights)
     except CheckpointError as error:
         raise CheckpointError(path, error.reason) from None
-    tensors = expand(config, head)
+    tensors = expand(config, architecture)
     values, count = sum(math.prod(entry.shape) for entry in datasets.entries.values()), count_parameters(tensors)
     if 2 * values < count:  # a fresh model is not built for a file that cannot be one
         raise CheckpointError(path, f"is far too small for the {count:,} parameters of its configuration: has {values:,}")
-    places, wanted = _fresh_tree(config, head)
-    _compare(path, head, datasets.entries, wanted)
+    places, wanted = _fresh_tree(config, architecture)
+    _compare(path, architecture, datasets.entries, wanted)
     entries = {name: Entry(datasets.entries[place.name].dtype, tensors[name].shape) for name, place in places.items()}
 
     def read(names: Iterable[str], folder: Any = folder) -> dict[str, np.ndarray]:
@@ -78,16 +78,16 @@ def open_file(path: Path, config: MobileBertConfig | None, head: str | None) -> 
         arrays = datasets.read(place.name for place in chosen.values())
         return {name: from_layout(arrays[place.name], place.layout) for name, place in chosen.items()}
 
-    return config, head, Archive(path, entries, read)
+    return config, architecture, Archive(path, entries, read)
 
 
-def contents(config: MobileBertConfig, head: str, tensors: Mapping[str, np.ndarray]) -> dict[str, Content]:
+def contents(config: MobileBertConfig, architecture: str, tensors: Mapping[str, np.ndarray]) -> dict[str, Content]:
     """The .keras file of a model with these tensors, for files.save_files.
 
     Raises:
         ImportError: TensorFlow is not installed.
     """
-    model = build(config, head, str(next(iter(tensors.values())).dtype))
+    model = build(config, architecture, str(next(iter(tensors.values())).dtype))
     from mobilebert_tf import arrays
 
     for name, (variable, layout) in model.canonical_variables().items():
@@ -110,24 +110,24 @@ def _described(path: Path) -> tuple[MobileBertConfig, str]:
     _copy_member(path, "config.json", MAX_CONFIG, text)
     description = parse_json(path, text.getvalue())
     name = description.get("class_name")
-    head = name.removeprefix("TF") if isinstance(name, str) else ""
-    if head not in ARCHITECTURES or name != f"TF{head}" or description.get("registered_name") != f"{PACKAGE}>{name}":
+    architecture = name.removeprefix("TF") if isinstance(name, str) else ""
+    if architecture not in ARCHITECTURES or name != f"TF{architecture}" or description.get("registered_name") != f"{PACKAGE}>{name}":
         raise CheckpointError(
-            path, f"holds a model of class {name!r:.80}, not one of {', '.join(f'TF{head}' for head in ARCHITECTURES)}"
+            path, f"holds a model of class {name!r:.80}, not one of {', '.join(f'TF{architecture}' for head in ARCHITECTURES)}"
         )
     keywords = description.get("config")
     values = keywords.get("config") if isinstance(keywords, dict) else None
     if not isinstance(values, dict):
         raise CheckpointError(path, "has no configuration of a MobileBERT in its config.json")
     try:
-        return MobileBertConfig.from_dict(values), head
+        return MobileBertConfig.from_dict(values), architecture
     except ConfigError as error:
         raise CheckpointError(path, str(error)) from None
 
 
-def _extracted(path: Path, folder: Path, config: MobileBertConfig, head: str) -> Path:
+def _extracted(path: Path, folder: Path, config: MobileBertConfig, architecture: str) -> Path:
     """The weights of a .keras file in a file of their own, no larger than the model can need."""
-    tensors = expand(config, head)
+    tensors = expand(config, architecture)
     expected = COPIES * (8 * count_parameters(tensors) + PER_TENSOR * len(tensors))
     limit = OVERHEAD + min(expected, MAX_RATIO * path.stat().st_size)
     weights = folder / "model.weights.h5"
@@ -165,12 +165,12 @@ def _copy_member(path: Path, name: str, limit: int, target: IO[bytes]) -> None:
         raise CheckpointError(path, f"cannot be read: {error.strerror or error}") from None
 
 
-def _fresh_tree(config: MobileBertConfig, head: str) -> tuple[dict[str, Foreign], dict[str, Entry]]:
+def _fresh_tree(config: MobileBertConfig, architecture: str) -> tuple[dict[str, Foreign], dict[str, Entry]]:
     """Where the tensors of a fresh model lie in the file it saves, and every dataset of that file."""
     with needs("tf"):
         import keras
 
-    model = build(config, head, "float32")
+    model = build(config, architecture, "float32")
     variables = model.canonical_variables()
     names = list(variables)
     for number, (variable, _) in enumerate(variables.values()):
@@ -185,7 +185,7 @@ def _fresh_tree(config: MobileBertConfig, head: str) -> tuple[dict[str, Foreign]
     return places, datasets.entries
 
 
-def _compare(path: Path, head: str, found: Mapping[str, Entry], wanted: Mapping[str, Entry]) -> None:
+def _compare(path: Path, architecture: str, found: Mapping[str, Entry], wanted: Mapping[str, Entry]) -> None:
     """The file must have the datasets of a fresh model, of the same shapes and of floats where those are, and no others.
 
     Raises:
@@ -204,10 +204,10 @@ def _compare(path: Path, head: str, found: Mapping[str, Entry], wanted: Mapping[
         *(f"it holds {dtype} where floats belong" for dtype in sorted(dtypes) if "int" in dtype),
     ]
     if findings:
-        raise CheckpointError(path, f"does not fit TF{head}:\n  {shortened(findings)}")
+        raise CheckpointError(path, f"does not fit TF{architecture}:\n  {shortened(findings)}")
 
 
-def build(config: MobileBertConfig, head: str, dtype: str) -> Any:
+def build(config: MobileBertConfig, architecture: str, dtype: str) -> Any:
     """A fresh model of the Keras twin.
 
     Raises:
@@ -215,4 +215,4 @@ def build(config: MobileBertConfig, head: str, dtype: str) -> Any:
     """
     with needs("tf"):
         from mobilebert_tf import heads
-    return getattr(heads, f"TF{head}")(config, dtype=dtype)
+    return getattr(heads, f"TF{architecture}")(config, dtype=dtype)

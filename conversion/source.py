@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from mobilebert_common.checkpoints import checkpoint
 from mobilebert_common.checkpoints.archive import Archive, verified
-from mobilebert_common.checkpoints.matching import Names, names_of
+from mobilebert_common.checkpoints.matching import Naming, naming_of
 from mobilebert_common.errors import CheckpointError, ConfigError, shortened
 from mobilebert_common.files import hub
 from mobilebert_common.files.folder import Content, finish_renames, located, stored, verify
@@ -24,25 +24,25 @@ log = logging.getLogger(__name__)
 class Opened(NamedTuple):
     """A source whose tensors are listed and not read."""
 
-    dialect: str
+    format: str  # of the container: safetensors, bin, h5, keras, tf1 or garden
     config: MobileBertConfig
     archive: Archive
-    names: Names
-    head: str | None = None  # where the file itself says it
+    naming: Naming
+    architecture: str | None = None  # where the file itself says it
 
 
 class Reader(NamedTuple):
     """A weights file by how its name ends."""
 
     ending: str
-    dialect: str
-    names: Names
+    format: str  # of the container: safetensors, bin, h5, keras, tf1 or garden
+    naming: Naming
     open: Callable[[Path], Archive]
 
 
 # those of checkpoint.SOURCES under any name: model.safetensors.index.json -> .safetensors.index.json, safetensors
 READERS: tuple[Reader, ...] = tuple(
-    Reader(source.file[source.file.index(".") :], source.file.split(".")[1], source.names, source.open)
+    Reader(source.file[source.file.index(".") :], source.file.split(".")[1], source.naming, source.open)
     for source in checkpoint.SOURCES
 )
 # copied as they are, by what can tell a damaged one
@@ -93,20 +93,20 @@ def locate(source: str | Path) -> Path:
     return source
 
 
-def open_source(path: Path, config: Path | None, head: str | None) -> Opened:
+def open_source(path: Path, config: Path | None, architecture: str | None) -> Opened:
     """List the tensors of a weights file and read its configuration.
 
     Args:
         path: from `locate`.
         config: a configuration file in place of the one beside the weights.
-        head: the class asked for, which a .weights.h5 does not say.
+        architecture: the class asked for, which a .weights.h5 does not say.
     Raises:
         CheckpointError: one of the two is missing or damaged.
     """
     if is_keras(path):
         given = None if path.name.endswith(keras_files.MODEL) and config is None else read_config(path.parent, config)
-        found, head, archive = keras_files.open_file(located(path.parent, path.name), given, head)
-        return Opened("keras", found, verified(archive, path.parent, path.name), "canonical", head)
+        found, architecture, archive = keras_files.open_file(located(path.parent, path.name), given, architecture)
+        return Opened("keras", found, verified(archive, path.parent, path.name), "canonical", architecture)
     if path.name.endswith(bundle.INDEX):
         archive, names = tf1.open_file(path)
         found = read_config(path.parent, config)
@@ -116,7 +116,7 @@ def open_source(path: Path, config: Path | None, head: str | None) -> Opened:
     reader = next(reader for reader in READERS if path.name.endswith(reader.ending))
     found = read_config(path.parent, config)
     archive = verified(reader.open(located(path.parent, path.name)), path.parent, path.name)
-    return Opened(reader.dialect, found, archive, names_of(archive, reader.names))
+    return Opened(reader.format, found, archive, naming_of(archive, reader.naming))
 
 
 def read_config(folder: Path, given: Path | None) -> MobileBertConfig:

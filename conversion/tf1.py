@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mobilebert_common.checkpoints.archive import Archive
-from mobilebert_common.checkpoints.matching import Names, normal_names
+from mobilebert_common.checkpoints.matching import Naming, normal_names
 from mobilebert_common.errors import CheckpointError, ConfigError
 from mobilebert_common.files.folder import Content, verify
 from mobilebert_common.files.strict_json import MAX_JSON, read_json
@@ -54,7 +54,7 @@ ACTIVATIONS = {"relu": "relu", "tanh": "tanh", "gelu_new": "gelu", "gelu_pytorch
 LAYER_NORM_EPS = 1e-12  # the code has no other
 
 
-def open_file(path: Path) -> tuple[Archive, Names]:
+def open_file(path: Path) -> tuple[Archive, Naming]:
     """The variables of a TF1 checkpoint, or of a Model Garden one, and how they are named.
 
     Args:
@@ -91,7 +91,7 @@ def read_config(path: Path) -> MobileBertConfig:
         raise CheckpointError(path, str(error)) from None
 
 
-def completed(config: MobileBertConfig, archive: Archive, names: Names) -> MobileBertConfig:
+def completed(config: MobileBertConfig, archive: Archive, names: Naming) -> MobileBertConfig:
     """A configuration read from bert_config.json, with what only the variables say.
 
     A classifier's labels are counted there, and Google's pre-training checkpoints have no pooler.
@@ -107,11 +107,11 @@ def completed(config: MobileBertConfig, archive: Archive, names: Names) -> Mobil
     return config.replace(**changes) if changes else config
 
 
-def contents(config: MobileBertConfig, head: str, tensors: Mapping[str, np.ndarray]) -> dict[str, Content]:
+def contents(config: MobileBertConfig, architecture: str, tensors: Mapping[str, np.ndarray]) -> dict[str, Content]:
     """The files of a TF1 checkpoint, for files.save_files: bert_config.json, the variables and the state file.
 
     Args:
-        head: class name, see schema.ARCHITECTURES.
+        architecture: class name, see schema.ARCHITECTURES.
         tensors: {canonical name: array}.
     Raises:
         ConfigError: Google's code has no place for a decoder of its own, or cannot compute this model.
@@ -119,10 +119,10 @@ def contents(config: MobileBertConfig, head: str, tensors: Mapping[str, np.ndarr
     """
     with needs("tf"):
         import tensorflow  # noqa: F401  # now, not when files are half written
-    refuse_untold(config, head)
+    refuse_untold(config, architecture)
     variables = {
         (place := tensor.dialects["tf1"]).name: to_layout(tensors[name], place.layout, config.num_attention_heads)
-        for name, tensor in expand(config, head).items()
+        for name, tensor in expand(config, architecture).items()
         if 0 not in tensor.shape
     }
     data: list[Path] = []
@@ -151,7 +151,7 @@ def config_text(config: MobileBertConfig) -> bytes:
     return (json.dumps({key: values[key] for key in KEYS}, indent=2, sort_keys=True) + "\n").encode()
 
 
-def refuse_untold(config: MobileBertConfig, head: str) -> None:
+def refuse_untold(config: MobileBertConfig, architecture: str) -> None:
     """What a TF1 checkpoint cannot say would be lost, and Google's code would compute something else.
 
     Raises:
@@ -159,7 +159,7 @@ def refuse_untold(config: MobileBertConfig, head: str) -> None:
     """
     findings = {
         "a decoder of its own (tie_word_embeddings false)": not config.tie_word_embeddings
-        and "predictions" in ARCHITECTURES[head].blocks,
+        and "predictions" in ARCHITECTURES[architecture].blocks,
         f"hidden_act {config.hidden_act!r} (it has {', '.join(sorted(ACTIVATIONS))})": config.hidden_act not in ACTIVATIONS,
         f"layer_norm_eps {config.layer_norm_eps:g} (it has {LAYER_NORM_EPS:g})": config.layer_norm_eps != LAYER_NORM_EPS,
     }

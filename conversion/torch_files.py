@@ -13,7 +13,7 @@ from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.optional import needs
 
 
-def contents(config: MobileBertConfig, head: str, tensors: Mapping[str, np.ndarray]) -> dict[str, Content]:
+def contents(config: MobileBertConfig, architecture: str, tensors: Mapping[str, np.ndarray]) -> dict[str, Content]:
     """The file of a state_dict, for files.save_files.
 
     Raises:

@@ -32,7 +32,7 @@ class Difference:
     relative: float
 
 
-def sample_inputs(config: MobileBertConfig, head: str, seed: int = 0) -> dict[str, np.ndarray]:
+def sample_inputs(config: MobileBertConfig, architecture: str, seed: int = 0) -> dict[str, np.ndarray]:
     """A small batch that exercises everything: ragged rows, two segments, labels where the head takes some."""
     generator = np.random.default_rng(seed)
     batch, length = 3, min(24, config.max_position_embeddings)
@@ -44,19 +44,19 @@ def sample_inputs(config: MobileBertConfig, head: str, seed: int = 0) -> dict[st
         "attention_mask": mask,
         "token_type_ids": generator.integers(0, config.type_vocab_size, (batch, length)),
     }
-    if has_choices(head):  # two for each sentence: itself and another one
+    if has_choices(architecture):  # two for each sentence: itself and another one
         inputs = {name: np.stack([array, array[::-1]], axis=1) for name, array in inputs.items()}
-    return inputs | sample_labels(config, head, generator, batch, length)
+    return inputs | sample_labels(config, architecture, generator, batch, length)
 
 
 def sample_labels(
-    config: MobileBertConfig, head: str, generator: np.random.Generator, batch: int, length: int
+    config: MobileBertConfig, architecture: str, generator: np.random.Generator, batch: int, length: int
 ) -> dict[str, np.ndarray]:
     """Labels of every kind the head has."""
     shapes, classes = {"b": (batch,), "b t": (batch, length)}, {**letters(config), "c": 2, "": length}
     kind = problem_type(config, integer_labels=True)
     labels: dict[str, np.ndarray] = {}
-    for name, label in ARCHITECTURES[head].labels.items():
+    for name, label in ARCHITECTURES[architecture].labels.items():
         if label.by_problem_type and kind != "single_label_classification":
             numbers = generator.normal(size=(batch, config.num_labels))
             labels[name] = numbers if kind == "regression" else (numbers > 0).astype(np.float64)
@@ -74,14 +74,14 @@ def verify(directory: str | Path, dtype: str = "float64", seed: int = 0) -> list
         CheckpointError: the checkpoint is unusable, or does not have all of the model it names.
     """
     config = MobileBertConfig.from_pretrained(directory)
-    head = named_architecture(config) or BASE
-    if fresh := checkpoint.load(directory, head, dtype).fresh:  # which each twin would make up for itself
-        raise CheckpointError(directory, f"has no {', '.join(fresh)}, which {head} needs: there is nothing to compare")
-    inputs = sample_inputs(config, head, seed)
+    architecture = named_architecture(config) or BASE
+    if fresh := checkpoint.load(directory, architecture, dtype).fresh:  # which each twin would make up for itself
+        raise CheckpointError(directory, f"has no {', '.join(fresh)}, which {architecture} needs: there is nothing to compare")
+    inputs = sample_inputs(config, architecture, seed)
     found = []
     for framework in ("pt", "tf"):
         door = twin(framework)
-        model = door.load(directory, head, dtype)
+        model = door.load(directory, architecture, dtype)
         found.append(door.outputs(model, inputs, output_hidden_states=True, output_attentions=True))
     ours, theirs = found
     if list(ours) != list(theirs):

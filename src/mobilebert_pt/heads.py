@@ -34,12 +34,12 @@ class HeadModel(PreTrainedModel):
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__(config)
-        self.mobilebert = MobileBertModel(config, add_pooling_layer="pooler" in ARCHITECTURES[self.head].blocks)
+        self.mobilebert = MobileBertModel(config, add_pooling_layer="pooler" in ARCHITECTURES[self.architecture].blocks)
         self.dropout = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
 
     def label_losses(self, scores: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> list[Losses]:
         """The losses of each label given; this is the rule for classes."""
-        expected = ARCHITECTURES[self.head].labels
+        expected = ARCHITECTURES[self.architecture].labels
         return [class_losses(scores[expected[name].scores], label, name) for name, label in labels.items()]
 
     def complete(
@@ -64,7 +64,7 @@ class MobileBertForPreTraining(HeadModel):
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__(config)
-        self.cls = PreTrainingHeads(config, self.head)
+        self.cls = PreTrainingHeads(config, self.architecture)
 
     def forward(
         self,
@@ -108,7 +108,7 @@ class MobileBertForMaskedLM(HeadModel):
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__(config)
-        self.cls = PreTrainingHeads(config, self.head)
+        self.cls = PreTrainingHeads(config, self.architecture)
 
     def forward(
         self,
@@ -145,7 +145,7 @@ class MobileBertForNextSentencePrediction(HeadModel):
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__(config)
-        self.cls = PreTrainingHeads(config, self.head)
+        self.cls = PreTrainingHeads(config, self.architecture)
 
     def forward(
         self,
@@ -329,7 +329,7 @@ class MobileBertForQuestionAnswering(HeadModel):
 
     def label_losses(self, scores: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> list[Losses]:
         """Half the loss of either end."""
-        expected = ARCHITECTURES[self.head].labels
+        expected = ARCHITECTURES[self.architecture].labels
         inputs.check_together(list(labels), list(expected))
         ends = [span_losses(scores[expected[name].scores], labels[name], name) for name in expected]
         return [(0.5 * losses, weights) for losses, weights in ends]

@@ -459,8 +459,8 @@ def _drop_copies(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: o
 class PreTrainingHeads(nn.Module):
     """The heads of pre-training that a model class has: words, the relation of two sentences, or both."""
 
-    def __init__(self, config: MobileBertConfig, head: str) -> None:
+    def __init__(self, config: MobileBertConfig, architecture: str) -> None:
         super().__init__()
-        blocks = ARCHITECTURES[head].blocks
+        blocks = ARCHITECTURES[architecture].blocks
         self.predictions = Predictions(config) if "predictions" in blocks else None
         self.seq_relationship = Linear(config, config.hidden_size, 2) if "relation" in blocks else None

@@ -31,7 +31,7 @@ class PreTrainedModel(nn.Module):
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
         self.config = config.replace()
-        self.head = canonical_class(type(self))
+        self.architecture = canonical_class(type(self))
 
     @overload
     @classmethod
@@ -124,7 +124,7 @@ class PreTrainedModel(nn.Module):
         if wrong := sorted(tensors.keys() ^ own.keys()):
             raise ConfigError(f"state_dict does not have the names of this {type(self).__name__}: {shortened(wrong)}")
         canonical = {name: arrays.to_numpy(tensor) for name, tensor in tensors.items()}
-        checkpoint.save(save_directory, self.config, self.head, canonical)
+        checkpoint.save(save_directory, self.config, self.architecture, canonical)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -53,7 +53,7 @@ def train(model: Any, examples: Examples, recipe: Recipe, report: Report) -> Non
 
 def parameter_groups(model: Any, recipe: Recipe) -> list[dict[str, Any]]:
     """Matrices with weight decay, norms and biases without."""
-    matrices = {name for name, tensor in expand(model.config, model.head).items() if len(tensor.shape) > 1}
+    matrices = {name for name, tensor in expand(model.config, model.architecture).items() if len(tensor.shape) > 1}
     decayed = [parameter for name, parameter in model.named_parameters() if name in matrices]
     others = [parameter for name, parameter in model.named_parameters() if name not in matrices]
     return [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]

@@ -22,15 +22,15 @@ def tensor(array: Any) -> torch.Tensor:
     return torch.from_numpy(np.asarray(array))
 
 
-def create(config: MobileBertConfig, head: str, seed: int) -> Any:
+def create(config: MobileBertConfig, architecture: str, seed: int) -> Any:
     """A model with fresh weights."""
     torch.manual_seed(seed)
-    return getattr(heads, head)(config)
+    return getattr(heads, architecture)(config)
 
 
-def load(directory: str | Path, head: str, dtype: str = "float32", **overrides: Any) -> Any:
+def load(directory: str | Path, architecture: str, dtype: str = "float32", **overrides: Any) -> Any:
     """A model from a checkpoint directory."""
-    return getattr(heads, head).from_pretrained(directory, dtype=dtype, **overrides)
+    return getattr(heads, architecture).from_pretrained(directory, dtype=dtype, **overrides)
 
 
 def predict(model: Any, batches: Iterable[Mapping[str, np.ndarray]]) -> np.ndarray:

@@ -35,13 +35,13 @@ class HeadModel(PreTrainedModel):
 
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
-        pooler = "pooler" in ARCHITECTURES[self.head].blocks
+        pooler = "pooler" in ARCHITECTURES[self.architecture].blocks
         self.mobilebert = TFMobileBertModel(config, pooler, name="mobilebert", dtype=self.dtype_policy)
         self.dropout = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
 
     def label_losses(self, scores: Mapping[str, Any], labels: Mapping[str, Any]) -> list[Losses]:
         """The losses of each label given; this is the rule for classes."""
-        expected = ARCHITECTURES[self.head].labels
+        expected = ARCHITECTURES[self.architecture].labels
         return [class_losses(scores[expected[name].scores], label, name) for name, label in labels.items()]
 
     def complete(
@@ -66,7 +66,7 @@ class TFMobileBertForPreTraining(HeadModel):
 
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
-        self.cls = PreTrainingHeads(config, self.head, name="cls", dtype=self.dtype_policy)
+        self.cls = PreTrainingHeads(config, self.architecture, name="cls", dtype=self.dtype_policy)
         self.build()
 
     def call(
@@ -114,7 +114,7 @@ class TFMobileBertForMaskedLM(HeadModel):
 
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
-        self.cls = PreTrainingHeads(config, self.head, name="cls", dtype=self.dtype_policy)
+        self.cls = PreTrainingHeads(config, self.architecture, name="cls", dtype=self.dtype_policy)
         self.build()
 
     def call(
@@ -155,7 +155,7 @@ class TFMobileBertForNextSentencePrediction(HeadModel):
 
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
-        self.cls = PreTrainingHeads(config, self.head, name="cls", dtype=self.dtype_policy)
+        self.cls = PreTrainingHeads(config, self.architecture, name="cls", dtype=self.dtype_policy)
         self.build()
 
     def call(
@@ -360,7 +360,7 @@ class TFMobileBertForQuestionAnswering(HeadModel):
 
     def label_losses(self, scores: Mapping[str, Any], labels: Mapping[str, Any]) -> list[Losses]:
         """Half the loss of either end."""
-        expected = ARCHITECTURES[self.head].labels
+        expected = ARCHITECTURES[self.architecture].labels
         inputs.check_together(list(labels), list(expected))
         ends = [span_losses(scores[expected[name].scores], labels[name], name) for name in expected]
         return [(0.5 * losses, weights) for losses, weights in ends]

@@ -506,9 +506,9 @@ class Predictions(Layer):
 class PreTrainingHeads(Layer):
     """The heads of pre-training that a model class has: words, the relation of two sentences, or both."""
 
-    def __init__(self, config: MobileBertConfig, head: str, **kwargs: Any) -> None:
+    def __init__(self, config: MobileBertConfig, architecture: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        blocks, dtype = ARCHITECTURES[head].blocks, self.dtype_policy
+        blocks, dtype = ARCHITECTURES[architecture].blocks, self.dtype_policy
         self.predictions = Predictions(config, name="predictions", dtype=dtype) if "predictions" in blocks else None
         self.seq_relationship = (
             Linear(config, config.hidden_size, 2, name="seq_relationship", dtype=dtype)

@@ -40,7 +40,7 @@ class PreTrainedModel(TrainableModel):
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.config = config.replace()
-        self.head = canonical_class(type(self))
+        self.architecture = canonical_class(type(self))
 
     def build(self, input_shape: Any = None) -> None:
         build_children(self)
@@ -138,7 +138,7 @@ class PreTrainedModel(TrainableModel):
         tensors = {
             name: arrays.to_numpy(variable, layout) for name, (variable, layout) in self.canonical_variables().items()
         }
-        checkpoint.save(save_directory, self.config, self.head, tensors)
+        checkpoint.save(save_directory, self.config, self.architecture, tensors)
 
     def canonical_variables(self) -> dict[str, tuple[keras.Variable, Any]]:
         """{canonical name: (the variable, its layout here)}, found by the names of the layers below this model."""
@@ -146,7 +146,7 @@ class PreTrainedModel(TrainableModel):
         absent = ("pooler",) if base_model(self).pooler is None else ()
         return {
             tensor.name: (getattr(layers[tensor.module], tensor.keras.name), tensor.keras.layout)
-            for tensor in expand(self.config, self.head).values()
+            for tensor in expand(self.config, self.architecture).values()
             if tensor.block not in absent
         }
 

@@ -85,4 +85,4 @@ def batches(examples: Examples, plan: Plan) -> Any:
 def undecayed(model: Any) -> list[keras.Variable]:
     """Norms and biases; matrices have weight decay."""
     variables = model.canonical_variables()
-    return [variables[name][0] for name, tensor in expand(model.config, model.head).items() if len(tensor.shape) == 1]
+    return [variables[name][0] for name, tensor in expand(model.config, model.architecture).items() if len(tensor.shape) == 1]

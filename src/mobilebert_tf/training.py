@@ -21,7 +21,7 @@ from mobilebert_common.model.architectures import ARCHITECTURES
 from .losses import Losses, total
 
 ALIASES = {"next_sentence_label": "labels"}  # of a head that has no label of the first name
-LABEL_NAMES = {*ALIASES, *(name for head in ARCHITECTURES.values() for name in head.labels)}
+LABEL_NAMES = {*ALIASES, *(name for architecture in ARCHITECTURES.values() for name in architecture.labels)}
 
 
 class TrainableModel(keras.Model):
@@ -32,7 +32,7 @@ class TrainableModel(keras.Model):
     several as a mapping by the output's name.
     """
 
-    head: str  # the model's name in ARCHITECTURES
+    architecture: str  # the model's name in ARCHITECTURES
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -158,11 +158,11 @@ class TrainableModel(keras.Model):
         """Check concrete ids, shapes and labels."""
         tensors = x if isinstance(x, Mapping) else {"input_ids": x}
         labels = {} if self._compile_loss is not None else self._labels(x, y)  # a loss of the user's has its own labels
-        inputs.check_arrays(_arrays(self._without_labels(tensors)), _arrays(labels), self.config, self.head)
+        inputs.check_arrays(_arrays(self._without_labels(tensors)), _arrays(labels), self.config, self.architecture)
 
     def _labels(self, x: Any, y: Any) -> dict[str, Any]:
         """The labels of a batch by name."""
-        names = list(ARCHITECTURES[self.head].labels)
+        names = list(ARCHITECTURES[self.architecture].labels)
         if y is None:
             return self._labels_in(x) or {}
         if isinstance(y, Mapping):
@@ -173,7 +173,7 @@ class TrainableModel(keras.Model):
 
     def _labels_in(self, x: Any) -> dict[str, Any] | None:
         """The labels among the inputs, under the names the head has for them."""
-        names = ARCHITECTURES[self.head].labels
+        names = ARCHITECTURES[self.architecture].labels
         if not isinstance(x, Mapping):
             return None
         found = {name: x[name] for name in names if x.get(name) is not None}
@@ -183,7 +183,7 @@ class TrainableModel(keras.Model):
     def _labels_of(self, x: Any) -> Any:
         """The labels among the inputs in the form of y."""
         found = self._labels_in(x)
-        return next(iter(found.values())) if found and len(ARCHITECTURES[self.head].labels) == 1 else found
+        return next(iter(found.values())) if found and len(ARCHITECTURES[self.architecture].labels) == 1 else found
 
     def _without_labels(self, x: Any) -> Any:
         if not isinstance(x, Mapping):
@@ -192,7 +192,7 @@ class TrainableModel(keras.Model):
 
     def _scored(self, x: Any, y: Any, y_pred: Any) -> tuple[Any, Any]:
         """Labels and the scores they are held against, for losses and metrics that are not the head's."""
-        expected, labels = ARCHITECTURES[self.head].labels, self._labels(x, y)
+        expected, labels = ARCHITECTURES[self.architecture].labels, self._labels(x, y)
         if not isinstance(y_pred, Mapping) or not labels or not set(labels) <= set(expected):
             return y, y_pred
         pairs = {expected[name].scores: label for name, label in labels.items()}

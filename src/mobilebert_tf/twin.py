@@ -21,15 +21,15 @@ def tensor(array: Any) -> Any:
     return keras.ops.convert_to_tensor(np.asarray(array))
 
 
-def create(config: MobileBertConfig, head: str, seed: int) -> Any:
+def create(config: MobileBertConfig, architecture: str, seed: int) -> Any:
     """A model with fresh weights."""
     keras.utils.set_random_seed(seed)
-    return getattr(heads, f"TF{head}")(config)
+    return getattr(heads, f"TF{architecture}")(config)
 
 
-def load(directory: str | Path, head: str, dtype: str = "float32", **overrides: Any) -> Any:
+def load(directory: str | Path, architecture: str, dtype: str = "float32", **overrides: Any) -> Any:
     """A model from a checkpoint directory."""
-    return getattr(heads, f"TF{head}").from_pretrained(directory, dtype=dtype, **overrides)
+    return getattr(heads, f"TF{architecture}").from_pretrained(directory, dtype=dtype, **overrides)
 
 
 def predict(model: Any, batches: Iterable[Mapping[str, np.ndarray]]) -> np.ndarray:

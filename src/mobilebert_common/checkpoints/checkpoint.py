@@ -20,7 +20,7 @@ from ..model.layout import from_layout
 from ..model.schema import WORDS
 from . import h5, safetensors, torch_bin
 from .archive import Archive, verified
-from .matching import Names, Shape, match, names_of, with_copies
+from .matching import Naming, Shape, match, naming_of, with_copies
 from .shards import open_shards
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class Source(NamedTuple):
     """A weights file by its name: how it names its tensors, and what opens it."""
 
     file: str
-    names: Names
+    naming: Naming
     open: Callable[[Path], Archive]
 
 
@@ -79,7 +79,7 @@ class Weights:
 
 def load(
     name_or_path: str | Path,
-    head: str,
+    architecture: str,
     dtype: str = "float32",
     *,
     config: MobileBertConfig | None = None,
@@ -96,7 +96,7 @@ def load(
     Args:
         name_or_path: a folder with config.json and weights, which are verified first where it has a manifest.json, or, as
             a str, a name on the hub, from which those two files are downloaded.
-        head: class name, see schema.ARCHITECTURES.
+        architecture: class name, see schema.ARCHITECTURES.
         dtype: "float32", "float64", "bfloat16" or "float16", whatever the file holds; "auto" is what it holds.
         config: takes the place of config.json.
         ignore_mismatched_sizes: a tensor of another shape starts fresh, as a classifier for other labels does.
@@ -127,7 +127,7 @@ def load(
     archive, names = open_weights(folder)
     keep_tied = "tie_word_embeddings" in overrides
     try:
-        weights = read(archive, names, config, head, dtype, ignore_mismatched_sizes, keep_tied, without)
+        weights = read(archive, names, config, architecture, dtype, ignore_mismatched_sizes, keep_tied, without)
     except ConfigError as error:  # more parameters than any model
         raise CheckpointError(folder / CONFIG_FILE, str(error)) from None
     if weights.fresh:
@@ -138,7 +138,7 @@ def load(
     return weights
 
 
-def open_weights(folder: Path) -> tuple[Archive, Names]:
+def open_weights(folder: Path) -> tuple[Archive, Naming]:
     """The best weights file of a directory, and how it names its tensors.
 
     Raises:
@@ -147,7 +147,7 @@ def open_weights(folder: Path) -> tuple[Archive, Names]:
     digests = read_manifest(folder)
     if source := find_weights(folder, digests):
         archive = source.open(located(folder, source.file, digests))
-        return verified(archive, folder, source.file, digests), names_of(archive, source.names)
+        return verified(archive, folder, source.file, digests), naming_of(archive, source.naming)
     files = ", ".join(source.file for source in SOURCES)
     if others := [path.name for pattern in CONVERTIBLE for path in sorted(folder.glob(pattern))]:
         raise CheckpointError(
@@ -168,9 +168,9 @@ def find_weights(folder: Path, digests: Digests | None = None) -> Source | None:
 
 def read(
     archive: Archive,
-    names: Names,
+    names: Naming,
     config: MobileBertConfig,
-    head: str,
+    architecture: str,
     dtype: str = "float32",
     ignore_mismatched_sizes: bool = False,
     keep_tied: bool = False,
@@ -181,7 +181,7 @@ def read(
     Raises:
         CheckpointError: the tensors do not fit, or hold NaN or infinite values.
     """
-    found = match(archive, names, config, head, ignore_mismatched_sizes, keep_tied, without)
+    found = match(archive, names, config, architecture, ignore_mismatched_sizes, keep_tied, without)
     arrays = archive.read(place.name for place in found.source.values())
     wanted = _stored_dtype(arrays) if dtype == "auto" else parse_dtype(dtype)
     with np.errstate(over="ignore"):  # what overflows is infinite, and refused below
@@ -199,19 +199,19 @@ def read(
     return Weights(found.config, tensors, str(wanted), found.fresh, found.mismatched, found.ignored)
 
 
-def save(directory: str | Path, config: MobileBertConfig, head: str, tensors: Mapping[str, np.ndarray]) -> None:
+def save(directory: str | Path, config: MobileBertConfig, architecture: str, tensors: Mapping[str, np.ndarray]) -> None:
     """Write config.json and model.safetensors, and their SHA-256 into manifest.json, in one step.
 
     Args:
         directory: created where it is absent; other files in it stay.
         config: what the model is; `architectures` and `dtype` are set from the model saved.
-        head: class name, see schema.ARCHITECTURES.
+        architecture: class name, see schema.ARCHITECTURES.
         tensors: {canonical name: array}, all of one dtype.
     Raises:
         OSError: nothing was written, and what was there is intact.
     """
     dtype = str(next(iter(tensors.values())).dtype)
-    config = config.replace(architectures=[head], dtype=dtype)
+    config = config.replace(architectures=[architecture], dtype=dtype)
     contents: dict[str, Content] = {
         CONFIG_FILE: config.to_json_string().encode(),
         safetensors.WEIGHTS_FILE: lambda path: safetensors.write(path, with_copies(config, tensors)),

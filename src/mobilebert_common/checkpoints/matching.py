@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 BASE_PARTS = ("embeddings.", "encoder.", "pooler.")  # what a base model's file says without the root
 
 Shape = tuple[int, ...]
-Names = Literal["canonical", "h5", "tf1", "garden"]  # how a file names its tensors
+Naming = Literal["canonical", "h5", "tf1", "garden"]  # how a file names its tensors
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ class Match:
 
 def match(
     archive: Archive,
-    dialect: Names,
+    naming: Naming,
     config: MobileBertConfig,
-    head: str,
+    architecture: str,
     ignore_mismatched_sizes: bool = False,
     keep_tied: bool = False,
     without: Collection[str] = (),
@@ -70,21 +70,21 @@ def match(
     A pooler or a head that is not in the file at all is fresh; half of one is damage.
 
     Args:
-        dialect: how the file names and lays out its tensors.
+        naming: how the file names and lays out its tensors.
         ignore_mismatched_sizes: tensors of another shape are fresh too.
         keep_tied: leave a decoder aside that differs from the word embeddings, where otherwise it is kept.
         without: blocks of the head that this model was made without.
     Raises:
         CheckpointError: tensors are missing, unexpected, mis-shaped or not floating-point: all in one error.
     """
-    file = Listing(archive, dialect, normal_names(archive, dialect))
+    file = Listing(archive, naming, normal_names(archive, naming))
     optional = {tensor.name: file.place(tensor) for tensor in expand_optional(config).values()}
-    optional.setdefault(DECODER_BIAS, Foreign(DECODER_BIAS, "same") if dialect == "canonical" else None)
-    predicts = "predictions" in ARCHITECTURES[head].blocks
+    optional.setdefault(DECODER_BIAS, Foreign(DECODER_BIAS, "same") if naming == "canonical" else None)
+    predicts = "predictions" in ARCHITECTURES[architecture].blocks
     if predicts and not keep_tied and _has_its_own_decoder(file, config, optional):
         log.warning("%s has a decoder that is not the word embeddings: tie_word_embeddings is now false", archive.path)
         config = config.replace(tie_word_embeddings=False)
-    expected = {name: tensor for name, tensor in expand(config, head).items() if tensor.block not in without}
+    expected = {name: tensor for name, tensor in expand(config, architecture).items() if tensor.block not in without}
     places = {name: file.place(tensor) for name, tensor in expected.items()}
     present = {expected[name].block for name, place in places.items() if file.has(place)}
     places |= _stand_ins(file, config, places, optional)
@@ -107,7 +107,7 @@ def match(
         *_contradictions(file, config, places, optional),
         *(f"{file.names[name]} is unexpected" for name in file.names if name not in known),
         *(
-            f"{name} has shape {list(found)} where the configuration and {head} expect {list(wanted)}"
+            f"{name} has shape {list(found)} where the configuration and {architecture} expect {list(wanted)}"
             for name, (found, wanted) in refused.items()
         ),
         *(f"{name} holds integers" for name, place in source.items() if file.entry(place).dtype.kind in "iu"),
@@ -115,7 +115,7 @@ def match(
     if refused and len(refused) == len(findings):
         findings.append("ignore_mismatched_sizes=True starts these anew")
     if findings:
-        raise CheckpointError(archive.path, f"does not fit {head}:\n  {shortened(findings)}")
+        raise CheckpointError(archive.path, f"does not fit {architecture}:\n  {shortened(findings)}")
     used = {place.name for place in source.values()}
     if predicts and not keep_tied:  # a copy of what is used, as the checks above have found
         used |= {place.name for copy in TIED if (place := optional[copy])}
@@ -142,12 +142,12 @@ class Listing:
     """
 
     archive: Archive
-    dialect: Names
+    naming: Naming
     names: dict[str, str]
 
     def place(self, tensor: Tensor) -> Foreign | None:
         """The name and layout of a tensor here, the same in every model; None where the dialect has no place for it."""
-        return _foreign(tensor, self.dialect)
+        return _foreign(tensor, self.naming)
 
     def has(self, place: Foreign | None) -> bool:
         """Whether there is a tensor at a place."""
@@ -204,23 +204,23 @@ def with_copies(config: MobileBertConfig, tensors: Mapping[str, np.ndarray]) -> 
     return {**tensors, DECODER_BIAS: tensors[BIAS]} if untied else dict(tensors)
 
 
-def names_of(archive: Archive, names: Names) -> Names:
+def naming_of(archive: Archive, naming: Naming) -> Naming:
     """How a file names its tensors, if not as its kind does: the TF classes of transformers 4 write safetensors as they do h5."""
     variables = bool(archive.entries) and all(name.endswith(VARIABLE) for name in archive.entries)
-    return "h5" if names == "canonical" and variables else names
+    return "h5" if naming == "canonical" and variables else naming
 
 
-def normal_names(archive: Archive, dialect: Names) -> dict[str, str]:
+def normal_names(archive: Archive, naming: Naming) -> dict[str, str]:
     """{name as the schema has it for a model with a head: name in the file}, without what holds no weights."""
     names = {name: name for name in archive.entries}
-    if dialect == "canonical":
+    if naming == "canonical":
         names = _without_prefix("module.", names)  # of DistributedDataParallel
         if not any(name.startswith(ROOT) for name in names):
             names = {ROOT + name if name.startswith(BASE_PARTS) else name: kept for name, kept in names.items()}
         names.pop(f"{ROOT}embeddings.position_ids", None)  # a buffer that old transformers releases saved
-    if dialect == "h5" and all(name.endswith(VARIABLE) for name in names):
+    if naming == "h5" and all(name.endswith(VARIABLE) for name in names):
         names = {name.removesuffix(VARIABLE): kept for name, kept in names.items()}
-    if dialect == "tf1":
+    if naming == "tf1":
         slots = ("/adam_m", "/adam_v")
         names = {name: kept for name, kept in names.items() if not name.endswith(slots) and name != "global_step"}
         students = {name: kept for name, kept in names.items() if not name.startswith("teacher/")}
@@ -228,7 +228,7 @@ def normal_names(archive: Archive, dialect: Names) -> dict[str, str]:
     return names
 
 
-def head_of(archive: Archive, dialect: Names, config: MobileBertConfig) -> str:
+def architecture_of(archive: Archive, naming: Naming, config: MobileBertConfig) -> str:
     """The model class a file was saved from: the one config.json names, or else the smallest that uses all of the file.
 
     Raises:
@@ -236,23 +236,23 @@ def head_of(archive: Archive, dialect: Names, config: MobileBertConfig) -> str:
     """
     if named := named_architecture(config):
         return named
-    names = normal_names(archive, dialect)
+    names = normal_names(archive, naming)
     # a classifier of sentences, of tokens and of choices has the same names: the first of ARCHITECTURES it is
     blocks = {
         "classifier" if tensor.block == "choice" else tensor.block
         for tensor in expand_optional(config).values()
-        if (place := _foreign(tensor, dialect)) and place.name in names and tensor.block != "pooler"
+        if (place := _foreign(tensor, naming)) and place.name in names and tensor.block != "pooler"
     }
-    fitting = [name for name, head in ARCHITECTURES.items() if blocks <= set(head.blocks)]
+    fitting = [name for name, architecture in ARCHITECTURES.items() if blocks <= set(architecture.blocks)]
     if not fitting:
         raise CheckpointError(archive.path, f"has heads that no one model has: {', '.join(sorted(blocks))}")
     return min(fitting, key=lambda name: len({*ARCHITECTURES[name].blocks} - {"pooler"}))
 
 
-def _foreign(tensor: Tensor, dialect: Names) -> Foreign | None:
+def _foreign(tensor: Tensor, naming: Naming) -> Foreign | None:
     """The name and layout of a tensor in a dialect, the same in every model; None where the dialect has no place for it."""
-    if dialect != "canonical":
-        return tensor.dialects.get(dialect)
+    if naming != "canonical":
+        return tensor.dialects.get(naming)
     return Foreign(ROOT + tensor.name if tensor.name.startswith(BASE_PARTS) else tensor.name, "same")
 
 

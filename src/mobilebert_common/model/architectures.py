@@ -55,6 +55,6 @@ def named_architecture(config: MobileBertConfig) -> str | None:
     return next((name for name in names if name in ARCHITECTURES), None)
 
 
-def has_choices(head: str) -> bool:
+def has_choices(architecture: str) -> bool:
     """Whether a head's inputs have an axis of choices, [b c t]."""
-    return any(label.classes == "c" for label in ARCHITECTURES[head].labels.values())
+    return any(label.classes == "c" for label in ARCHITECTURES[architecture].labels.values())

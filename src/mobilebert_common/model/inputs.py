@@ -161,7 +161,7 @@ def _fits(shape: Shape, allowed: Sequence[Shape]) -> bool:
 
 
 def check_arrays(
-    arrays: Mapping[str, Any], labels: Mapping[str, Any], config: MobileBertConfig, head: str
+    arrays: Mapping[str, Any], labels: Mapping[str, Any], config: MobileBertConfig, architecture: str
 ) -> None:
     """The checks on whole numpy arrays, before a first step is made with any part of them.
 
@@ -173,7 +173,7 @@ def check_arrays(
     for name in ("input_ids", "inputs_embeds"):
         if (tensor := arrays.get(name)) is not None:
             shape = np.shape(tensor)
-            if has_choices(head):
+            if has_choices(architecture):
                 check_choices(shape)
                 choices, shape = shape[1], (shape[0], *shape[2:])
             check_shape(shape, config)
@@ -182,7 +182,7 @@ def check_arrays(
             check_integer(name, str(ids.dtype))
             check_ids(name, int(ids.min()), int(ids.max()), limit)
     sizes = {**letters(config), "c": choices}
-    for name, label in ARCHITECTURES[head].labels.items():
+    for name, label in ARCHITECTURES[architecture].labels.items():
         if (found := labels.get(name)) is None or not np.size(found) or not label.classes:
             continue
         integers = np.issubdtype(found.dtype, np.integer)

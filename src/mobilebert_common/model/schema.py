@@ -193,18 +193,18 @@ class Tensor:
     dialects: Mapping[str, Foreign]
 
 
-def expand(config: MobileBertConfig, head: str) -> dict[str, Tensor]:
+def expand(config: MobileBertConfig, architecture: str) -> dict[str, Tensor]:
     """Every tensor of a model class under one configuration.
 
     Args:
         config: decides sizes and which modules there are.
-        head: a class name of ARCHITECTURES, for example "MobileBertForSequenceClassification".
+        architecture: a class name of ARCHITECTURES, for example "MobileBertForSequenceClassification".
     Returns:
         {canonical name: Tensor}, embeddings first.
     Raises:
         ConfigError: the model would have more than MAX_PARAMETERS parameters.
     """
-    model = ARCHITECTURES[head]
+    model = ARCHITECTURES[architecture]
     tensors = _expand(config, (*ENCODER, *model.blocks), model.root)
     if (count := count_parameters(tensors)) > MAX_PARAMETERS:
         raise ConfigError(f"this configuration has {count:,} parameters, more than the {MAX_PARAMETERS:,} allowed")

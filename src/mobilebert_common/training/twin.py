@@ -14,16 +14,16 @@ from .recipe import Recipe, Report
 class Twin(Protocol):
     """What either framework's package offers to the command line, the tasks and the tokenizers, in its module `twin`.
 
-    `head` is a class name of the PyTorch twin, as in schema.ARCHITECTURES; a model is an instance of the twin's class for it.
+    `architecture` is a class name of the PyTorch twin, as in schema.ARCHITECTURES; a model is an instance of the twin's class for it.
     """
 
     def tensor(self, array: Any) -> Any:
         """A numpy array as the framework's tensor."""
 
-    def create(self, config: MobileBertConfig, head: str, seed: int) -> Any:
+    def create(self, config: MobileBertConfig, architecture: str, seed: int) -> Any:
         """A model with fresh weights."""
 
-    def load(self, directory: str | Path, head: str, dtype: str = "float32", **overrides: Any) -> Any:
+    def load(self, directory: str | Path, architecture: str, dtype: str = "float32", **overrides: Any) -> Any:
         """A model from a checkpoint directory."""
 
     def train(self, model: Any, examples: Examples, recipe: Recipe, report: Report) -> None:
