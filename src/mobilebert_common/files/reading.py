@@ -1,0 +1,137 @@
+"""A file that is read in pieces and must stay the same meanwhile."""
+
+import contextlib
+import hashlib
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from ..errors import CheckpointError
+
+PIECE = 1 << 20  # bytes hashed at a time
+
+
+class StableFile:
+    """A regular file that is opened several times and refused where it is not the same each time.
+
+    Nothing is mapped into memory: a mapped file that another process truncates ends this one with SIGBUS. A file that was
+    renamed is still the same; one that was replaced, or written to, is not.
+
+    Args:
+        path: the file's name, for errors.
+        places: where its content may lie, the first that is there counts; by default only under its name.
+        digest: the SHA-256 that its content must have, in hexadecimal; None is any.
+    """
+
+    def __init__(self, path: Path, places: Sequence[Path] = (), digest: str | None = None) -> None:
+        self.path = path
+        self.places = tuple(places) or (path,)
+        self.digest = digest
+        self.identity: tuple[int, ...] | None = None
+        self.verified = digest is None
+
+    @property
+    def name(self) -> str:
+        """The file's name in its folder."""
+        return self.path.name
+
+    @contextlib.contextmanager
+    def open(self, verify: bool = False) -> Iterator[BinaryIO]:
+        """Open the file for reading at places.
+
+        Args:
+            verify: compare its SHA-256 first, once; that takes as long as the file is large.
+        Raises:
+            CheckpointError: it is missing, not a regular file, a link out of its folder, not the file that was saved, or not
+                the one that was opened before; also at the end of the block, where it changed during it.
+        """
+        try:
+            descriptor = self._descriptor()
+        except OSError as error:
+            raise CheckpointError(self.path, f"cannot be read: {error.strerror or error}") from error
+        with open(descriptor, "rb") as file:
+            self._compare_identity(file)
+            if verify and not self.verified:
+                self._verify(file)
+            try:
+                yield file
+            except OSError as error:
+                raise CheckpointError(self.path, f"cannot be read: {error.strerror or error}") from error
+            self._compare_identity(file)
+
+    def size(self) -> int:
+        """Its size in bytes, as of the first time it was opened."""
+        if self.identity is None:
+            with self.open():
+                pass
+        assert self.identity is not None
+        return self.identity[2]
+
+    def read(self, max_bytes: int) -> bytes:
+        """All of a small file, verified.
+
+        Raises:
+            CheckpointError: as `open`, or the file is larger.
+        """
+        with self.open() as file:
+            data = file.read(max_bytes + 1)
+            if len(data) > max_bytes:
+                raise CheckpointError(self.path, f"is larger than the {max_bytes:,} bytes allowed here")
+            if self.digest is not None and hashlib.sha256(data).hexdigest() != self.digest:
+                raise self._is_another()
+        return data
+
+    def _descriptor(self) -> int:
+        """A descriptor of the first place that is there. A pipe is not waited for."""
+        for place in self.places:
+            if place.is_symlink() and not is_inside(place, place.parent):
+                raise CheckpointError(self.path, "is a link to a file outside its folder; put the file itself there")
+            with contextlib.suppress(FileNotFoundError):
+                return os.open(place, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+        raise FileNotFoundError(2, os.strerror(2))
+
+    def _compare_identity(self, file: BinaryIO) -> None:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise CheckpointError(self.path, "is not a regular file")
+        identity = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+        if self.identity not in (None, identity):
+            raise CheckpointError(self.path, "changed while it was being read")
+        self.identity = identity
+
+    def _verify(self, file: BinaryIO) -> None:
+        digest, buffer = hashlib.sha256(), bytearray(PIECE)
+        file.seek(0)
+        with memoryview(buffer) as view:
+            while count := file.raw.readinto(view):  # type: ignore[attr-defined]
+                digest.update(view[:count])
+        file.seek(0)
+        if digest.hexdigest() != self.digest:
+            raise self._is_another()
+        self.verified = True
+
+    def _is_another(self) -> CheckpointError:
+        return CheckpointError(
+            self.path,
+            "is not the file that was saved (its SHA-256 differs from manifest.json); "
+            "if the change was meant, delete manifest.json to accept it",
+        )
+
+
+def is_inside(path: Path, directory: Path) -> bool:
+    """Whether a path, its links followed, lies in a directory, or where a snapshot of the hub's cache has its files.
+
+    That is <cache>/models--owner--name/blobs, or, for what several repositories share, <cache>/blobs.
+    """
+    try:
+        folder, place = directory.resolve(), path.resolve()
+    except (OSError, RuntimeError):  # a loop of links
+        return False
+    snapshot = next((parent for parent in (folder, *folder.parents) if parent.parent.name == "snapshots"), None)
+    parents = [folder]
+    if snapshot is not None:
+        repository = snapshot.parent.parent
+        parents += [repository / "blobs", *([repository.parent / "blobs"] if repository.name.startswith("models--") else [])]
+    return any(place.is_relative_to(parent) for parent in parents)
