@@ -8,8 +8,7 @@ import numpy as np
 
 from mobilebert_common.checkpoints.archive import Archive, Entry
 from mobilebert_common.errors import CheckpointError, shortened
-from mobilebert_common.files.folder import stored, verify
-from mobilebert_common.files.strict_json import read_bytes
+from mobilebert_common.files.folder import Folder
 from mobilebert_common.model.dtypes import DTYPES
 from mobilebert_common.optional import needs
 
@@ -27,7 +26,7 @@ def find_prefix(path: Path) -> Path | None:
     """
     if not path.is_dir():
         name = path.name.removesuffix(INDEX).split(DATA)[0]
-        return path.with_name(name) if name and stored(path.parent, name + INDEX).exists() else None
+        return path.with_name(name) if name and Folder.open(path.parent).has(name + INDEX) else None
     prefixes = sorted(found.with_suffix("") for found in path.glob(f"*{INDEX}") if not found.name.startswith("."))
     if len(prefixes) > 1:
         newest = _newest(path)
@@ -38,7 +37,7 @@ def find_prefix(path: Path) -> Path | None:
     return prefixes[0] if prefixes else None
 
 
-def open_bundle(prefix: Path) -> tuple[Any, Archive]:
+def open_bundle(folder: Folder, prefix: Path) -> tuple[Any, Archive]:
     """TensorFlow's reader of a checkpoint, and its variables by name; no value has been read.
 
     Raises:
@@ -48,10 +47,10 @@ def open_bundle(prefix: Path) -> tuple[Any, Archive]:
     """
     with needs("tf"):
         import tensorflow as tf
-    folder, index = prefix.parent, prefix.with_name(prefix.name + INDEX)
-    files = [index.name, *sorted(path.name for path in folder.glob("*") if path.name.startswith(prefix.name + DATA))]
-    for name in files:
-        verify(folder, name)
+    index = prefix.with_name(prefix.name + INDEX)
+    for name in [index.name, *sorted(path.name for path in folder.path.glob("*") if path.name.startswith(prefix.name + DATA))]:
+        with folder.file(name).open(verify=True):
+            pass
     errors = (tf.errors.OpError, ValueError, RuntimeError)
     try:
         reader = tf.train.load_checkpoint(str(prefix))
@@ -78,10 +77,10 @@ def open_bundle(prefix: Path) -> tuple[Any, Archive]:
 
 def _newest(folder: Path) -> Path | None:
     """The prefix that the state file names; only its last part counts, for folders move."""
-    path = verify(folder, STATE_FILE, MAX_STATE)
-    if not path.exists():
+    opened = Folder.open(folder)
+    if not opened.has(STATE_FILE):
         return None
-    lines = read_bytes(path, MAX_STATE).decode("utf-8", "replace").splitlines()
+    lines = opened.read(STATE_FILE, MAX_STATE).decode("utf-8", "replace").splitlines()
     named = [line.split('"')[1] for line in lines if line.startswith("model_checkpoint_path:") and line.count('"') == 2]
     return folder / Path(named[0]).name if named else None
 

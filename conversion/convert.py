@@ -5,17 +5,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from mobilebert_common.checkpoints import checkpoint
 from mobilebert_common.checkpoints.matching import architecture_of
 from mobilebert_common.errors import CheckpointError, ConfigError
-from mobilebert_common.files.folder import save_files
+from mobilebert_common.files.folder import Content, Folder, read_consistently, save_files
 from mobilebert_common.model import dtypes
 from mobilebert_common.model.architectures import ARCHITECTURES, named_architecture
 from mobilebert_common.model.config import CONFIG_FILE
 
 from . import keras_files
-from .destination import Dialect, keeps_config, refuse_overwriting, same, writer_of
+from .destination import Dialect, Writer, keeps_config, refuse_overwriting, same, writer_of
 from .source import config_file, locate, open_source, reader_of, tokenizer_files
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ def convert(
         OSError: nothing was written, and what was there is intact.
     """
     started = time.monotonic()
-    writer, folder = writer_of(to), Path(destination)
+    writer, folder, given = writer_of(to), Path(destination), None if config is None else Path(config)
     if dtype is not None:
         dtypes.parse_dtype(dtype)
     if head is not None and head not in ARCHITECTURES:
@@ -90,48 +91,84 @@ def convert(
     path = locate(source)
     refuse_overwriting(folder, writer.file, path.parent, overwrite)
     stage(f"reading {path.name}")
-    given = None if config is None else Path(config)
-    described = path if given is None and path.name.endswith(keras_files.MODEL) else config_file(path.parent, given)
+    taken = read_consistently(path.parent, lambda opened: _take(opened, path.name, given, head, dtype))
+    contents = _contents(taken, writer, folder, keeps_config(path.parent, folder, overwrite), given is not None)
+    stage(f"writing {writer.file}")
+    save_files(folder, contents)
+    return Report(
+        source=path,
+        dialect=taken.format,
+        head=taken.architecture,
+        dtype=taken.weights.dtype,
+        tensors=len(taken.weights.tensors),
+        parameters=sum(array.size for array in taken.weights.tensors.values()),
+        ignored=taken.weights.ignored,
+        destination=folder,
+        written=tuple(contents),
+        seconds=time.monotonic() - started,
+    )
+
+
+class Taken(NamedTuple):
+    """A source that has been read.
+
+    Attributes:
+        named: the class that its configuration names.
+        tokenizer: its tokenizer's files as they are.
+    """
+
+    path: Path
+    format: str
+    architecture: str
+    named: str | None
+    weights: checkpoint.Weights
+    tokenizer: dict[str, Content]
+
+
+def _take(folder: Folder, name: str, config: Path | None, architecture: str | None, dtype: str | None) -> Taken:
+    """Read a source whole.
+
+    Raises:
+        CheckpointError: it is damaged, or does not have every tensor of the model.
+    """
+    path = folder.path / name
+    described = path if config is None and name.endswith(keras_files.MODEL) else config_file(folder, config)
     try:
-        opened = open_source(path, given, head)
-        head = head or opened.architecture or architecture_of(opened.archive, opened.naming, opened.config)
-        weights = checkpoint.read(opened.archive, opened.naming, opened.config, head, dtype or "auto")
+        opened = open_source(folder, name, config, architecture)
+        wanted = architecture or opened.architecture or architecture_of(opened.archive, opened.naming, opened.config)
+        weights = checkpoint.read(opened.archive, opened.naming, opened.config, wanted, dtype or "auto")
     except ConfigError as error:  # more parameters than any model
         raise CheckpointError(described, str(error)) from None
     if weights.fresh:
         raise CheckpointError(
             opened.archive.path,
-            f"has no {', '.join(weights.fresh)}, which {head} needs; nothing is made up here: name the head that is "
-            f"there, or have {head}.from_pretrained start these fresh",
+            f"has no {', '.join(weights.fresh)}, which {wanted} needs; nothing is made up here: name the head that is "
+            f"there, or have {wanted}.from_pretrained start these fresh",
         )
-    stored_dtype = str(next(iter(weights.tensors.values())).dtype)
-    if stored_dtype not in writer.dtypes:
-        raise ConfigError(f"{writer.file} holds {' or '.join(writer.dtypes)}, not {stored_dtype}: choose a dtype")
-    final = weights.config.replace(architectures=[head], dtype=stored_dtype)
-    contents = dict(writer.contents(final, head, weights.tensors))
-    if not same(path.parent, folder):
-        contents |= tokenizer_files(path.parent)
-    if not keeps_config(path.parent, folder, overwrite):
-        contents = {CONFIG_FILE: final.to_json_string().encode(), **contents}
-    elif config is not None or named_architecture(opened.config) not in (None, head):
+    return Taken(path, opened.format, wanted, named_architecture(opened.config), weights, tokenizer_files(folder))
+
+
+def _contents(taken: Taken, writer: Writer, folder: Path, keeps: bool, configured: bool) -> dict[str, Content]:
+    """The files to write: weights, and unless they go beside their source, configuration and tokenizer.
+
+    Args:
+        keeps: the folder keeps its configuration.
+        configured: the caller gave a configuration.
+    """
+    weights, architecture = taken.weights, taken.architecture
+    if weights.dtype not in writer.dtypes:
+        raise ConfigError(f"{writer.file} holds {' or '.join(writer.dtypes)}, not {weights.dtype}: choose a dtype")
+    if keeps and (configured or taken.named not in (None, architecture)):
         raise ConfigError(
             f"{folder / CONFIG_FILE} stays as it is beside the source: name another folder for "
-            f"a {head} with a configuration of its own, or replace it with --overwrite (overwrite=True)"
+            f"a {architecture} with a configuration of its own, or replace it with --overwrite (overwrite=True)"
         )
-    stage(f"writing {writer.file}")
-    save_files(folder, contents)
-    return Report(
-        source=path,
-        dialect=opened.format,
-        head=head,
-        dtype=stored_dtype,
-        tensors=len(weights.tensors),
-        parameters=sum(array.size for array in weights.tensors.values()),
-        ignored=weights.ignored,
-        destination=folder,
-        written=tuple(contents),
-        seconds=time.monotonic() - started,
-    )
+    config = weights.config.replace(architectures=[architecture], dtype=weights.dtype)
+    return {
+        **({} if keeps else {CONFIG_FILE: config.to_json_string().encode()}),
+        **writer.contents(config, architecture, weights.tensors),
+        **({} if same(taken.path.parent, folder) else taken.tokenizer),
+    }
 
 
 def frameworks(source: str | Path, to: str) -> set[str]:

@@ -9,7 +9,7 @@ import numpy as np
 from mobilebert_common.checkpoints import checkpoint, h5, safetensors, torch_bin
 from mobilebert_common.checkpoints.matching import with_copies
 from mobilebert_common.errors import ConfigError
-from mobilebert_common.files.folder import Content, stored
+from mobilebert_common.files.folder import Content, Folder
 from mobilebert_common.model import dtypes
 from mobilebert_common.model.config import CONFIG_FILE, MobileBertConfig
 
@@ -62,13 +62,13 @@ def refuse_overwriting(folder: Path, file: str, source: Path, overwrite: bool) -
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is not a folder: a checkpoint is a folder of several files")
-    here = same(folder, source)
-    files = [name for name in (CONFIG_FILE, file) if stored(folder, name).exists()]
+    here, there, beside = same(folder, source), Folder.open(folder), Folder.open(source)
+    files = [name for name in (CONFIG_FILE, file) if there.has(name)]
     if not overwrite and (file in files or (files and not here)):
         raise ConfigError(f"{folder} already holds {files[-1]}; --overwrite (overwrite=True) replaces it")
-    others = [found.file for found in checkpoint.SOURCES if found.file != file and stored(folder, found.file).exists()]
+    others = [found.file for found in checkpoint.SOURCES if found.file != file and there.has(found.file)]
     if files:  # a tokenizer alone may be there for the model to come
-        others += [name for name in TOKENIZER_FILES if stored(folder, name).exists() and not stored(source, name).exists()]
+        others += [name for name in TOKENIZER_FILES if there.has(name) and not beside.has(name)]
     if others and not here:
         raise ConfigError(
             f"{folder} also holds {others[0]}, which would stay and be read with this model: remove it, or name another folder"
@@ -77,7 +77,7 @@ def refuse_overwriting(folder: Path, file: str, source: Path, overwrite: bool) -
 
 def keeps_config(source: Path, folder: Path, overwrite: bool) -> bool:
     """Whether the new weights go beside those that the configuration there is of."""
-    return same(source, folder) and stored(folder, CONFIG_FILE).exists() and not overwrite
+    return same(source, folder) and Folder.open(folder).has(CONFIG_FILE) and not overwrite
 
 
 def same(folder: Path, other: Path) -> bool:

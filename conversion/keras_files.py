@@ -17,9 +17,10 @@ from typing import IO, Any
 import numpy as np
 
 from mobilebert_common.checkpoints import h5, zipped
-from mobilebert_common.checkpoints.archive import Archive, Entry
+from mobilebert_common.checkpoints.archive import Archive, Entry, open_stable
 from mobilebert_common.errors import CheckpointError, ConfigError, shortened
 from mobilebert_common.files.folder import Content
+from mobilebert_common.files.reading import StableFile
 from mobilebert_common.files.strict_json import parse_json
 from mobilebert_common.model.architectures import ARCHITECTURES, named_architecture
 from mobilebert_common.model.config import MAX_CONFIG, MobileBertConfig
@@ -39,7 +40,9 @@ COPIES = 4  # a file saved in training has two moments and may have more beside 
 MAX_RATIO = 20  # to which weights were packed; moments that are still zero are packed well
 
 
-def open_file(path: Path, config: MobileBertConfig | None, architecture: str | None) -> tuple[MobileBertConfig, str, Archive]:
+def open_file(
+    file: StableFile, config: MobileBertConfig | None, architecture: str | None
+) -> tuple[MobileBertConfig, str, Archive]:
     """A model saved by Keras: its configuration, its class and its tensors under canonical names.
 
     Args:
@@ -49,20 +52,21 @@ def open_file(path: Path, config: MobileBertConfig | None, architecture: str | N
         CheckpointError: not a file of one of our models, or one that does not fit its configuration.
         ImportError: TensorFlow is not installed.
     """
+    path = file.path
     if path.name.endswith(MODEL):
-        own, architecture = _described(path)
+        own, architecture = _described(file)
         config = config or own
         folder = tempfile.TemporaryDirectory()  # goes with the archive's `read`, which holds it
-        weights = _extracted(path, Path(folder.name), config, architecture)
+        weights = StableFile(_extracted(file, Path(folder.name), config, architecture))
     elif config is None:
         raise CheckpointError(path, "has no configuration: put its config.json beside it")
     else:
         architecture = architecture or named_architecture(config)
         if architecture is None:
             raise CheckpointError(path, "does not say its class, and neither does its configuration: give the head")
-        folder, weights = None, path
+        folder, weights = None, file
     try:
-        datasets = h5.open_datasets(weights)
+        datasets = open_stable(h5.open_datasets, weights)
     except CheckpointError as error:
         raise CheckpointError(path, error.reason) from None
     tensors = expand(config, architecture)
@@ -104,10 +108,10 @@ def contents(config: MobileBertConfig, architecture: str, tensors: Mapping[str, 
     return {WEIGHTS_FILE: write}
 
 
-def _described(path: Path) -> tuple[MobileBertConfig, str]:
+def _described(file: StableFile) -> tuple[MobileBertConfig, str]:
     """The configuration and the class in a .keras file; of what else it describes, nothing is used."""
-    text = io.BytesIO()
-    _copy_member(path, "config.json", MAX_CONFIG, text)
+    text, path = io.BytesIO(), file.path
+    _copy_member(file, "config.json", MAX_CONFIG, text)
     description = parse_json(path, text.getvalue())
     name = description.get("class_name")
     architecture = name.removeprefix("TF") if isinstance(name, str) else ""
@@ -125,44 +129,47 @@ def _described(path: Path) -> tuple[MobileBertConfig, str]:
         raise CheckpointError(path, str(error)) from None
 
 
-def _extracted(path: Path, folder: Path, config: MobileBertConfig, architecture: str) -> Path:
+def _extracted(file: StableFile, folder: Path, config: MobileBertConfig, architecture: str) -> Path:
     """The weights of a .keras file in a file of their own, no larger than the model can need."""
     tensors = expand(config, architecture)
     expected = COPIES * (8 * count_parameters(tensors) + PER_TENSOR * len(tensors))
-    limit = OVERHEAD + min(expected, MAX_RATIO * path.stat().st_size)
+    limit = OVERHEAD + min(expected, MAX_RATIO * file.size())
     weights = folder / "model.weights.h5"
-    with open(weights, "wb") as file:
-        _copy_member(path, weights.name, limit, file)
+    with open(weights, "wb") as target:
+        _copy_member(file, weights.name, limit, target, verify=True)
     return weights
 
 
-def _copy_member(path: Path, name: str, limit: int, target: IO[bytes]) -> None:
+def _copy_member(file: StableFile, name: str, limit: int, target: IO[bytes], verify: bool = False) -> None:
     """Copy one member of a .keras file, which has no others than MEMBERS, piece by piece: what it claims of its size counts little."""
+    path = file.path
     try:
-        with open(path, "rb") as file:
-            start, stop, count = zipped.directory(file, path.stat().st_size)
+        with file.open(verify) as opened:
+            start, stop, count = zipped.directory(opened, file.size())
             if count != len(MEMBERS) or stop - start > 1 << 12:  # zipfile would read as many as it claims
                 raise CheckpointError(path, f"must hold {', '.join(MEMBERS)} and nothing else")
-        with zipfile.ZipFile(path) as archive:
-            members = [member.filename for member in archive.infolist()]
-            if sorted(members) != sorted(MEMBERS):
-                raise CheckpointError(path, f"must hold {', '.join(MEMBERS)} and nothing else, not {members!r:.300}")
-            if archive.getinfo(name).compress_type not in PACKING:
-                raise CheckpointError(path, f"has a {name} that is packed in a way Keras does not use")
-            with archive.open(name) as member:
-                copied = 0
-                while piece := member.read(1 << 20):
-                    target.write(piece)
-                    copied += len(piece)
-                    if copied > limit:
-                        reason = f"has a {name} of more than {limit:,} bytes, too large for this model or its packing"
-                        raise CheckpointError(path, reason)
+            with zipfile.ZipFile(opened) as archive:
+                members = [member.filename for member in archive.infolist()]
+                if sorted(members) != sorted(MEMBERS):
+                    raise CheckpointError(path, f"must hold {', '.join(MEMBERS)} and nothing else, not {members!r:.300}")
+                if archive.getinfo(name).compress_type not in PACKING:
+                    raise CheckpointError(path, f"has a {name} that is packed in a way Keras does not use")
+                with archive.open(name) as member:
+                    _copy(path, member, name, limit, target)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(path, f"is not a zip file that can be read: {error}") from None
-    except OSError as error:
-        raise CheckpointError(path, f"cannot be read: {error.strerror or error}") from None
+
+
+def _copy(path: Path, member: IO[bytes], name: str, limit: int, target: IO[bytes]) -> None:
+    copied = 0
+    while piece := member.read(1 << 20):
+        target.write(piece)
+        copied += len(piece)
+        if copied > limit:
+            reason = f"has a {name} of more than {limit:,} bytes, too large for this model or its packing"
+            raise CheckpointError(path, reason)
 
 
 def _fresh_tree(config: MobileBertConfig, architecture: str) -> tuple[dict[str, Foreign], dict[str, Entry]]:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mobilebert_common.checkpoints import checkpoint
-from mobilebert_common.checkpoints.archive import Archive, verified
+from mobilebert_common.checkpoints.archive import Archive
 from mobilebert_common.checkpoints.matching import Naming, naming_of
 from mobilebert_common.errors import CheckpointError, ConfigError, shortened
 from mobilebert_common.files import hub
-from mobilebert_common.files.folder import Content, finish_renames, located, stored, verify
-from mobilebert_common.files.strict_json import read_bytes, read_json
+from mobilebert_common.files.folder import Content, Folder, finish_renames
+from mobilebert_common.files.strict_json import parse_json
 from mobilebert_common.model.config import CONFIG_FILE, MobileBertConfig
 from mobilebert_common.tokenization import storage
 
@@ -37,7 +37,7 @@ class Reader(NamedTuple):
     ending: str
     format: str  # of the container: safetensors, bin, h5, keras, tf1 or garden
     naming: Naming
-    open: Callable[[Path], Archive]
+    open: Callable[[Folder, str], Archive]
 
 
 # those of checkpoint.SOURCES under any name: model.safetensors.index.json -> .safetensors.index.json, safetensors
@@ -46,12 +46,12 @@ READERS: tuple[Reader, ...] = tuple(
     for source in checkpoint.SOURCES
 )
 # copied as they are, by what can tell a damaged one
-TOKENIZER_FILES: dict[str, Callable[[Path], object]] = {
-    storage.VOCAB_FILE: storage.read_vocabulary,
-    storage.TOKENIZER_FILE: storage.read_tokenizer,
-    storage.CONFIG_FILE: read_json,
-    storage.MAP_FILE: read_json,
-    storage.ADDED_FILE: read_json,
+TOKENIZER_FILES: dict[str, Callable[[Path, bytes], object]] = {
+    storage.VOCAB_FILE: storage.parse_vocabulary,
+    storage.TOKENIZER_FILE: storage.parse_tokenizer,
+    storage.CONFIG_FILE: parse_json,
+    storage.MAP_FILE: parse_json,
+    storage.ADDED_FILE: parse_json,
 }
 
 
@@ -70,7 +70,7 @@ def locate(source: str | Path) -> Path:
     if isinstance(source, str) and not os.path.lexists(source) and hub.is_owned(source):
         source = hub.resolve(source, [CONFIG_FILE, *TOKENIZER_FILES], [known.file for known in checkpoint.SOURCES])
     source = Path(source)
-    if source.is_dir() and (weights := checkpoint.find_weights(source)):
+    if source.is_dir() and (weights := checkpoint.find_weights(Folder.open(source))):
         return source / weights.file
     finish_renames(source if source.is_dir() else source.parent)  # the others are found, and opened, by their names
     if prefix := bundle.find_prefix(source):
@@ -85,7 +85,7 @@ def locate(source: str | Path) -> Path:
             names = ", ".join(known.file for known in checkpoint.SOURCES)
             raise CheckpointError(source, f"has no weights: none of {names}, TensorFlow checkpoint or Keras file")
         return files[0]
-    if not stored(source.parent, source.name).exists():
+    if not Folder.open(source.parent).has(source.name):
         raise CheckpointError(source, "does not exist")
     if not is_keras(source) and not reader_of(source):
         endings = [*(reader.ending for reader in READERS), *keras_files.ENDINGS, bundle.INDEX]
@@ -93,39 +93,41 @@ def locate(source: str | Path) -> Path:
     return source
 
 
-def open_source(path: Path, config: Path | None, architecture: str | None) -> Opened:
+def open_source(folder: Folder, name: str, config: Path | None, architecture: str | None) -> Opened:
     """List the tensors of a weights file and read its configuration.
 
     Args:
-        path: from `locate`.
+        folder, name: where the file is, from `locate`, and its name.
         config: a configuration file in place of the one beside the weights.
         architecture: the class asked for, which a .weights.h5 does not say.
     Raises:
         CheckpointError: one of the two is missing or damaged.
     """
+    path = folder.path / name
     if is_keras(path):
-        given = None if path.name.endswith(keras_files.MODEL) and config is None else read_config(path.parent, config)
-        found, architecture, archive = keras_files.open_file(located(path.parent, path.name), given, architecture)
-        return Opened("keras", found, verified(archive, path.parent, path.name), "canonical", architecture)
-    if path.name.endswith(bundle.INDEX):
-        archive, names = tf1.open_file(path)
-        found = read_config(path.parent, config)
-        if config_file(path.parent, config).name == tf1.CONFIG_FILE:
-            found = tf1.completed(found, archive, names)
-        return Opened(names, found, archive, names)
-    reader = next(reader for reader in READERS if path.name.endswith(reader.ending))
-    found = read_config(path.parent, config)
-    archive = verified(reader.open(located(path.parent, path.name)), path.parent, path.name)
+        given = None if name.endswith(keras_files.MODEL) and config is None else read_config(folder, config)
+        found, architecture, archive = keras_files.open_file(folder.file(name), given, architecture)
+        return Opened("keras", found, archive, "canonical", architecture)
+    if name.endswith(bundle.INDEX):
+        archive, naming = tf1.open_file(folder, name)
+        found = read_config(folder, config)
+        if config_file(folder, config).name == tf1.CONFIG_FILE:
+            found = tf1.completed(found, archive, naming)
+        return Opened(naming, found, archive, naming)
+    reader = next(reader for reader in READERS if name.endswith(reader.ending))
+    found = read_config(folder, config)
+    archive = reader.open(folder, name)
     return Opened(reader.format, found, archive, naming_of(archive, reader.naming))
 
 
-def read_config(folder: Path, given: Path | None) -> MobileBertConfig:
+def read_config(folder: Folder, given: Path | None) -> MobileBertConfig:
     """The configuration in `config_file`."""
     path = config_file(folder, given)
-    return tf1.read_config(path) if path.name == tf1.CONFIG_FILE else MobileBertConfig.from_pretrained(path.parent)
+    beside = folder if given is None else Folder.open(path.parent)
+    return tf1.read_config(beside, path.name) if path.name == tf1.CONFIG_FILE else MobileBertConfig.from_folder(beside)
 
 
-def config_file(folder: Path, given: Path | None) -> Path:
+def config_file(folder: Folder, given: Path | None) -> Path:
     """The file given, or config.json of a folder, or else its bert_config.json.
 
     Raises:
@@ -137,21 +139,21 @@ def config_file(folder: Path, given: Path | None) -> Path:
             raise ConfigError(f"{given} must be named {CONFIG_FILE} or, in Google's form, {tf1.CONFIG_FILE}")
         return given
     for name in (CONFIG_FILE, tf1.CONFIG_FILE):
-        if os.path.lexists(stored(folder, name)):
-            return folder / name
-    raise CheckpointError(folder, f"has neither {CONFIG_FILE} nor {tf1.CONFIG_FILE}: name one with --config (config=)")
+        if folder.has(name):
+            return folder.path / name
+    raise CheckpointError(folder.path, f"has neither {CONFIG_FILE} nor {tf1.CONFIG_FILE}: name one with --config (config=)")
 
 
-def tokenizer_files(folder: Path) -> dict[str, Content]:
+def tokenizer_files(folder: Folder) -> dict[str, Content]:
     """The tokenizer's files of a folder as they are; a damaged one is left out with a warning."""
     contents: dict[str, Content] = {}
     for name, check in TOKENIZER_FILES.items():
-        if not stored(folder, name).exists():
+        if not folder.has(name):
             continue
         try:
-            path = verify(folder, name, storage.FILES[name])
-            check(path)
-            contents[name] = read_bytes(path, storage.FILES[name])
+            data = folder.read(name, storage.FILES[name])
+            check(folder.path / name, data)
+            contents[name] = data
         except CheckpointError as error:
             log.warning("not copied: %s", error)
     return contents

@@ -10,8 +10,7 @@ import numpy as np
 from mobilebert_common.checkpoints.archive import Archive
 from mobilebert_common.checkpoints.matching import Naming, normal_names
 from mobilebert_common.errors import CheckpointError, ConfigError
-from mobilebert_common.files.folder import Content, verify
-from mobilebert_common.files.strict_json import MAX_JSON, read_json
+from mobilebert_common.files.folder import Content, Folder
 from mobilebert_common.model.architectures import ARCHITECTURES
 from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.layout import to_layout
@@ -54,35 +53,36 @@ ACTIVATIONS = {"relu": "relu", "tanh": "tanh", "gelu_new": "gelu", "gelu_pytorch
 LAYER_NORM_EPS = 1e-12  # the code has no other
 
 
-def open_file(path: Path) -> tuple[Archive, Naming]:
+def open_file(folder: Folder, name: str) -> tuple[Archive, Naming]:
     """The variables of a TF1 checkpoint, or of a Model Garden one, and how they are named.
 
     Args:
-        path: a prefix, one of its files, or a folder with one checkpoint.
+        folder, name: where the checkpoint is, and the name of its prefix or of one of its files.
     Raises:
         CheckpointError: there is none, or TensorFlow cannot read it.
     """
-    prefix = find_prefix(path)
+    prefix = find_prefix(folder.path / name)
     if prefix is None:
-        raise CheckpointError(path, f"has no TensorFlow checkpoint, which is a file with the ending {INDEX}")
-    reader, archive = open_bundle(prefix)
+        raise CheckpointError(folder.path / name, f"has no TensorFlow checkpoint, which is a file with the ending {INDEX}")
+    reader, archive = open_bundle(folder, prefix)
     if reader.has_tensor(OBJECT_GRAPH):
         return garden.named(reader, archive), "garden"
     return archive, "tf1"
 
 
-def read_config(path: Path) -> MobileBertConfig:
+def read_config(folder: Folder, name: str = CONFIG_FILE) -> MobileBertConfig:
     """The configuration of a bert_config.json; keys it does not know are kept, as in a config.json.
 
     Raises:
         CheckpointError: the file is missing, unreadable or holds a value outside its range.
     """
-    values = {**DEFAULTS, **read_json(verify(path.parent, path.name, MAX_JSON))}
+    path = folder.path / name
+    values = {**DEFAULTS, **folder.read_json(name)}
     values.pop("model_type", None)
     if "vocab_size" not in values:
         raise CheckpointError(path, "has no vocab_size")
-    for name in ("embedding_size", "intra_bottleneck_size"):
-        values[name] = values["hidden_size"] if values[name] is None else values[name]
+    for key in ("embedding_size", "intra_bottleneck_size"):
+        values[key] = values["hidden_size"] if values[key] is None else values[key]
     if values["hidden_act"] == "gelu":
         values["hidden_act"] = "gelu_new"
     try:

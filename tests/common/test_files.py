@@ -25,11 +25,10 @@ from mobilebert_common.files.folder import (
     MANIFEST_FILE,
     PENDING,
     Content,
+    Folder,
     finish_renames,
     read_manifest,
     save_files,
-    stored,
-    verify,
     write_atomically,
 )
 from mobilebert_common.files.strict_json import read_bytes, read_json
@@ -53,8 +52,8 @@ def contents(values: dict[str, bytes]) -> dict[str, Content]:
 
 def state(folder: Path) -> str:
     """Which of STATES a reader sees."""
-    names = [name for name in {**OLD, **NEW} if stored(folder, name).exists()]
-    seen = {name: verify(folder, name).read_bytes() for name in names}
+    opened = Folder.open(folder)
+    seen = {name: opened.read(name) for name in {**OLD, **NEW} if opened.has(name)}
     return next(name for name, values in STATES.items() if values == seen)
 
 
@@ -294,19 +293,21 @@ def test_a_changed_file_is_refused_until_the_manifest_goes(tmp_path: Path) -> No
     save_files(tmp_path, OLD)
     (tmp_path / "weights").write_bytes(b"older")
     with pytest.raises(CheckpointError, match=r"weights: .*delete manifest\.json") as error:
-        verify(tmp_path, "weights")
+        Folder.open(tmp_path).read("weights")
     assert error.value.path == tmp_path / "weights"
     (tmp_path / MANIFEST_FILE).unlink()
-    assert verify(tmp_path, "weights") == tmp_path / "weights"
-    assert verify(tmp_path, "absent") == tmp_path / "absent"
+    folder = Folder.open(tmp_path)
+    assert folder.read("weights") == b"older" and not folder.has("absent")
+    with pytest.raises(CheckpointError, match="absent: cannot be read: No such file"):
+        folder.read("absent")
 
 
-def test_a_file_that_is_too_large_is_not_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_too_large_is_not_read_whole(tmp_path: Path) -> None:
     save_files(tmp_path, OLD)
-    assert verify(tmp_path, "kept", 4) == tmp_path / "kept"
-    monkeypatch.setattr("mobilebert_common.files.folder.sha256", lambda path: pytest.fail("was hashed"))
+    assert Folder.open(tmp_path).read("kept", 4) == b"kept"
+    os.truncate(tmp_path / "kept", 1 << 40)  # of zeros, which take no room
     with pytest.raises(CheckpointError, match=r"kept: is larger than the 3 bytes"):
-        verify(tmp_path, "kept", 3)
+        Folder.open(tmp_path).read("kept", 3)
 
 
 def test_a_folder_under_a_hidden_name_is_no_file_of_a_save(tmp_path: Path) -> None:
@@ -314,7 +315,9 @@ def test_a_folder_under_a_hidden_name_is_no_file_of_a_save(tmp_path: Path) -> No
     (tmp_path / MANIFEST_FILE).write_text(manifest({"a": "0" * 64}))
     (tmp_path / f".a{PENDING}{'0' * 16}").mkdir()
     finish_renames(tmp_path)
-    assert stored(tmp_path, "a") == tmp_path / "a"
+    (tmp_path / MANIFEST_FILE).write_text(manifest({"a": hashlib.sha256(b"1").hexdigest()}))
+    (tmp_path / f".a{PENDING}{hashlib.sha256(b'1').hexdigest()[:16]}").mkdir()
+    assert Folder.open(tmp_path).read("a") == b"1"
     save_files(tmp_path, {"b": b"2"})
     assert (tmp_path / "a").read_bytes() == b"1"
 
@@ -338,10 +341,10 @@ def test_bad_manifests(text: str, tmp_path: Path) -> None:
     (tmp_path / MANIFEST_FILE).write_text(text)
     (tmp_path / "a").write_bytes(b"1")
     with pytest.raises(CheckpointError) as error:
-        verify(tmp_path, "a")
+        Folder.open(tmp_path)
     assert error.value.path == tmp_path / MANIFEST_FILE
     save_files(tmp_path, {"a": b"2"})
-    assert verify(tmp_path, "a").read_bytes() == b"2"
+    assert Folder.open(tmp_path).read("a") == b"2"
 
 
 @pytest.mark.parametrize(
@@ -391,10 +394,10 @@ def test_links(tmp_path: Path) -> None:
     (folder / "inside").write_bytes(b"3")
     for name, target in {"a": "../../blobs/1", "b": "inside", "c": "../../../secret", "d": str(outside), "e": "/dev/zero"}.items():
         (folder / name).symlink_to(target)
-    assert [verify(folder, name).read_bytes() for name in "ab"] == [b"2", b"3"]
+    assert [Folder.open(folder).read(name) for name in "ab"] == [b"2", b"3"]
     for name in "cde":
         with pytest.raises(CheckpointError, match="is a link to a file outside its folder"):
-            verify(folder, name)
+            Folder.open(folder).read(name)
 
 
 def test_json_of_too_many_values(tmp_path: Path) -> None:

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from ..files.folder import Digests, compare
+from ..files.reading import StableFile
 
 MAX_NAME = 1000  # characters of a tensor's name
 MAX_RANK = 8
@@ -36,21 +35,20 @@ class Archive:
     read: Callable[[Iterable[str]], dict[str, np.ndarray]]
 
 
-def verified(archive: Archive, directory: Path, name: str, digests: Digests | None = None) -> Archive:
+def open_stable(open_file: Callable[[Path], Archive], file: StableFile) -> Archive:
     """An archive of a file that is held against the manifest before its data is first read.
 
     Not when it is opened: a hash takes as long as the file is large, and a hostile one is refused by its header sooner.
     """
-
-    @cache
-    def check() -> None:
-        compare(directory, name, digests)
+    with file.open():
+        place = next((place for place in file.places if place.is_file()), file.path)
+    archive = open_file(place)
 
     def read(names: Iterable[str]) -> dict[str, np.ndarray]:
-        check()
-        return archive.read(names)
+        with file.open(verify=True):
+            return archive.read(names)
 
-    return replace(archive, read=read)
+    return replace(archive, path=file.path, read=read)
 
 
 def is_name(name: str) -> bool:

@@ -2,7 +2,6 @@
 
 import functools
 import logging
-import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,13 +12,14 @@ import numpy as np
 from .. import keywords
 from ..errors import CheckpointError, ConfigError, shortened
 from ..files import hub
-from ..files.folder import Content, Digests, located, read_manifest, save_files, stored
+from ..files.folder import Content, Folder, read_consistently, save_files
+from ..files.shard_index import INDEX
 from ..model.config import CONFIG_FILE, MobileBertConfig, refuse_unknown
 from ..model.dtypes import DTYPES, parse_dtype
 from ..model.layout import from_layout
 from ..model.schema import WORDS
 from . import h5, safetensors, torch_bin
-from .archive import Archive, verified
+from .archive import Archive, open_stable
 from .matching import Naming, Shape, match, naming_of, with_copies
 from .shards import open_shards
 
@@ -31,17 +31,25 @@ class Source(NamedTuple):
 
     file: str
     naming: Naming
-    open: Callable[[Path], Archive]
+    open: Callable[[Folder, str], Archive]
+
+
+def _source(file: str, naming: Naming, open_file: Callable[[Any], Archive]) -> Source:
+    return Source(file, naming, lambda folder, name: open_stable(open_file, folder.file(name)))
+
+
+def _sharded(file: str, naming: Naming, open_file: Callable[[Any], Archive]) -> Source:
+    return Source(f"{file}{INDEX}", naming, lambda folder, name: open_shards(folder, name, open_file))
 
 
 # what a directory may hold, the best first
 SOURCES: tuple[Source, ...] = (
-    Source(safetensors.WEIGHTS_FILE, "canonical", safetensors.open_file),
-    Source(f"{safetensors.WEIGHTS_FILE}.index.json", "canonical", functools.partial(open_shards, open_shard=safetensors.open_file)),
-    Source(torch_bin.WEIGHTS_FILE, "canonical", torch_bin.open_file),
-    Source(f"{torch_bin.WEIGHTS_FILE}.index.json", "canonical", functools.partial(open_shards, open_shard=torch_bin.open_file)),
-    Source(h5.WEIGHTS_FILE, "h5", h5.open_file),
-    Source(f"{h5.WEIGHTS_FILE}.index.json", "h5", functools.partial(open_shards, open_shard=h5.open_datasets)),
+    _source(safetensors.WEIGHTS_FILE, "canonical", safetensors.open_file),
+    _sharded(safetensors.WEIGHTS_FILE, "canonical", safetensors.open_file),
+    _source(torch_bin.WEIGHTS_FILE, "canonical", torch_bin.open_file),
+    _sharded(torch_bin.WEIGHTS_FILE, "canonical", torch_bin.open_file),
+    _source(h5.WEIGHTS_FILE, "h5", h5.open_file),
+    _sharded(h5.WEIGHTS_FILE, "h5", h5.open_datasets),
 )
 # what only `mobilebert convert` reads
 CONVERTIBLE = ("*.ckpt*.index", "*.keras", "*.weights.h5")
@@ -58,6 +66,7 @@ class Weights:
         fresh: canonical names of tensors the checkpoint does not have; the model keeps its initial values there.
         mismatched: those of `fresh` that the file has in another shape: {canonical name: (the file's, the model's)}.
         ignored: names of tensors in the file that this model has no use for.
+        untied: the file has a decoder of its own, although its configuration says that it is tied.
     """
 
     config: MobileBertConfig
@@ -66,6 +75,7 @@ class Weights:
     fresh: tuple[str, ...] = ()
     mismatched: dict[str, tuple[Shape, Shape]] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
+    untied: bool = False
 
     def loading_info(self) -> dict[str, list[Any]]:
         """What transformers returns for output_loading_info; its error_msgs are exceptions here."""
@@ -94,9 +104,10 @@ def load(
     takes that of any head.
 
     Args:
-        name_or_path: a folder with config.json and weights, which are verified first where it has a manifest.json, or, as
-            a str, a name on the hub, from which those two files are downloaded.
-        architecture: class name, see schema.ARCHITECTURES.
+        name_or_path: a folder with config.json and weights, which are held against its manifest.json if it has one, or, as
+            a str, a name on the hub, from which those two files are downloaded. While another process saves into the
+            folder, all of what is read is from before the save or all of it from after.
+        architecture: class name, see ARCHITECTURES.
         dtype: "float32", "float64", "bfloat16" or "float16", whatever the file holds; "auto" is what it holds.
         config: takes the place of config.json.
         ignore_mismatched_sizes: a tensor of another shape starts fresh, as a classifier for other labels does.
@@ -117,61 +128,68 @@ def load(
     if dtype != "auto":
         parse_dtype(dtype)
     files = [] if config is not None else [CONFIG_FILE]
-    folder = hub.resolve(name_or_path, files, [source.file for source in SOURCES], **where)
-    if not folder.is_dir():
-        raise CheckpointError(folder, "is not a directory; a checkpoint is a directory with config.json and weights")
-    if config is None:
-        config = MobileBertConfig.from_pretrained(folder, **overrides)
-    elif overrides:
-        config = config.replace(**overrides)
-    archive, names = open_weights(folder)
-    keep_tied = "tie_word_embeddings" in overrides
-    try:
-        weights = read(archive, names, config, architecture, dtype, ignore_mismatched_sizes, keep_tied, without)
-    except ConfigError as error:  # more parameters than any model
-        raise CheckpointError(folder / CONFIG_FILE, str(error)) from None
-    if weights.fresh:
-        log.warning("%s has nothing that fits %s: fresh weights, to be trained before use", folder, ", ".join(weights.fresh))
-    _treat_padding(weights, folder, zero_pad_embedding)
-    if "float16" in {str(array.dtype) for array in weights.tensors.values()}:
-        _warn_float16()
+    path = hub.resolve(name_or_path, files, [source.file for source in SOURCES], **where)
+    if not path.is_dir():
+        raise CheckpointError(path, "is not a directory; a checkpoint is a directory with config.json and weights")
+
+    def read_folder(folder: Folder) -> Weights:
+        wanted = MobileBertConfig.from_folder(folder) if config is None else config
+        wanted = wanted.replace(**overrides) if overrides else wanted
+        archive, naming = open_weights(folder)
+        try:
+            return read(
+                archive,
+                naming,
+                wanted,
+                architecture,
+                dtype,
+                ignore_mismatched_sizes=ignore_mismatched_sizes,
+                keep_tied="tie_word_embeddings" in overrides,
+                without=without,
+            )
+        except ConfigError as error:  # more parameters than any model
+            raise CheckpointError(path / CONFIG_FILE, str(error)) from None
+
+    weights = read_consistently(path, read_folder)
+    if zero_pad_embedding:
+        _zero_padding(weights)
+    _warn(weights, path)
     return weights
 
 
-def open_weights(folder: Path) -> tuple[Archive, Naming]:
+def open_weights(folder: Folder) -> tuple[Archive, Naming]:
     """The best weights file of a directory, and how it names its tensors.
 
     Raises:
         CheckpointError: there is none, or it is damaged.
     """
-    digests = read_manifest(folder)
-    if source := find_weights(folder, digests):
-        archive = source.open(located(folder, source.file, digests))
-        return verified(archive, folder, source.file, digests), naming_of(archive, source.naming)
+    if source := find_weights(folder):
+        archive = source.open(folder, source.file)
+        return archive, naming_of(archive, source.naming)
     files = ", ".join(source.file for source in SOURCES)
-    if others := [path.name for pattern in CONVERTIBLE for path in sorted(folder.glob(pattern))]:
+    if others := [path.name for pattern in CONVERTIBLE for path in sorted(folder.path.glob(pattern))]:
         raise CheckpointError(
-            folder, f"has {others[0]!r}, which `mobilebert convert` turns into {safetensors.WEIGHTS_FILE}, and none of {files}"
+            folder.path, f"has {others[0]!r}, which `mobilebert convert` turns into {safetensors.WEIGHTS_FILE}, and none of {files}"
         )
-    raise CheckpointError(folder, f"has no weights: none of {files}")
+    raise CheckpointError(folder.path, f"has no weights: none of {files}")
 
 
-def find_weights(folder: Path, digests: Digests | None = None) -> Source | None:
+def find_weights(folder: Folder) -> Source | None:
     """The best weights file of a directory; one that the manifest names and that is gone gives way only to another such."""
-    saved = read_manifest(folder) if digests is None else digests
-    there = [source for source in SOURCES if os.path.lexists(stored(folder, source.file, saved))]
-    gone = [source for source in SOURCES if source.file in saved and source not in there]
-    if gone and not (there and there[0].file in saved):  # a file of another origin does not stand in for it
+    there = [source for source in SOURCES if folder.has(source.file)]
+    gone = [source for source in SOURCES if source.file in folder.digests and source not in there]
+    if gone and not (there and there[0].file in folder.digests):  # a file of another origin does not stand in for it
         return gone[0]
     return there[0] if there else None
 
 
 def read(
     archive: Archive,
-    names: Naming,
+    naming: Naming,
     config: MobileBertConfig,
     architecture: str,
     dtype: str = "float32",
+    *,
     ignore_mismatched_sizes: bool = False,
     keep_tied: bool = False,
     without: Collection[str] = (),
@@ -181,7 +199,15 @@ def read(
     Raises:
         CheckpointError: the tensors do not fit, or hold NaN or infinite values.
     """
-    found = match(archive, names, config, architecture, ignore_mismatched_sizes, keep_tied, without)
+    found = match(
+        archive,
+        naming,
+        config,
+        architecture,
+        ignore_mismatched_sizes=ignore_mismatched_sizes,
+        keep_tied=keep_tied,
+        without=without,
+    )
     arrays = archive.read(place.name for place in found.source.values())
     wanted = _stored_dtype(arrays) if dtype == "auto" else parse_dtype(dtype)
     with np.errstate(over="ignore"):  # what overflows is infinite, and refused below
@@ -196,7 +222,8 @@ def read(
     }
     if broken := [name for name, array in tensors.items() if not np.isfinite(array).all()]:
         raise CheckpointError(archive.path, f"holds NaN or infinite values (as {wanted}) in {shortened(broken, ', ')}")
-    return Weights(found.config, tensors, str(wanted), found.fresh, found.mismatched, found.ignored)
+    untied = config.tie_word_embeddings and not found.config.tie_word_embeddings
+    return Weights(found.config, tensors, str(wanted), found.fresh, found.mismatched, found.ignored, untied)
 
 
 def save(directory: str | Path, config: MobileBertConfig, architecture: str, tensors: Mapping[str, np.ndarray]) -> None:
@@ -204,19 +231,27 @@ def save(directory: str | Path, config: MobileBertConfig, architecture: str, ten
 
     Args:
         directory: created where it is absent; other files in it stay.
-        config: what the model is; `architectures` and `dtype` are set from the model saved.
-        architecture: class name, see schema.ARCHITECTURES.
-        tensors: {canonical name: array}, all of one dtype.
+        config, architecture, tensors: see `contents`.
     Raises:
         OSError: nothing was written, and what was there is intact.
     """
+    save_files(Path(directory), contents(config, architecture, tensors))
+
+
+def contents(config: MobileBertConfig, architecture: str, tensors: Mapping[str, np.ndarray]) -> dict[str, Content]:
+    """The files of a checkpoint without its tokenizer, for save_files.
+
+    Args:
+        config: what the model is; `architectures` and `dtype` are set from the model saved.
+        architecture: class name, see ARCHITECTURES.
+        tensors: {canonical name: array}, all of one dtype.
+    """
     dtype = str(next(iter(tensors.values())).dtype)
     config = config.replace(architectures=[architecture], dtype=dtype)
-    contents: dict[str, Content] = {
+    return {
         CONFIG_FILE: config.to_json_string().encode(),
         safetensors.WEIGHTS_FILE: lambda path: safetensors.write(path, with_copies(config, tensors)),
     }
-    save_files(Path(directory), contents)
 
 
 def _stored_dtype(arrays: Mapping[str, np.ndarray]) -> np.dtype:
@@ -227,21 +262,35 @@ def _stored_dtype(arrays: Mapping[str, np.ndarray]) -> np.dtype:
     return max(dtypes, key=lambda dtype: dtype.itemsize, default=DTYPES["float32"])
 
 
-def _treat_padding(weights: Weights, folder: Path, zero: bool) -> None:
-    """Set the row of [PAD] to zero or say that it is not: the trigram lets the last token read it."""
+def _padding_row(weights: Weights) -> np.ndarray | None:
+    """The word embedding of [PAD], if the model has word embeddings."""
     name = next((name for name in weights.tensors if WORDS.endswith(name)), None)
-    pad = weights.config.pad_token_id
-    if name is None or not weights.tensors[name][pad].any():
-        return
-    if zero:
+    return None if name is None else weights.tensors[name][weights.config.pad_token_id]
+
+
+def _zero_padding(weights: Weights) -> None:
+    """Set the word embedding of [PAD] to zero."""
+    name = next((name for name in weights.tensors if WORDS.endswith(name)), None)
+    if name is not None:
         weights.tensors[name] = weights.tensors[name].copy()
-        weights.tensors[name][pad] = 0
-    else:
+        weights.tensors[name][weights.config.pad_token_id] = 0
+
+
+def _warn(weights: Weights, path: Path) -> None:
+    """Log what the caller should know of a checkpoint."""
+    if weights.untied:
+        log.warning("%s has a decoder that is not the word embeddings: tie_word_embeddings is now false", path)
+    if weights.fresh:
+        log.warning("%s has nothing that fits %s: fresh weights, to be trained before use", path, ", ".join(weights.fresh))
+    row = _padding_row(weights)
+    if row is not None and row.any():  # the trigram lets the last token read it
         log.warning(
             "%s has a word embedding of [PAD] that is not zero, so padding changes results; "
             "zero_pad_embedding=True sets it to zero",
-            folder,
+            path,
         )
+    if "float16" in {str(array.dtype) for array in weights.tensors.values()}:
+        _warn_float16()
 
 
 @functools.cache

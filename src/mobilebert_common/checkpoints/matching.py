@@ -1,7 +1,10 @@
-"""What a weights file has, held against what a model needs: the source of each tensor, or all that is wrong at once."""
+"""What a weights file has, held against what a model needs: the source of each tensor, or all that is wrong at once.
 
-import logging
-from collections.abc import Collection, Mapping
+`match` goes three steps: `_locate` finds where each tensor lies in the file, `_compare` holds shapes and copies against each other,
+and `_decide` says which tensors start fresh, or raises one error with every finding.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,12 +30,11 @@ from ..model.schema import (
 )
 from .archive import Archive, Entry
 
-log = logging.getLogger(__name__)
-
 BASE_PARTS = ("embeddings.", "encoder.", "pooler.")  # what a base model's file says without the root
 
 Shape = tuple[int, ...]
 Naming = Literal["canonical", "h5", "tf1", "garden"]  # how a file names its tensors
+Places = Mapping[str, Foreign | None]  # {canonical name: where it is in the file, if its naming has a place for it}
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ def match(
     naming: Naming,
     config: MobileBertConfig,
     architecture: str,
+    *,
     ignore_mismatched_sizes: bool = False,
     keep_tied: bool = False,
     without: Collection[str] = (),
@@ -71,66 +74,17 @@ def match(
 
     Args:
         naming: how the file names and lays out its tensors.
+        architecture: class name, see ARCHITECTURES.
         ignore_mismatched_sizes: tensors of another shape are fresh too.
         keep_tied: leave a decoder aside that differs from the word embeddings, where otherwise it is kept.
-        without: blocks of the head that this model was made without.
+        without: blocks of the architecture that this model was made without.
     Raises:
         CheckpointError: tensors are missing, unexpected, mis-shaped or not floating-point: all in one error.
     """
     file = Listing(archive, naming, normal_names(archive, naming))
-    optional = {tensor.name: file.place(tensor) for tensor in expand_optional(config).values()}
-    optional.setdefault(DECODER_BIAS, Foreign(DECODER_BIAS, "same") if naming == "canonical" else None)
-    predicts = "predictions" in ARCHITECTURES[architecture].blocks
-    if predicts and not keep_tied and _has_its_own_decoder(file, config, optional):
-        log.warning("%s has a decoder that is not the word embeddings: tie_word_embeddings is now false", archive.path)
-        config = config.replace(tie_word_embeddings=False)
-    expected = {name: tensor for name, tensor in expand(config, architecture).items() if tensor.block not in without}
-    places = {name: file.place(tensor) for name, tensor in expected.items()}
-    present = {expected[name].block for name, place in places.items() if file.has(place)}
-    places |= _stand_ins(file, config, places, optional)
-    source = {name: place for name, place in places.items() if place is not None and file.has(place)}
-    fresh = {name for name, tensor in expected.items() if tensor.block not in (*ENCODER, *present)}
-    shapes = {
-        name: (file.entry(place).shape, layout_shape(expected[name].shape, place.layout, config.num_attention_heads))
-        for name, place in source.items()
-    }
-    mismatched = {name: (found, wanted) for name, (found, wanted) in shapes.items() if found != wanted}
-    refused = {} if ignore_mismatched_sizes else mismatched
-    known = {place.name for place in (*places.values(), *optional.values()) if place}
-    findings = [
-        # Google's code makes no tensor without elements, which the masked-LM head has where embedding_size is hidden_size
-        *(
-            f"{name} is missing"
-            for name, tensor in expected.items()
-            if name not in source and name not in fresh and 0 not in tensor.shape
-        ),
-        *_contradictions(file, config, places, optional),
-        *(f"{file.names[name]} is unexpected" for name in file.names if name not in known),
-        *(
-            f"{name} has shape {list(found)} where the configuration and {architecture} expect {list(wanted)}"
-            for name, (found, wanted) in refused.items()
-        ),
-        *(f"{name} holds integers" for name, place in source.items() if file.entry(place).dtype.kind in "iu"),
-    ]
-    if refused and len(refused) == len(findings):
-        findings.append("ignore_mismatched_sizes=True starts these anew")
-    if findings:
-        raise CheckpointError(archive.path, f"does not fit {architecture}:\n  {shortened(findings)}")
-    used = {place.name for place in source.values()}
-    if predicts and not keep_tied:  # a copy of what is used, as the checks above have found
-        used |= {place.name for copy in TIED if (place := optional[copy])}
-    return Match(
-        config,
-        expected,
-        {
-            name: Foreign(file.names[place.name], place.layout)
-            for name, place in source.items()
-            if name not in mismatched
-        },
-        tuple(name for name in expected if name in fresh or name in mismatched),
-        mismatched,
-        tuple(kept for name, kept in file.names.items() if name not in used),
-    )
+    located = _locate(file, config, architecture, keep_tied=keep_tied, without=without)
+    compared = _compare(file, located)
+    return _decide(file, architecture, located, compared, ignore_mismatched_sizes=ignore_mismatched_sizes)
 
 
 @dataclass(frozen=True)
@@ -146,7 +100,7 @@ class Listing:
     names: dict[str, str]
 
     def place(self, tensor: Tensor) -> Foreign | None:
-        """The name and layout of a tensor here, the same in every model; None where the dialect has no place for it."""
+        """The name and layout of a tensor here, the same in every model; None where the naming has no place for it."""
         return _foreign(tensor, self.naming)
 
     def has(self, place: Foreign | None) -> bool:
@@ -168,7 +122,122 @@ class Listing:
         return not np.array_equal(arrays[ours], arrays[theirs])
 
 
-Places = Mapping[str, Foreign | None]
+@dataclass(frozen=True)
+class Located:
+    """Where the tensors of a model lie in a file.
+
+    Attributes:
+        config: with tie_word_embeddings as the file has it.
+        expected: {canonical name: Tensor} of the model.
+        optional: the places of what a file may hold beyond the encoder, whatever the model.
+        places: the places of `expected`, those of copies where the original is absent.
+        source: those of `places` where the file has something.
+        absent: canonical names of blocks that the file does not have at all.
+        copied: whether copies of tied tensors belong to this model.
+    """
+
+    config: MobileBertConfig
+    expected: dict[str, Tensor]
+    optional: Places
+    places: Places
+    source: dict[str, Foreign]
+    absent: set[str]
+    copied: bool
+
+
+def _locate(
+    file: Listing, config: MobileBertConfig, architecture: str, *, keep_tied: bool, without: Collection[str]
+) -> Located:
+    """Look every tensor up by its name; a lookup never reads data, but for a decoder that may not be tied."""
+    optional = {tensor.name: file.place(tensor) for tensor in expand_optional(config).values()}
+    optional.setdefault(DECODER_BIAS, Foreign(DECODER_BIAS, "same") if file.naming == "canonical" else None)
+    predicts = "predictions" in ARCHITECTURES[architecture].blocks
+    if predicts and not keep_tied and _has_its_own_decoder(file, config, optional):
+        config = config.replace(tie_word_embeddings=False)
+    tensors = expand(config, architecture).items()
+    expected = {name: tensor for name, tensor in tensors if tensor.block not in without}
+    places = {name: file.place(tensor) for name, tensor in expected.items()}
+    present = {*ENCODER, *(expected[name].block for name, place in places.items() if file.has(place))}
+    places |= _stand_ins(file, config, places, optional)
+    return Located(
+        config=config,
+        expected=expected,
+        optional=optional,
+        places=places,
+        source={name: place for name, place in places.items() if place is not None and file.has(place)},
+        absent={name for name, tensor in expected.items() if tensor.block not in present},
+        copied=predicts and not keep_tied,
+    )
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What of the located tensors is not as the model needs it.
+
+    Attributes:
+        mismatched: {canonical name: (the file's shape, the model's)}.
+        findings: everything else that is wrong, a line each.
+    """
+
+    mismatched: dict[str, tuple[Shape, Shape]]
+    findings: tuple[str, ...]
+
+
+def _compare(file: Listing, located: Located) -> Compared:
+    """Hold presence, shapes, dtypes and copies against the schema."""
+    heads = located.config.num_attention_heads
+    shapes = {
+        name: (file.entry(place).shape, layout_shape(located.expected[name].shape, place.layout, heads))
+        for name, place in located.source.items()
+    }
+    known = {place.name for place in (*located.places.values(), *located.optional.values()) if place}
+    return Compared(
+        mismatched={name: (found, wanted) for name, (found, wanted) in shapes.items() if found != wanted},
+        findings=(
+            *(f"{name} is missing" for name in _missing(located)),
+            *_contradictions(file, located),
+            *(f"{kept} is unexpected" for name, kept in file.names.items() if name not in known),
+            *(f"{name} holds integers" for name, place in located.source.items() if file.entry(place).dtype.kind in "iu"),
+        ),
+    )
+
+
+def _decide(
+    file: Listing, architecture: str, located: Located, compared: Compared, *, ignore_mismatched_sizes: bool
+) -> Match:
+    """Say where each tensor comes from, or raise what is wrong."""
+    refused = [
+        f"{name} has shape {list(found)} where the configuration and {architecture} expect {list(wanted)}"
+        for name, (found, wanted) in compared.mismatched.items()
+        if not ignore_mismatched_sizes
+    ]
+    if findings := [*compared.findings, *refused]:
+        hint = ["ignore_mismatched_sizes=True starts these anew"] if refused == findings else []
+        raise CheckpointError(file.archive.path, f"does not fit {architecture}:\n  {shortened(findings + hint)}")
+    used = {place.name for place in located.source.values()}
+    if located.copied:  # a copy of what is used, as the comparison has found
+        used |= {place.name for copy in TIED if (place := located.optional[copy])}
+    mismatched = compared.mismatched
+    return Match(
+        config=located.config,
+        expected=located.expected,
+        source={
+            name: Foreign(file.names[place.name], place.layout)
+            for name, place in located.source.items()
+            if name not in mismatched
+        },
+        fresh=tuple(name for name in located.expected if name in located.absent or name in mismatched),
+        mismatched=mismatched,
+        ignored=tuple(kept for name, kept in file.names.items() if name not in used),
+    )
+
+
+def _missing(located: Located) -> Iterator[str]:
+    """Tensors of a block that the file has in part. Google's code makes none without elements, such as the masked-LM head's own
+    matrix where embedding_size is hidden_size."""
+    for name, tensor in located.expected.items():
+        if name not in located.source and name not in located.absent and 0 not in tensor.shape:
+            yield name
 
 
 def _has_its_own_decoder(file: Listing, config: MobileBertConfig, optional: Places) -> bool:
@@ -190,11 +259,11 @@ def _stand_ins(file: Listing, config: MobileBertConfig, places: Places, optional
     return found
 
 
-def _contradictions(file: Listing, config: MobileBertConfig, places: Places, optional: Places) -> list[str]:
+def _contradictions(file: Listing, located: Located) -> list[str]:
     """Of a tied decoder the bias has two names and one value."""
-    if BIAS not in places or not config.tie_word_embeddings:
+    if BIAS not in located.places or not located.config.tie_word_embeddings:
         return []
-    differ = file.differ((config.vocab_size,), places[BIAS], optional[DECODER_BIAS])
+    differ = file.differ((located.config.vocab_size,), located.places[BIAS], located.optional[DECODER_BIAS])
     return [f"{DECODER_BIAS} differs from {BIAS}"] if differ else []
 
 

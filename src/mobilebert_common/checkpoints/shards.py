@@ -6,27 +6,24 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import CheckpointError, shortened
-from ..files.folder import located, read_manifest
-from ..files.shard_index import read_index
-from .archive import Archive, verified
+from ..files.folder import Folder
+from ..files.shard_index import MAX_INDEX, parse_index
+from .archive import Archive, open_stable
 
 
-def open_shards(path: Path, open_shard: Callable[[Path], Archive]) -> Archive:
+def open_shards(folder: Folder, name: str, open_shard: Callable[[Path], Archive]) -> Archive:
     """The tensors of all shards as one archive.
 
     Args:
-        path: the index.
+        folder, name: where the index is, and its name.
         open_shard: opens one file of the index.
     Raises:
         CheckpointError: an index that is malformed or names a file outside its folder; a shard that is missing, damaged
             or does not hold the tensors the index says.
     """
-    index = read_index(path)
-    folder, digests = path.parent, read_manifest(path.parent)
-    archives = {
-        shard: verified(open_shard(located(folder, shard, digests)), folder, shard, digests)
-        for shard in sorted(set(index.values()))
-    }
+    path = folder.path / name
+    index = parse_index(path, folder.read(name, MAX_INDEX))
+    archives = {shard: open_stable(open_shard, folder.file(shard)) for shard in sorted(set(index.values()))}
     wrong = [
         *(f"{name!r:.200} is not in {shard}" for name, shard in index.items() if name not in archives[shard].entries),
         *(

@@ -301,7 +301,8 @@ def open_twin(framework: str) -> Twin:
     )
     logging.getLogger("huggingface_hub").propagate = False  # it prints its warnings itself
     with _silent_stderr():
-        return twin(framework)
+        opened: Twin = twin(framework)
+        return opened
 
 
 @contextlib.contextmanager

@@ -1,20 +1,40 @@
-"""Files that are read with suspicion and written whole or not at all.
+"""A checkpoint directory: read as its manifest says, and written whole or not at all.
 
-A checkpoint directory changes in one step, however many files it has. `save_files` first writes every new file under a
-hidden name that holds its SHA-256, then replaces manifest.json, then renames. The manifest is the commit point: before
-it the directory is the old one, after it the new one, and `stored` finds a file that a crash has left under its hidden
-name. The manifest holds a SHA-256 of itself as well: a damaged name in it would leave a file unchecked.
+A directory changes in one step, however many files are saved. `save_files` first writes every new file under a hidden name that
+holds its SHA-256, then replaces manifest.json, then renames. The manifest is the commit point: before it the directory is the
+old one, after it the new one, and a file that waits for its name is found under the hidden one. The manifest holds a SHA-256 of
+itself as well: a damaged name in it would leave a file unchecked.
+
+Writers take turns: each holds a lock on the directory (flock) while it saves, and the last one wins, whole. Readers take no lock
+and write nothing. They read the manifest once, hold every file against it, and start again where another process has saved
+meanwhile (`read_consistently`), so that they see all of the old save or all of the new one.
 """
 
+import contextlib
+import errno
 import hashlib
 import json
+import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import CheckpointError
-from .strict_json import _too_large, read_json
+from .reading import StableFile
+from .strict_json import MAX_JSON, parse_json
+
+if sys.platform != "win32":
+    import fcntl
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 MANIFEST_FILE = "manifest.json"
 TEMPORARY = ".tmp-"  # marks a file that a save has not finished
@@ -23,22 +43,140 @@ PENDING = ".new-"  # marks a finished file that waits for its name
 HEXADECIMAL = frozenset("0123456789abcdef")
 MAX_NAME = 255 - len(f".{PENDING}") - 16  # bytes of a name in the manifest, which must have a hidden one too
 
+ATTEMPTS = 100  # to read a folder that other processes keep saving into
+LONGEST_PAUSE = 0.05  # seconds between them
+LOCK_SECONDS = 600  # a writer waits for the others
+NO_LOCKS = {errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+LEFT_BEHIND = 24 * 3600  # seconds after which a temporary file has no owner where there are no locks
+
 Content = bytes | Callable[[Path], None]  # what a file will hold, or the function that writes it to a path
-Digests = Mapping[str, str]  # what read_manifest returns; where a function takes None for it, it reads the manifest itself
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A directory as its manifest describes it, which was read once.
+
+    Attributes:
+        path: of the directory.
+        digests: {file name: SHA-256 in hexadecimal}; empty where there is no manifest.
+    """
+
+    path: Path
+    digests: Mapping[str, str]
+    _unverified: set[str] = field(default_factory=set, compare=False, repr=False)  # files read that no manifest vouches for
+
+    @classmethod
+    def open(cls, path: Path) -> "Folder":
+        """Read the manifest of a directory, if it has one.
+
+        Raises:
+            CheckpointError: the manifest is damaged, or neither it nor its directory can be read.
+        """
+        return cls(path, read_manifest(path))
+
+    def has(self, name: str) -> bool:
+        """Whether there is anything under a name, or under the hidden name of a save that was interrupted."""
+        return any(map(os.path.lexists, self._places(name)))
+
+    def file(self, name: str) -> StableFile:
+        """A file that must have the content the manifest says, if it names it."""
+        digest = self.digests.get(name)
+        if digest is None:
+            self._unverified.add(name)
+        return StableFile(self.path / name, self._places(name), digest)
+
+    def read(self, name: str, max_bytes: int = MAX_JSON) -> bytes:
+        """The content of a small file.
+
+        Raises:
+            CheckpointError: it is missing, larger, not a regular file, a link out of the directory, or not what was saved.
+        """
+        return self.file(name).read(max_bytes)
+
+    def read_json(self, name: str, max_bytes: int = MAX_JSON) -> dict[str, Any]:
+        """The JSON object in a small file.
+
+        Raises:
+            CheckpointError: as `read` and `parse_json`.
+        """
+        return parse_json(self.path / name, self.read(name, max_bytes))
+
+    def is_current(self) -> bool:
+        """Whether the manifest is still the one that was read."""
+        try:
+            return read_manifest(self.path) == self.digests
+        except CheckpointError:
+            return False
+
+    def was_consistent(self) -> bool:
+        """Whether all that was read is of one save: each file was held against one manifest, or no save came between."""
+        return not self._unverified or self.is_current()
+
+    def _places(self, name: str) -> tuple[Path, ...]:
+        path, digest = self.path / name, self.digests.get(name)
+        return (path,) if digest is None else (_pending_name(path, digest), path)
+
+
+def read_consistently(path: Path, read: Callable[[Folder], T]) -> T:
+    """What `read` makes of a directory, all of it from one save; it is called again where another process saved meanwhile.
+
+    Raises:
+        CheckpointError: what `read` raises, or other processes save into the directory without a pause.
+    """
+    for attempt in range(ATTEMPTS):
+        folder = None
+        try:
+            folder = Folder.open(path)
+            result = read(folder)
+            if folder.was_consistent():
+                return result
+        except (CheckpointError, OSError):
+            if folder is None or folder.is_current():
+                raise
+        time.sleep(min(LONGEST_PAUSE, 0.001 * 2**attempt) * (0.5 + secrets.randbelow(1000) / 1000))
+    raise CheckpointError(path, f"changed each of {ATTEMPTS} times it was read: other processes keep saving into it")
+
+
+def read_manifest(directory: Path) -> dict[str, str]:
+    """{file name: SHA-256 in hexadecimal}; empty where the directory has no manifest."""
+    file = StableFile(directory / MANIFEST_FILE)
+    try:
+        content = parse_json(file.path, file.read(MAX_JSON))
+    except CheckpointError as error:
+        if isinstance(error.__context__, FileNotFoundError | NotADirectoryError):
+            return {}
+        raise
+    digests = content.get("sha256")
+    if not isinstance(digests, dict) or not all(_is_entry(name, digest) for name, digest in digests.items()):
+        raise CheckpointError(file.path, "does not map file names to SHA-256 digests under the key sha256")
+    if content.get("self") != _self_digest(digests):
+        raise CheckpointError(
+            file.path,
+            "is damaged: it does not have the SHA-256 it was saved with; delete it to accept the files as they are",
+        )
+    return digests
 
 
 def save_files(directory: Path, contents: Mapping[str, Content]) -> None:
     """Write several files of a directory in one step and record their SHA-256 in manifest.json.
 
+    Other writers wait; the last one wins.
+
     Args:
         directory: created where it is absent.
         contents: {file name: its bytes, or a function that writes the file at the path it is given}.
     Raises:
-        OSError: the disk is full, or the folder cannot be written; the directory is what it was, or, where the failure
-            comes after the commit, the new one.
+        OSError: the disk is full, the folder cannot be written, or other writers do not finish; the directory is what it was, or,
+            where the failure comes after the commit, the new one.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    new = _recover(directory)
+    with _locked(directory) as alone:
+        digests = _recover(directory, alone)
+        _commit(directory, contents, digests)
+
+
+def _commit(directory: Path, contents: Mapping[str, Content], digests: dict[str, str]) -> None:
+    """Stage the new files, replace the manifest, and give the files their names."""
     manifest, staged = directory / MANIFEST_FILE, temporary_name(directory / MANIFEST_FILE)
     pending: dict[Path, Path] = {}
     hidden = [staged]  # a path is here before its file exists, so that a failure sweeps it too
@@ -46,13 +184,13 @@ def save_files(directory: Path, contents: Mapping[str, Content]) -> None:
         for name, content in contents.items():
             temporary = temporary_name(directory / name)
             hidden.append(temporary)
-            _write(temporary, content)
-            new[name] = sha256(temporary)
-            finished = _pending_name(directory / name, new[name])
+            _write(temporary, content, directory / name)
+            digests[name] = sha256(temporary)
+            finished = _pending_name(directory / name, digests[name])
             hidden.append(finished)
             os.replace(temporary, finished)
             pending[finished] = directory / name
-        _write(staged, _manifest_text(new))
+        _write(staged, _manifest_text(digests), manifest)
         sync_folder(directory)
     except BaseException:
         _remove(hidden)
@@ -68,96 +206,24 @@ def save_files(directory: Path, contents: Mapping[str, Content]) -> None:
     sync_folder(directory)
 
 
-def stored(directory: Path, name: str, digests: Digests | None = None) -> Path:
-    """Where the content of a file lies: under its name, or under the hidden one if a crash came before the rename."""
-    path = directory / name
-    digest = (read_manifest(directory) if digests is None else digests).get(name)
-    finished = _pending_name(path, digest) if digest else path
-    return finished if finished.is_file() else path
+def finish_renames(directory: Path) -> None:
+    """Give the files of an interrupted save their names, for a library that opens files by name."""
+    digests = read_manifest(directory)
+    if any(_pending_name(directory / name, digest).exists() for name, digest in digests.items()):
+        with _locked(directory):
+            _finish_renames(directory, read_manifest(directory))
 
 
-def located(directory: Path, name: str, digests: Digests | None = None) -> Path:
-    """`stored`, after a look at what kind of file it is.
-
-    Raises:
-        CheckpointError: the file is a link out of the directory, a device or a pipe.
-    """
-    path = stored(directory, name, digests)
-    _refuse_link_out(path)
-    if path.exists() and not path.is_file():
-        raise CheckpointError(directory / name, "is not a regular file")
-    return path
-
-
-def verify(directory: Path, name: str, max_bytes: int | None = None, digests: Digests | None = None) -> Path:
-    """`located`, after a look at its size and, where there is a manifest, at its SHA-256.
-
-    Raises:
-        CheckpointError: as `located`, or the file is too large to be hashed, or as `compare`.
-    """
-    digests = read_manifest(directory) if digests is None else digests
-    path = located(directory, name, digests)
-    if max_bytes is not None and path.exists() and path.stat().st_size > max_bytes:
-        raise _too_large(directory / name, max_bytes)
-    compare(directory, name, digests)
-    return path
-
-
-def compare(directory: Path, name: str, digests: Digests | None = None) -> None:
-    """Hold a file, where it is there, against the manifest, where there is one.
-
-    Raises:
-        CheckpointError: the file is not the one that was saved; the message says how to accept it.
-    """
-    digests = read_manifest(directory) if digests is None else digests
-    path, digest = stored(directory, name, digests), digests.get(name)
-    if digest and path.exists() and sha256(path) != digest:
-        raise CheckpointError(
-            directory / name,
-            f"is not the file that was saved (its SHA-256 differs from {MANIFEST_FILE}); "
-            f"if the change was meant, delete {MANIFEST_FILE} to accept it",
-        )
-
-
-def _refuse_link_out(path: Path) -> None:
-    """Refuse a link to what is not in its folder, or to itself."""
-    if path.is_symlink() and not is_inside(path, path.parent):
-        raise CheckpointError(path, "is a link to a file outside its folder; put the file itself there")
-
-
-def is_inside(path: Path, directory: Path) -> bool:
-    """Whether a path, its links followed, lies in a directory, or where a snapshot of the hub's cache has its files.
-
-    That is <cache>/models--owner--name/blobs, or, for what several repositories share, <cache>/blobs.
-    """
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that a reader, a crash or a full disk sees the old content or the new, never a part."""
+    temporary = temporary_name(path)
     try:
-        folder, place = directory.resolve(), path.resolve()
-    except (OSError, RuntimeError):  # a loop of links
-        return False
-    snapshot = next((parent for parent in (folder, *folder.parents) if parent.parent.name == "snapshots"), None)
-    parents = [folder]
-    if snapshot is not None:
-        repository = snapshot.parent.parent
-        parents += [repository / "blobs", *([repository.parent / "blobs"] if repository.name.startswith("models--") else [])]
-    return any(place.is_relative_to(parent) for parent in parents)
-
-
-def read_manifest(directory: Path) -> dict[str, str]:
-    """{file name: SHA-256 in hexadecimal}; empty where the directory has no manifest."""
-    path = directory / MANIFEST_FILE
-    _refuse_link_out(path)
-    if not path.exists():
-        return {}
-    content = read_json(path)
-    digests = content.get("sha256")
-    if not isinstance(digests, dict) or not all(_is_entry(name, digest) for name, digest in digests.items()):
-        raise CheckpointError(path, "does not map file names to SHA-256 digests under the key sha256")
-    if content.get("self") != _self_digest(digests):
-        raise CheckpointError(
-            path,
-            "is damaged: it does not have the SHA-256 it was saved with; delete it to accept the files as they are",
-        )
-    return digests
+        _write(temporary, data, path)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
 
 
 def sha256(path: Path) -> str:
@@ -166,88 +232,9 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _is_entry(name: str, digest: Any) -> bool:
-    plain = name == os.path.basename(name) and name not in ("", ".", "..") and "\0" not in name
-    fits = len(name.encode()) <= MAX_NAME
-    return plain and fits and isinstance(digest, str) and len(digest) == 64 and HEXADECIMAL.issuperset(digest)
-
-
-def _manifest_text(digests: Mapping[str, str]) -> bytes:
-    return (
-        json.dumps({"self": _self_digest(digests), "sha256": dict(digests)}, indent=2, sort_keys=True) + "\n"
-    ).encode()
-
-
-def _self_digest(digests: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps(dict(digests), sort_keys=True).encode()).hexdigest()
-
-
-def _pending_name(path: Path, digest: str) -> Path:
-    return path.with_name(f".{path.name}{PENDING}{digest[:16]}")
-
-
-def finish_renames(directory: Path) -> None:
-    """Give the files of an interrupted save their names, for a library that opens files by name."""
-    _finish_renames(directory, read_manifest(directory))
-
-
-def _finish_renames(directory: Path, digests: Mapping[str, str]) -> None:
-    for name, digest in digests.items():
-        finished = _pending_name(directory / name, digest)
-        if finished.is_file():
-            os.replace(finished, directory / name)
-
-
-def _recover(directory: Path) -> dict[str, str]:
-    """Finish the renames of a save that was interrupted, sweep what an unfinished one left, and return the manifest."""
-    try:
-        digests = read_manifest(directory)
-    except CheckpointError as error:
-        if isinstance(error.__context__, OSError):  # it may well be a good one
-            raise error.__context__ from None
-        digests = {}  # a save replaces a damaged manifest
-    _finish_renames(directory, digests)
-    for path in directory.glob(".*"):
-        if path.is_file() and (TEMPORARY in path.name or PENDING in path.name):
-            path.unlink(missing_ok=True)
-    return {name: digest for name, digest in digests.items() if (directory / name).exists()}
-
-
-def _remove(paths: Iterable[Path]) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that a reader, a crash or a full disk sees the old content or the new, never a part."""
-    temporary = temporary_name(path)
-    try:
-        _write(temporary, data)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def _write(path: Path, content: Content) -> None:
-    """Write a file and wait until the disk has it."""
-    try:
-        if isinstance(content, bytes):
-            path.write_bytes(content)
-        else:
-            content(path)
-        with open(path, "rb") as file:
-            os.fsync(file.fileno())
-    except OSError as error:
-        if error.errno and error.filename is None:  # a full disk says so without a name
-            error.filename = str(path)
-        raise
-
-
 def temporary_name(path: Path) -> Path:
-    """A hidden name beside `path` for content that is not complete yet."""
-    return path.with_name(f".{path.name}{TEMPORARY}{os.getpid()}")
+    """A hidden name beside `path` for content that is not complete yet, of this call alone."""
+    return path.with_name(f".{path.name}{TEMPORARY}{secrets.token_hex(8)}")
 
 
 def sync_folder(folder: Path) -> None:
@@ -257,3 +244,138 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[bool]:
+    """Hold the lock that writers of a directory take turns with; yields whether there is one.
+
+    Without locks (some network file systems) threads of this process still take turns. Of several processes one must save
+    (is_main_process): their saves would mix.
+    """
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            if not _lock(descriptor, directory, deadline):
+                with _WITHOUT_LOCKS:
+                    yield False
+                return
+            if not _is_at(descriptor, directory):  # removed and made anew while we waited
+                continue
+            try:
+                yield True
+            finally:
+                _unlock(descriptor)
+            return
+        finally:
+            os.close(descriptor)
+
+
+_WITHOUT_LOCKS = threading.RLock()
+
+
+def _lock(descriptor: int, directory: Path, deadline: float) -> bool:
+    """Wait for the lock of a directory; False where its file system has none."""
+    if sys.platform == "win32":
+        return False
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                reason = f"another process has been saving into it for {LOCK_SECONDS} seconds"
+                raise TimeoutError(errno.ETIMEDOUT, reason, str(directory)) from None
+            time.sleep(0.005)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            log.warning("%s: this file system has no locks: let one process at a time save there", directory)
+            return False
+
+
+def _unlock(descriptor: int) -> None:
+    """Let the next writer in, even where a forked child still holds the descriptor."""
+    if sys.platform != "win32":
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def _is_at(descriptor: int, directory: Path) -> bool:
+    """Whether an open directory is the one at a path."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(directory))
+    except FileNotFoundError:
+        directory.mkdir(parents=True, exist_ok=True)
+        return False
+
+
+def _recover(directory: Path, alone: bool) -> dict[str, str]:
+    """Finish the renames of a save that was interrupted, sweep what an unfinished one left, and return the manifest.
+
+    Args:
+        alone: whether no other writer can be at work; otherwise only what is old is swept.
+    """
+    try:
+        digests = read_manifest(directory)
+    except CheckpointError as error:
+        if isinstance(error.__context__, OSError):  # it may well be a good one
+            raise error.__context__ from None
+        digests = {}  # a save replaces a damaged manifest
+    _finish_renames(directory, digests)
+    for path in directory.glob(".*"):
+        if (TEMPORARY in path.name or PENDING in path.name) and path.is_file() and (alone or _is_old(path)):
+            path.unlink(missing_ok=True)
+    return {name: digest for name, digest in digests.items() if (directory / name).exists()}
+
+
+def _is_old(path: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return time.time() - path.stat().st_mtime > LEFT_BEHIND
+    return False
+
+
+def _finish_renames(directory: Path, digests: Mapping[str, str]) -> None:
+    for name, digest in digests.items():
+        finished = _pending_name(directory / name, digest)
+        if finished.is_file():
+            os.replace(finished, directory / name)
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def _write(path: Path, content: Content, final: Path) -> None:
+    """Write a file and wait until the disk has it; an error names the file it was to become."""
+    try:
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            content(path)
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno and error.filename in (None, str(path)):  # a full disk says so without a name
+            error.filename = str(final)
+        raise
+
+
+def _is_entry(name: str, digest: Any) -> bool:
+    plain = name == os.path.basename(name) and name not in ("", ".", "..") and "\0" not in name
+    fits = len(name.encode()) <= MAX_NAME
+    return plain and fits and isinstance(digest, str) and len(digest) == 64 and HEXADECIMAL.issuperset(digest)
+
+
+def _manifest_text(digests: Mapping[str, str]) -> bytes:
+    content = {"self": _self_digest(digests), "sha256": dict(digests)}
+    return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
+
+
+def _self_digest(digests: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(dict(digests), sort_keys=True).encode()).hexdigest()
+
+
+def _pending_name(path: Path, digest: str) -> Path:
+    return path.with_name(f".{path.name}{PENDING}{digest[:16]}")

@@ -13,10 +13,10 @@ from typing import Any, TypedDict, Unpack
 
 from ..errors import CheckpointError
 from ..optional import needs
-from .folder import is_inside, sha256
-from .shard_index import is_plain, read_index
+from .folder import sha256
+from .reading import is_inside
+from .shard_index import INDEX, is_plain, read_index
 
-INDEX = ".index.json"  # ends the name of an index of shards
 MAX_NAME = 96  # characters of an owner's or a repository's name
 
 # How the client's errors read here: the name of its class, the more specific one first, and what to say of the repository.

@@ -50,7 +50,7 @@ class StableFile:
         try:
             descriptor = self._descriptor()
         except OSError as error:
-            raise CheckpointError(self.path, f"cannot be read: {error.strerror or error}") from error
+            raise CheckpointError(self.path, f"cannot be read: {error.strerror or error}") from None
         with open(descriptor, "rb") as file:
             self._compare_identity(file)
             if verify and not self.verified:
@@ -58,7 +58,7 @@ class StableFile:
             try:
                 yield file
             except OSError as error:
-                raise CheckpointError(self.path, f"cannot be read: {error.strerror or error}") from error
+                raise CheckpointError(self.path, f"cannot be read: {error.strerror or error}") from None
             self._compare_identity(file)
 
     def size(self) -> int:
@@ -84,18 +84,16 @@ class StableFile:
         return data
 
     def _descriptor(self) -> int:
-        """A descriptor of the first place that is there. A pipe is not waited for."""
-        for place in self.places:
-            if place.is_symlink() and not is_inside(place, place.parent):
-                raise CheckpointError(self.path, "is a link to a file outside its folder; put the file itself there")
+        """A descriptor of the first place that holds a file, or of the last. Opening a pipe does not wait for a writer."""
+        *hidden, last = self.places
+        for place in hidden:
             with contextlib.suppress(FileNotFoundError):
-                return os.open(place, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
-        raise FileNotFoundError(2, os.strerror(2))
+                if place.is_file():
+                    return _open(place, self.path)
+        return _open(last, self.path)
 
     def _compare_identity(self, file: BinaryIO) -> None:
         found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise CheckpointError(self.path, "is not a regular file")
         identity = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
         if self.identity not in (None, identity):
             raise CheckpointError(self.path, "changed while it was being read")
@@ -118,6 +116,16 @@ class StableFile:
             "is not the file that was saved (its SHA-256 differs from manifest.json); "
             "if the change was meant, delete manifest.json to accept it",
         )
+
+
+def _open(place: Path, shown: Path) -> int:
+    if place.is_symlink() and not is_inside(place, place.parent):
+        raise CheckpointError(shown, "is a link to a file outside its folder; put the file itself there")
+    descriptor = os.open(place, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise CheckpointError(shown, "is not a regular file")
+    return descriptor
 
 
 def is_inside(path: Path, directory: Path) -> bool:

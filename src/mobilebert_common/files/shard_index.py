@@ -4,21 +4,30 @@ import string
 from pathlib import Path
 
 from ..errors import CheckpointError, shortened
-from .strict_json import read_json
+from .strict_json import parse_json, read_bytes
 
 VARIABLE = ":0"  # ends the name of a TF variable
+INDEX = ".index.json"  # ends the name of an index of shards
 MAX_INDEX = 4 << 20  # bytes
 MAX_SHARDS = 1000
 PLAIN = frozenset(string.ascii_letters + string.digits + "._-")  # what the name of a shard is made of
 
 
 def read_index(path: Path) -> dict[str, str]:
+    """`parse_index` of a file."""
+    return parse_index(path, read_bytes(path, MAX_INDEX))
+
+
+def parse_index(path: Path, data: bytes) -> dict[str, str]:
     """{tensor name: the file it is in} of an index, whose files can only be ones beside it.
+
+    Args:
+        path: of the index, for errors.
 
     Raises:
         CheckpointError: the index is malformed or names other files.
     """
-    index = read_json(path, MAX_INDEX).get("weight_map")
+    index = parse_json(path, data).get("weight_map")
     if not isinstance(index, dict) or not all(isinstance(shard, str) for shard in index.values()):
         raise CheckpointError(path, "does not map tensor names to file names under the key weight_map")
     shards = sorted(set(index.values()))

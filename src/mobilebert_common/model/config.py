@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from .. import keywords
 from ..errors import CheckpointError, ConfigError
 from ..files import hub
-from ..files.folder import save_files, verify
-from ..files.strict_json import MAX_JSON, parse_json, read_bytes
+from ..files.folder import Folder, read_consistently, save_files
+from ..files.strict_json import MAX_JSON
 from .zoo import ZOO
 
 CONFIG_FILE = "config.json"
@@ -197,19 +197,29 @@ class MobileBertConfig(BaseModel):
             OSError, ImportError: see hub.resolve.
         """
         where, overrides = hub.split_options(keywords.meaningful(options, keywords.OPENING))
+        refuse_unknown(overrides)
         folder = hub.resolve(pretrained_model_name_or_path, [CONFIG_FILE], **where)
-        path = folder / CONFIG_FILE
-        values = parse_json(path, read_bytes(verify(folder, CONFIG_FILE, MAX_CONFIG), MAX_CONFIG))
+        config = read_consistently(folder, cls.from_folder)
+        return config.replace(**overrides) if overrides else config
+
+    @classmethod
+    def from_folder(cls, folder: Folder) -> Self:
+        """Read config.json of an opened checkpoint directory.
+
+        Raises:
+            CheckpointError: the file is missing, unreadable or holds a value outside its range.
+        """
+        path = folder.path / CONFIG_FILE
+        values = folder.read_json(CONFIG_FILE, MAX_CONFIG)
         if values.get("model_type", "mobilebert") != "mobilebert":
             raise CheckpointError(path, f"describes a {values['model_type']!r:.80} model, not a MobileBERT")
-        refuse_unknown(overrides)
         try:
             config = cls.from_dict(values)
         except ConfigError as error:
             raise CheckpointError(path, str(error)) from None
         if len(config.to_json_string().encode()) > MAX_CONFIG:
             raise CheckpointError(path, f"would be larger than the {MAX_CONFIG:,} bytes allowed here when it is saved again")
-        return config.replace(**overrides) if overrides else config
+        return config
 
     def save_pretrained(self, save_directory: str | Path, **options: Any) -> None:
         """Write config.json, whole or not at all.

@@ -13,8 +13,8 @@ from typing import Any
 from tokenizers import AddedToken
 
 from ..errors import CheckpointError, shortened
-from ..files.folder import read_manifest, verify
-from ..files.strict_json import MAX_JSON, read_bytes, read_json
+from ..files.folder import Folder, read_consistently
+from ..files.strict_json import MAX_JSON, parse_json, read_bytes
 
 VOCAB_FILE = "vocab.txt"
 TOKENIZER_FILE = "tokenizer.json"
@@ -71,39 +71,52 @@ def read_directory(directory: Path, default_length: int, unlimited: int) -> Stor
     """Put together what the files of a directory say; see MobileBertTokenizerBase.from_pretrained."""
     if not directory.is_dir():
         raise CheckpointError(directory, "is not a directory")
-    digests = read_manifest(directory)
-    vocab_path, tokenizer_path, config_path, map_path, added_path, model_path = (
-        verify(directory, name, max_bytes, digests) for name, max_bytes in FILES.items()
-    )
-    if tokenizer_path.exists():
-        stored = read_tokenizer(tokenizer_path)
-        if vocab_path.exists():
-            _compare(stored.tokens, read_vocabulary(vocab_path), vocab_path)
-    elif vocab_path.exists():
-        stored = Stored(read_vocabulary(vocab_path))
+    return read_consistently(directory, lambda folder: read_folder(folder, default_length, unlimited))
+
+
+def read_folder(folder: Folder, default_length: int, unlimited: int) -> Stored:
+    """`read_directory` for an opened directory."""
+    data = {name: folder.read(name, max_bytes) for name, max_bytes in FILES.items() if folder.has(name)}
+    paths = {name: folder.path / name for name in FILES}
+
+    def parsed(name: str) -> dict[str, Any]:
+        return parse_json(paths[name], data[name]) if name in data else {}
+
+    if TOKENIZER_FILE in data:
+        stored = parse_tokenizer(paths[TOKENIZER_FILE], data[TOKENIZER_FILE])
+        if VOCAB_FILE in data:
+            _compare(stored.tokens, parse_vocabulary(paths[VOCAB_FILE], data[VOCAB_FILE]), paths[VOCAB_FILE])
+    elif VOCAB_FILE in data:
+        stored = Stored(parse_vocabulary(paths[VOCAB_FILE], data[VOCAB_FILE]))
     else:
-        raise CheckpointError(directory, f"has neither {TOKENIZER_FILE} nor {VOCAB_FILE}")
-    if map_path.exists():
-        stored.options.update(_special_options(map_path, read_json(map_path)))
-    config = read_json(config_path) if config_path.exists() else {}
-    stored.options.update(_options(config_path, config))
-    if not tokenizer_path.exists():
-        stored.added = _added_from_config(config_path, config, stored.tokens)
-        if not stored.added and added_path.exists():
-            stored.added = _added_from_ids(added_path, read_json(added_path), stored)
+        raise CheckpointError(folder.path, f"has neither {TOKENIZER_FILE} nor {VOCAB_FILE}")
+    stored.options.update(_special_options(paths[MAP_FILE], parsed(MAP_FILE)))
+    config = parsed(CONFIG_FILE)
+    stored.options.update(_options(paths[CONFIG_FILE], config))
+    if TOKENIZER_FILE not in data:
+        stored.added = _added_from_config(paths[CONFIG_FILE], config, stored.tokens)
+        if not stored.added:
+            stored.added = _added_from_ids(paths[ADDED_FILE], parsed(ADDED_FILE), stored)
+    positions = parsed(MODEL_CONFIG_FILE).get("max_position_embeddings")
     stored.options["model_max_length"] = _length(
-        model_path, stored.options.get("model_max_length"), default_length, unlimited
+        paths[MODEL_CONFIG_FILE], stored.options.get("model_max_length"), positions, default_length, unlimited
     )
     return stored
 
 
 def read_vocabulary(path: Path) -> list[str]:
-    """Read vocab.txt: one token a line, the line number from 0 being its id.
+    """`parse_vocabulary` of a file."""
+    return parse_vocabulary(path, read_bytes(path, MAX_VOCAB_BYTES))
 
+
+def parse_vocabulary(path: Path, data: bytes) -> list[str]:
+    """The tokens of a vocab.txt: one a line, the line number from 0 being its id.
+
+    Args:
+        path: of the file, for errors.
     Raises:
         CheckpointError: with the line at fault.
     """
-    data = read_bytes(path, MAX_VOCAB_BYTES)
     if data.count(b"\n") > MAX_TOKENS:
         raise CheckpointError(path, f"has more than {MAX_TOKENS:,} lines")
     try:
@@ -160,12 +173,19 @@ def check_token(token: Any) -> str:
 
 
 def read_tokenizer(path: Path) -> Stored:
+    """`parse_tokenizer` of a file."""
+    return parse_tokenizer(path, read_bytes(path, MAX_TOKENIZER_BYTES))
+
+
+def parse_tokenizer(path: Path, data: bytes) -> Stored:
     """Read tokenizer.json as data. Its truncation and padding are what a call left there, and are dropped.
 
+    Args:
+        path: of the file, for errors.
     Raises:
         CheckpointError: with the part that is not as a MobileBERT tokenizer has it.
     """
-    content = read_json(path, MAX_TOKENIZER_BYTES)
+    content = parse_json(path, data)
     unknown = sorted(content.keys() - _TOKENIZER_KEYS)
     if unknown:
         raise CheckpointError(path, f"has unknown parts: {shortened([*map(repr, unknown)], ', ')}")
@@ -432,10 +452,9 @@ def _compare(tokens: Sequence[str], others: Sequence[str], path: Path) -> None:
         raise CheckpointError(path, f"does not agree with {TOKENIZER_FILE} beside it, from id {index} on")
 
 
-def _length(path: Path, given: Any, default: int, unlimited: int) -> int:
+def _length(path: Path, given: Any, positions: Any, default: int, unlimited: int) -> int:
     """model_max_length: what is given, else the default, but no more than the model has positions."""
     length = int(given) if given is not None and 0 < given < unlimited else None
-    positions = read_json(path).get("max_position_embeddings") if path.exists() else None
     if positions is None:
         return length or default
     if type(positions) is not int or positions < 1:
