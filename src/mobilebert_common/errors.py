@@ -16,8 +16,8 @@ class CheckpointError(ValueError):
     """
 
     def __init__(self, path: Path | str, reason: str) -> None:
-        shown = str(path)
-        super().__init__(f"{shown if shown.isprintable() else repr(shown)}: {reason}")  # a name may command a terminal
+        shown, reason = str(path), printable(reason, keep="\n")
+        super().__init__(f"{shown if shown.isprintable() else repr(shown)}: {reason}")
         self.path = Path(path)
         self.reason = reason
 
@@ -37,6 +37,24 @@ class InputError(ValueError):
     """Tensors a model has no meaning for: ids outside their table, a wrong dtype or shape."""
 
     _keras_call_info_injected = True  # asks Keras not to wrap the message in a report of every tensor of the call
+
+
+JOINERS = "\u200c\u200d"  # format characters that letters and emoji need, and that command nothing
+
+
+def printable(text: str, keep: str = "") -> str:
+    """A text without what a terminal would act on: control and format characters are shown as escapes.
+
+    Args:
+        keep: characters that stay as they are.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in keep + JOINERS else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")
 
 
 def shortened(findings: Sequence[str], separator: str = "\n  ") -> str:

@@ -10,7 +10,7 @@ import torch
 
 from mobilebert_common.model.schema import expand
 from mobilebert_common.optional import needs
-from mobilebert_common.tasks.classification import Examples
+from mobilebert_common.tasks.examples import Examples
 from mobilebert_common.training.plan import Plan
 from mobilebert_common.training.recipe import Recipe, Report
 
@@ -33,13 +33,13 @@ def train(model: Any, examples: Examples, recipe: Recipe, report: Report) -> Non
     done = 0
     for epoch in range(recipe.epochs):
         total, seen = 0.0, 0
-        for rows in plan.epoch(epoch):
+        for step, rows in enumerate(plan.epoch(epoch)):
             for group in optimizer.param_groups:
                 group["lr"] = recipe.rate(done, plan.steps)
             with accelerator.split_between_processes(rows.tolist(), apply_padding=True) as share:
                 batch = {
                     name: torch.from_numpy(array).to(accelerator.device)
-                    for name, array in examples.batch(share).items()
+                    for name, array in examples.batch(share, plan.generator(epoch, step)).items()
                 }
             loss = prepared(**batch).loss
             accelerator.backward(loss)

@@ -1,6 +1,6 @@
 """PyTorch as mobilebert_common.training.twin describes it. mobilebert_tf/twin.py is its translation."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from . import heads
 from .arrays import to_numpy
 from .train import train
 
-__all__ = ["create", "load", "outputs", "predict", "tensor", "train"]
+__all__ = ["create", "load", "outputs", "tensor", "tensors", "train"]
 
 
 def tensor(array: Any) -> torch.Tensor:
@@ -33,14 +33,14 @@ def load(directory: str | Path, architecture: str, dtype: str = "float32", **ove
     return getattr(heads, architecture).from_pretrained(directory, dtype=dtype, **overrides)
 
 
-def predict(model: Any, batches: Iterable[Mapping[str, np.ndarray]]) -> np.ndarray:
-    """The logits of all batches, one row an example."""
-    return np.concatenate([outputs(model, batch)["logits"] for batch in batches])
-
-
 def outputs(model: Any, batch: Mapping[str, np.ndarray], **switches: bool) -> dict[str, np.ndarray]:
     """Everything a model returns for a batch, hidden states and attentions numbered."""
     model.eval()
     with torch.inference_mode():
         found = model(**{name: tensor(array).to(model.device) for name, array in batch.items()}, **switches)
     return {name: to_numpy(value) for name, value in flat(found).items()}
+
+
+def tensors(model: Any) -> dict[str, np.ndarray]:
+    """{canonical name: array} of a model's weights."""
+    return {name: to_numpy(value) for name, value in model.state_dict().items()}

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from mobilebert_common.model.schema import expand
-from mobilebert_common.tasks.classification import Examples
+from mobilebert_common.tasks.examples import Examples
 from mobilebert_common.training.plan import Plan
 from mobilebert_common.training.recipe import Recipe, Report
 
@@ -74,10 +74,10 @@ def batches(examples: Examples, plan: Plan) -> Any:
 
     def generate() -> Iterator[Any]:
         for epoch in range(plan.recipe.epochs):
-            for rows in plan.epoch(epoch):
-                yield examples.batch(rows)
+            for step, rows in enumerate(plan.epoch(epoch)):
+                yield examples.batch(rows, plan.generator(epoch, step))
 
-    names = examples.batch([0])
+    names = examples.batch([0], plan.generator(0, 0))
     signature = {name: tf.TensorSpec([None] * array.ndim, array.dtype) for name, array in names.items()}
     return tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2)
 

@@ -1,6 +1,6 @@
 """Keras as mobilebert_common.training.twin describes it. mobilebert_pt/twin.py is its translation."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.outputs import flat
 
 from . import heads
+from .arrays import to_numpy
 from .train import train
 
-__all__ = ["create", "load", "outputs", "predict", "tensor", "train"]
+__all__ = ["create", "load", "outputs", "tensor", "tensors", "train"]
 
 
 def tensor(array: Any) -> Any:
@@ -32,13 +33,15 @@ def load(directory: str | Path, architecture: str, dtype: str = "float32", **ove
     return getattr(heads, f"TF{architecture}").from_pretrained(directory, dtype=dtype, **overrides)
 
 
-def predict(model: Any, batches: Iterable[Mapping[str, np.ndarray]]) -> np.ndarray:
-    """The logits of all batches, one row an example."""
-    call = model.inference_function()
-    return np.concatenate([keras.ops.convert_to_numpy(call(dict(batch))["logits"]) for batch in batches])
-
-
 def outputs(model: Any, batch: Mapping[str, np.ndarray], **switches: bool) -> dict[str, np.ndarray]:
     """Everything a model returns for a batch, hidden states and attentions numbered."""
-    found = model({name: tensor(array) for name, array in batch.items()}, training=False, **switches)
+    if switches:
+        found = model({name: tensor(array) for name, array in batch.items()}, training=False, **switches)
+    else:
+        found = model.inference_function()(dict(batch))
     return {name: keras.ops.convert_to_numpy(value) for name, value in flat(found).items()}
+
+
+def tensors(model: Any) -> dict[str, np.ndarray]:
+    """{canonical name: array} of a model's weights."""
+    return {name: to_numpy(variable, layout) for name, (variable, layout) in model.canonical_variables().items()}

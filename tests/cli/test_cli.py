@@ -19,12 +19,12 @@ from mobilebert_common.cli import main
 from mobilebert_common.frameworks import twin
 from mobilebert_common.model.config import CONFIG_FILE, MobileBertConfig
 from mobilebert_common.model.zoo import ZOO
-from mobilebert_common.tasks.classification import HEAD
-from mobilebert_common.tasks.tables import Columns, read_table
+from mobilebert_common.tasks.tables import Columns
+from mobilebert_common.tasks.task import TASKS
 from mobilebert_common.tokenization import MobileBertTokenizerFast, learn_vocabulary
 from mobilebert_common.training import jobs
 from mobilebert_common.training.recipe import Recipe
-from support.configs import random_weights
+from support.configs import CLASSIFIER, random_weights
 
 FRAMEWORKS = ("pt", "tf")
 OTHER = {"pt": "tf", "tf": "pt"}
@@ -99,9 +99,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         attention_probs_dropout_prob=0.0,
         id2label={0: "bad", 1: "good"},
     )
-    weights = {name: array.astype(np.float32) for name, array in random_weights(config, HEAD).items()}
+    weights = {name: array.astype(np.float32) for name, array in random_weights(config, CLASSIFIER).items()}
     weights["mobilebert.embeddings.word_embeddings.weight"][config.pad_token_id] = 0  # else opening it warns
-    checkpoint.save(folder / "tiny", config, HEAD, weights)
+    checkpoint.save(folder / "tiny", config, CLASSIFIER, weights)
     tokenizer.save_pretrained(folder / "tiny")
     shutil.copytree(folder / "tiny", folder / "corrupt")
     data = bytearray((folder / "corrupt" / WEIGHTS_FILE).read_bytes())
@@ -145,13 +145,15 @@ def test_both_frameworks_learn_alike(files: Path) -> None:
 
     Not to the last digit: Keras' Adam adds its epsilon before the bias correction, PyTorch's after it.
     """
-    table = read_table(files / "data.csv", Columns())
+    task = TASKS["classification"]
+    data = task.read(files / "data.csv", Columns(), "utf-8")
 
     def losses(framework: str) -> list[float]:
         reported: list[float] = []
-        begin = jobs.start(str(files / "tiny"), table.labels or [], table.texts)
+        begin = jobs.start(task, str(files / "tiny"), data)
         recipe = Recipe(learning_rate=1e-3, epochs=2, batch_size=8)
-        jobs.train(twin(framework), begin, table, recipe, 12, lambda steps: lambda done, loss: reported.append(loss))
+        examples = begin.examples(data, 12)
+        jobs.train(twin(framework), begin, examples, recipe, lambda steps: lambda done, loss: reported.append(loss))
         return reported
 
     expected = losses("pt")
@@ -204,7 +206,7 @@ def test_info(files: Path, run: Any) -> None:
     done = run("info", "mobilebert-tiny")
     assert done.status == 0 and "15,485,696 parameters" in done.out and "use_bottleneck_attention" in done.out
     done = run("info", files / "tiny")
-    assert done.status == 0 and HEAD in done.out and "{0: 'bad', 1: 'good'}" in done.out
+    assert done.status == 0 and CLASSIFIER in done.out and "{0: 'bad', 1: 'good'}" in done.out
 
 
 def test_info_on_what_keras_saved(tmp_path: Path, run: Any) -> None:
@@ -227,7 +229,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "unseen in validation": ("train {files}/data.csv --validation {files}/more.csv", "unseen in training: 'strange'"),
     "model": ("train {files}/data.csv --model mobilebert-huge", "neither a checkpoint directory nor in the zoo"),
     "empty model": ("train {files}/data.csv --model {files}", "config.json: cannot be read"),
-    "corrupt model": ("train {files}/data.csv --model {files}/corrupt", "is not the file that was saved"),
+    "corrupt model": ("train {files}/data.csv --model {files}/corrupt --max-length 12", "is not the file that was saved"),
     "length": ("train {files}/data.csv --model {files}/tiny --max-length 21", "more than the model's 20 positions"),
     "vocabulary": (
         "train {files}/data.csv --model {files}/tiny --vocabulary {files}/vocab.txt",

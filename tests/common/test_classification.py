@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mobilebert_common.errors import DataError
+from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.tasks.classification import (
-    Examples,
     label_names,
     label_numbers,
     make_examples,
@@ -15,6 +15,7 @@ from mobilebert_common.tasks.classification import (
     probabilities,
     split,
 )
+from mobilebert_common.tasks.examples import Examples, padded
 from mobilebert_common.tasks.tables import Columns, Table, read_table, write_columns
 from mobilebert_common.tokenization import MobileBertTokenizer
 
@@ -53,15 +54,22 @@ def test_label_numbers() -> None:
 
 def test_make_examples() -> None:
     table = make_table(["y", "n"], texts=["a", "a b c"], pairs=["b", "c c c c"])
-    examples = make_examples(table, TOKENIZER, {0: "n", 1: "y"}, max_length=8)
-    assert examples.input_ids == [[2, 5, 3, 6, 3], [2, 5, 6, 3, 7, 7, 7, 3]]
-    assert examples.token_type_ids[0] == [0, 0, 0, 1, 1]
-    assert examples.labels is not None and examples.labels.tolist() == [1, 0]
-    assert make_examples(make_table(None), TOKENIZER, {0: "n", 1: "y"}, 8).labels is None
+    config = MobileBertConfig(id2label={0: "n", 1: "y"})
+    examples = make_examples(table, TOKENIZER, config, max_length=8)
+    assert examples.columns["input_ids"] == [[2, 5, 3, 6, 3], [2, 5, 6, 3, 7, 7, 7, 3]]
+    assert examples.columns["token_type_ids"][0] == [0, 0, 0, 1, 1]
+    assert list(examples.columns["labels"]) == [1, 0] and examples.lengths == [5, 8] and list(examples.sources) == [0, 1]
+    assert "labels" not in make_examples(make_table(None), TOKENIZER, config, 8).columns
 
 
-def test_batches_are_padded_on_the_right() -> None:
-    examples = Examples([[2, 5, 3], [2, 3], [2, 5, 6, 3]], [[0, 0, 1], [0, 0], [0, 0, 1, 1]], np.array([1, 0, 2]), 9)
+def test_batches_are_padded_at_the_end() -> None:
+    columns = {
+        "input_ids": [[2, 5, 3], [2, 3], [2, 5, 6, 3]],
+        "attention_mask": [[1] * 3, [1] * 2, [1] * 4],
+        "token_type_ids": [[0, 0, 1], [0, 0], [0, 0, 1, 1]],
+        "labels": np.array([1, 0, 2]),
+    }
+    examples = Examples(columns, {"input_ids": 9}, [0, 0, 1])
     batch = examples.batch([1, 0])
     assert {name: array.tolist() for name, array in batch.items()} == {
         "input_ids": [[2, 3, 9], [2, 5, 3]],
@@ -70,9 +78,30 @@ def test_batches_are_padded_on_the_right() -> None:
         "labels": [0, 1],
     }
     assert {array.dtype for array in batch.values()} == {np.dtype(np.int64)}
-    ordered = list(examples.ordered_batches(2))
+    ordered = list(examples.without({"labels"}).ordered(2))
     assert [batch["input_ids"].tolist() for batch in ordered] == [[[2, 5, 3], [2, 3, 9]], [[2, 5, 6, 3]]]
     assert len(examples) == 3 and not any("labels" in batch for batch in ordered)
+
+
+@pytest.mark.parametrize(
+    ("values", "filled"),
+    [
+        ([1, 2], [1, 2]),
+        ([[1], [], [2, 3]], [[1, 9], [9, 9], [2, 3]]),
+        ([[[1], [2, 3]], [[4, 5, 6], [7]]], [[[1, 9, 9], [2, 3, 9]], [[4, 5, 6], [7, 9, 9]]]),
+        ([[[1]], [[2], [3]]], [[[1], [9]], [[2], [3]]]),
+        ([0.5, 1], [0.5, 1.0]),
+        ([[]], [[]]),
+    ],
+)
+def test_padded(values: list[Any], filled: list[Any]) -> None:
+    array = padded(values, 9)
+    assert array.tolist() == filled
+    assert array.dtype == (np.float64 if 0.5 in values else np.int64)
+
+
+def test_choices_are_as_long_as_their_longest() -> None:
+    assert Examples({"input_ids": [[[1], [1, 2, 3]], [[1, 2], [1]]]}, {}, [0, 1]).lengths == [3, 2]
 
 
 def test_split_keeps_the_shares() -> None:
@@ -110,7 +139,8 @@ def test_split_refuses_what_is_too_small(labels: list[str], fraction: float) -> 
     ],
 )
 def test_metrics(labels: list[int], predictions: list[int], accuracy: float, f1: float) -> None:
-    assert metrics(np.array(labels), np.array(predictions)) == pytest.approx({"accuracy": accuracy, "f1": f1})
+    names = [[f"label {number}" for number in numbers] for numbers in (labels, predictions)]
+    assert metrics(*names) == pytest.approx({"accuracy": accuracy, "F1 (macro)": f1})
 
 
 def test_probabilities() -> None:

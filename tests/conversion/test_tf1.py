@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from mobilebert_common.checkpoints import checkpoint
 from mobilebert_common.errors import CheckpointError, ConfigError
-from mobilebert_common.files.folder import MANIFEST_FILE, PENDING, read_manifest
+from mobilebert_common.files.folder import MANIFEST_FILE, PENDING, Folder, read_manifest
 from mobilebert_common.model.config import CONFIG_FILE, MobileBertConfig
 from mobilebert_conversion import tf1
 from mobilebert_conversion.bundle import find_prefix
@@ -172,14 +172,14 @@ def test_the_teacher_of_a_distillation(tmp_path: Path) -> None:
 def test_what_bert_config_leaves_out(tmp_path: Path) -> None:
     path = tmp_path / tf1.CONFIG_FILE
     path.write_text('{"vocab_size": 100, "num_attention_heads": 4, "directionality": "bidi"}')
-    config = tf1.read_config(path)
+    config = tf1.read_config(Folder.open(tmp_path))
     assert (config.hidden_size, config.embedding_size, config.intra_bottleneck_size) == (768, 768, 768)
     assert (config.use_bottleneck, config.trigram_input, config.type_vocab_size) == (False, False, 16)
     assert config.to_dict()["directionality"] == "bidi"
     for text, reason in (("{}", "no vocab_size"), ('{"vocab_size": -1}', "vocab_size"), ("[", "not valid JSON")):
         path.write_text(text)
         with pytest.raises(CheckpointError, match=reason):
-            tf1.read_config(path)
+            tf1.read_config(Folder.open(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_bad_files(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"holds variables that are no weights: words \(object\)"):
         convert(write(tmp_path / "words", {**variables, "words": np.array("x", object)}, SMALL), tmp_path / "ours")
     with pytest.raises(CheckpointError, match="has no TensorFlow checkpoint"):
-        tf1.open_file(tmp_path)
+        tf1.open_file(Folder.open(tmp_path), "absent")
     assert not (tmp_path / "ours").exists()
 
 

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from ..errors import CheckpointError, ConfigError, DataError, InputError
+from ..errors import CheckpointError, ConfigError, DataError, InputError, printable
 from ..optional import needs
 
 # read by the frameworks when they are imported
@@ -22,7 +22,7 @@ def main() -> None:
             from .commands import app
         app()
     except (CheckpointError, ConfigError, DataError, InputError, ImportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error), keep=chr(10))}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -1,65 +1,41 @@
 """Sentence and sentence-pair classification: labels, features, metrics and predictions."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import DataError
+from ..model.config import MobileBertConfig
 from ..optional import needs
-from .tables import Table
+from .examples import Examples
+from .tables import Columns, Table, read_table
 
-HEAD = "MobileBertForSequenceClassification"
+ARCHITECTURE = "MobileBertForSequenceClassification"
 
 
-@dataclass(frozen=True)
-class Examples:
-    """Tokenized examples.
+def read(path: Path, columns: Columns, encoding: str) -> Table:
+    """Read texts, or pairs of them, and labels from a .csv, .tsv or .jsonl file; see `read_table`."""
+    return read_table(path, columns, encoding)
 
-    Attributes:
-        input_ids, token_type_ids: a list of ids for each example, special tokens included.
-        labels: [examples] class numbers, or None.
-        pad_token_id: fills short rows of a batch.
-    """
 
-    input_ids: list[list[int]]
-    token_type_ids: list[list[int]]
-    labels: np.ndarray | None
-    pad_token_id: int
+def from_texts(texts: Sequence[str]) -> Table:
+    """Texts given on the command line."""
+    return Table(Path("the command line"), list(texts), None, None)
 
-    def __len__(self) -> int:
-        return len(self.input_ids)
 
-    @property
-    def lengths(self) -> list[int]:
-        """The number of tokens of each example."""
-        return [len(ids) for ids in self.input_ids]
+def texts(data: Table) -> list[str]:
+    """The texts, and the second ones of pairs."""
+    return [*data.texts, *(data.pairs or ())]
 
-    def batch(self, rows: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
-        """Some examples as arrays [b t] of int64, padded on the right to the longest; labels [b] if there are any."""
-        width = max(len(self.input_ids[row]) for row in rows)
-        shape = (len(rows), width)
-        arrays = {
-            "input_ids": np.full(shape, self.pad_token_id, np.int64),
-            "attention_mask": np.zeros(shape, np.int64),
-            "token_type_ids": np.zeros(shape, np.int64),
-        }
-        for place, row in enumerate(rows):
-            length = len(self.input_ids[row])
-            arrays["input_ids"][place, :length] = self.input_ids[row]
-            arrays["attention_mask"][place, :length] = 1
-            arrays["token_type_ids"][place, :length] = self.token_type_ids[row]
-        if self.labels is not None:
-            arrays["labels"] = self.labels[np.asarray(rows)]
-        return arrays
 
-    def ordered_batches(self, size: int) -> Iterator[dict[str, np.ndarray]]:
-        """All examples in order, without labels."""
-        for start in range(0, len(self), size):
-            arrays = self.batch(range(start, min(start + size, len(self))))
-            arrays.pop("labels", None)
-            yield arrays
+def settings(data: Table, stored: MobileBertConfig | None) -> dict[str, Any]:
+    """The labels of the training data, in the order a trained head knows them in."""
+    id2label = label_names(data.labels or [])
+    if stored is not None and set(stored.id2label.values()) == set(id2label.values()):
+        id2label = stored.id2label
+    return {"id2label": id2label}
 
 
 def label_names(labels: Sequence[str]) -> dict[int, str]:
@@ -77,34 +53,36 @@ def label_names(labels: Sequence[str]) -> dict[int, str]:
     return names
 
 
-def make_examples(table: Table, tokenizer: Any, id2label: dict[int, str], max_length: int) -> Examples:
+def make_examples(data: Table, tokenizer: Any, config: MobileBertConfig, max_length: int) -> Examples:
     """Tokenize a table; longer texts are cut, the longer one of a pair first.
 
     Raises:
-        DataError: a label that id2label does not have.
+        DataError: a label that the model does not know.
     """
-    encoded = tokenizer(table.texts, table.pairs, truncation=True, max_length=max_length)
-    labels = None if table.labels is None else label_numbers(table, id2label)
-    return Examples(encoded["input_ids"], encoded["token_type_ids"], labels, tokenizer.pad_token_id)
+    labels = None if data.labels is None else label_numbers(data, config.id2label)
+    encoded = tokenizer(data.texts, data.pairs, truncation=True, max_length=max_length)
+    columns = {name: encoded[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
+    columns |= {} if labels is None else {"labels": labels}
+    return Examples(columns, {"input_ids": tokenizer.pad_token_id}, range(len(data)))
 
 
-def label_numbers(table: Table, id2label: dict[int, str]) -> np.ndarray:
+def label_numbers(data: Table, id2label: Mapping[int, str]) -> np.ndarray:
     """The class numbers of a labelled table.
 
     Raises:
         DataError: a label that id2label does not have.
     """
-    labels = table.labels or []
+    labels = data.labels or []
     numbers = {label: number for number, label in id2label.items()}
     if unseen := sorted(set(labels) - set(numbers)):
         raise DataError(
-            f"{table.path}: has labels unseen in training: {', '.join(map(repr, unseen[:10]))}; "
+            f"{data.path}: has labels unseen in training: {', '.join(map(repr, unseen[:10]))}; "
             f"known are {', '.join(map(repr, numbers))}"
         )
     return np.array([numbers[label] for label in labels])
 
 
-def split(table: Table, fraction: float, seed: int) -> tuple[Table, Table]:
+def split(data: Table, fraction: float, seed: int) -> tuple[Table, Table]:
     """A training and a validation part with the same share of each label.
 
     Raises:
@@ -113,32 +91,44 @@ def split(table: Table, fraction: float, seed: int) -> tuple[Table, Table]:
     with needs("cli"):
         from sklearn.model_selection import train_test_split
     try:
-        parts = train_test_split(
-            np.arange(len(table.texts)), test_size=fraction, random_state=seed, stratify=table.labels
-        )
+        parts = train_test_split(np.arange(len(data)), test_size=fraction, random_state=seed, stratify=data.labels)
     except ValueError as error:
         raise DataError(
-            f"{table.path}: cannot be split into training and validation by label: {error}; give --validation a file"
+            f"{data.path}: cannot be split into training and validation by label: {error}; give --validation a file"
         ) from None
-
-    def take(rows: np.ndarray) -> Table:
-        def chosen(column: list[str] | None) -> list[str] | None:
-            return None if column is None else [column[row] for row in rows]
-
-        texts = chosen(table.texts)
-        assert texts is not None
-        return Table(table.path, texts, chosen(table.pairs), chosen(table.labels))
-
-    return take(np.sort(parts[0])), take(np.sort(parts[1]))
+    return data.take(np.sort(parts[0])), data.take(np.sort(parts[1]))
 
 
-def metrics(labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
+def predict(
+    data: Table, examples: Examples, outputs: Iterable[Mapping[str, np.ndarray]], config: MobileBertConfig
+) -> dict[str, list[Any]]:
+    """The likeliest label of each text, and its probability."""
+    shares = probabilities(np.concatenate([output["logits"] for output in outputs]))  # [examples num_labels]
+    return {
+        "label": [config.id2label[int(number)] for number in shares.argmax(axis=-1)],
+        "probability": [round(float(share), 4) for share in shares.max(axis=-1)],
+    }
+
+
+def inputs(data: Table) -> dict[str, list[Any]]:
+    """The texts, and the second ones of pairs."""
+    return {"text": data.texts, **({} if data.pairs is None else {"text_pair": data.pairs})}
+
+
+def evaluate(data: Table, predictions: Mapping[str, Sequence[Any]]) -> tuple[dict[str, float], dict[str, list[Any]]]:
+    """The metrics, and label and prediction of each text."""
+    assert data.labels is not None
+    predicted = list(predictions["label"])
+    return metrics(data.labels, predicted), {"label": data.labels, "prediction": predicted}
+
+
+def metrics(labels: Sequence[str], predictions: Sequence[str]) -> dict[str, float]:
     """Accuracy, and F1 averaged over the labels with equal weight (macro)."""
     with needs("cli"):
         from sklearn.metrics import accuracy_score, f1_score
     return {
         "accuracy": float(accuracy_score(labels, predictions)),
-        "f1": float(f1_score(labels, predictions, average="macro", zero_division=0)),
+        "F1 (macro)": float(f1_score(labels, predictions, average="macro", zero_division=0)),
     }
 
 

@@ -3,7 +3,7 @@
 import csv
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -43,6 +43,18 @@ class Table:
     texts: list[str]
     pairs: list[str] | None
     labels: list[str] | None
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, rows: Iterable[int]) -> "Table":
+        """Some of the rows."""
+        chosen = list(rows)
+
+        def of(column: list[str] | None) -> list[str] | None:
+            return None if column is None else [column[row] for row in chosen]
+
+        return Table(self.path, [self.texts[row] for row in chosen], of(self.pairs), of(self.labels))
 
 
 def read_table(path: Path, columns: Columns, encoding: str = "utf-8-sig") -> Table:

@@ -361,12 +361,15 @@ class MobileBertTokenizerBase(Vocabulary):
             The paths.
         """
         keywords.refuse_meaningful(options, keywords.SAVING)
-        contents = {
+        return self._save(save_directory, filename_prefix, self.contents())
+
+    def contents(self) -> dict[str, bytes]:
+        """{file name: content} of what save_pretrained writes, so that weights and tokenizer can be saved in one step."""
+        return {
             storage.VOCAB_FILE: storage.vocabulary_text(self._tokens[: self._base_size]),
             storage.TOKENIZER_FILE: storage.tokenizer_text(self._arguments()),
             storage.CONFIG_FILE: storage.config_text(self._arguments()),
         }
-        return self._save(save_directory, filename_prefix, contents)
 
     def save_vocabulary(self, save_directory: str | Path, filename_prefix: str | None = None) -> tuple[str, ...]:
         """Write vocab.txt alone, without the added tokens.

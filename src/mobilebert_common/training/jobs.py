@@ -1,19 +1,21 @@
-"""Train, evaluate and predict with a sentence classifier in either framework: what the command line and the demo do."""
+"""Train, evaluate and predict in either framework, for any task: what the command line and the demo do."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..checkpoints import checkpoint
 from ..errors import CheckpointError, ConfigError
 from ..files import hub
-from ..model.architectures import named_architecture
+from ..files.folder import read_consistently, save_files
+from ..model.architectures import ARCHITECTURES
 from ..model.config import MobileBertConfig
 from ..model.zoo import ZOO
-from ..tasks.classification import HEAD, Examples, label_names, label_numbers, make_examples, metrics, probabilities
-from ..tasks.tables import Table
+from ..tasks.examples import Examples
+from ..tasks.task import Data, Task, task_of
 from ..tokenization import MobileBertTokenizerFast, learn_vocabulary
 from .plan import Plan
 from .recipe import Recipe, Report
@@ -25,47 +27,78 @@ FRESH_RATE, FINE_TUNING_RATE = 1e-3, 5e-5  # learning rates of a small model fro
 
 @dataclass(frozen=True)
 class Start:
-    """What training starts from: a tokenizer, the labels, and a way to make the model."""
+    """What training starts from.
 
+    Attributes:
+        config: of the model to be trained.
+        fresh: whether its weights are.
+        make: (twin, seed) -> the model.
+    """
+
+    task: Task
     tokenizer: MobileBertTokenizerFast
-    id2label: dict[int, str]
+    config: MobileBertConfig
     fresh: bool
-    make: Callable[[Twin, int], Any]  # (twin, seed) -> model
+    make: Callable[[Twin, int], Any]
+
+    def examples(self, data: Data, max_length: int) -> Examples:
+        """The examples of a data file, which fit the model.
+
+        Raises:
+            ConfigError: max_length is more than the model has positions.
+            DataError: labels that the model does not know.
+        """
+        if max_length > self.config.max_position_embeddings:
+            positions = self.config.max_position_embeddings
+            raise ConfigError(f"--max-length {max_length} is more than the model's {positions} positions")
+        return self.task.make_examples(data, self.tokenizer, self.config, max_length)
 
 
-def start(
-    model: str, labels: Sequence[str], texts: Sequence[str], vocabulary: Path | None = None, vocabulary_size: int = 8000
-) -> Start:
+def start(task: Task, model: str, data: Data, vocabulary: Path | None = None, vocabulary_size: int = 8000) -> Start:
     """Decide what training starts from.
 
     Args:
         model: a name of the zoo, for fresh weights, a checkpoint directory, or owner/name on the hub.
-        labels: the labels of the training data.
-        texts: a fresh model without a vocabulary file learns its vocabulary from these.
+        data: the training data, which decide the labels; a fresh model without a vocabulary file learns its vocabulary from them.
         vocabulary: a vocab.txt for a fresh model.
         vocabulary_size: tokens to learn without one.
     Raises:
         ConfigError: neither a name of the zoo nor a checkpoint.
         CheckpointError: an unusable checkpoint.
+        DataError: data that no model can be trained on.
     """
-    id2label = label_names(labels)
+    architecture = task.ARCHITECTURE
     if model in ZOO:
-        tokens = _learn(texts, vocabulary_size) if vocabulary is None else None
+        settings = task.settings(data, None)
+        tokens = _learn(task.texts(data), vocabulary_size) if vocabulary is None else None
         tokenizer = MobileBertTokenizerFast(vocabulary) if tokens is None else MobileBertTokenizerFast(vocab=tokens)
-        config = MobileBertConfig.from_zoo(model, vocab_size=len(tokenizer), id2label=id2label)
-        return Start(tokenizer, id2label, True, lambda twin, seed: twin.create(config, HEAD, seed))
+        config = MobileBertConfig.from_zoo(model, vocab_size=len(tokenizer), **settings)
+        return Start(task, tokenizer, config, True, lambda twin, seed: twin.create(config, architecture, seed))
     check_place(model, f" nor in the zoo ({', '.join(ZOO)})")
     if vocabulary is not None:
         raise ConfigError("a checkpoint has its own vocabulary: leave --vocabulary out")
     stored = MobileBertConfig.from_pretrained(model)
-    if set(stored.id2label.values()) == set(id2label.values()):
-        id2label = stored.id2label  # the head knows them in this order
+    settings = task.settings(data, stored)
+    tokenizer = MobileBertTokenizerFast.from_pretrained(model)
     return Start(
-        MobileBertTokenizerFast.from_pretrained(model),
-        id2label,
-        False,
-        lambda twin, seed: twin.load(model, HEAD, id2label=id2label),
+        task, tokenizer, stored.replace(**settings), False, lambda twin, seed: twin.load(model, architecture, **settings)
     )
+
+
+def task_at(directory: str | Path, name: str | None = None) -> Task:
+    """The task of a checkpoint.
+
+    Args:
+        name: of TASKS; by default the first that has the checkpoint's architecture.
+    Raises:
+        CheckpointError: the checkpoint is unusable, or of another task.
+        ConfigError: there is no such checkpoint.
+    """
+    check_place(directory)
+    try:
+        return task_of(MobileBertConfig.from_pretrained(directory), name)
+    except ConfigError as error:
+        raise CheckpointError(directory, str(error)) from None
 
 
 def check_place(model: str | Path, besides: str = "") -> None:
@@ -78,86 +111,75 @@ def check_place(model: str | Path, besides: str = "") -> None:
         raise ConfigError(f"'{model}' is neither a checkpoint directory{besides} nor owner/name on the hub")
 
 
-def _learn(texts: Sequence[str], size: int) -> list[str]:
+def _learn(texts: list[str], size: int) -> list[str]:
     try:
         return learn_vocabulary(texts, size)
     except ValueError as error:
         raise ConfigError(f"cannot learn a vocabulary from these texts: {error}; give --vocabulary a file") from None
 
 
-def train(
-    twin: Twin, begin: Start, table: Table, recipe: Recipe, max_length: int, watch: Callable[[int], Report]
-) -> Any:
+def train(twin: Twin, begin: Start, examples: Examples, recipe: Recipe, watch: Callable[[int], Report]) -> Any:
     """Fine-tune and return the model.
 
     Args:
+        examples: of `begin.examples`.
         watch: called with the number of steps to come; returns what to report each of them to.
     """
-    examples = make_examples(table, begin.tokenizer, begin.id2label, max_length)
     model = begin.make(twin, recipe.seed)
-    if max_length > model.config.max_position_embeddings:
-        raise ConfigError(
-            f"--max-length {max_length} is more than the model's {model.config.max_position_embeddings} positions"
-        )
     twin.train(model, examples, recipe, watch(Plan(examples.lengths, recipe).steps))
     return model
 
 
-def save(model: Any, tokenizer: MobileBertTokenizerFast, directory: Path, max_length: int) -> None:
-    """Write a checkpoint directory whole: weights, configuration, tokenizer."""
-    model.save_pretrained(directory)
+def save(twin: Twin, model: Any, tokenizer: MobileBertTokenizerFast, directory: Path, max_length: int) -> None:
+    """Write a checkpoint directory in one step: weights, configuration, tokenizer."""
     tokenizer.model_max_length = max_length
-    tokenizer.save_pretrained(directory)
+    contents = checkpoint.contents(model.config, model.architecture, twin.tensors(model))
+    save_files(directory, {**contents, **tokenizer.contents()})
 
 
 @dataclass(frozen=True)
-class Classifier:
-    """A trained classifier opened in one framework."""
+class Opened:
+    """A trained model opened in one framework for its task."""
 
+    task: Task
     twin: Twin
     model: Any
     tokenizer: MobileBertTokenizerFast
-    id2label: dict[int, str]
 
     @classmethod
-    def open(cls, twin: Twin, directory: str | Path) -> "Classifier":
-        """Open a checkpoint directory, or a name on the hub, with a sentence classifier.
+    def open(cls, twin: Twin, directory: str | Path, task: str | None = None) -> "Opened":
+        """Open a checkpoint directory, or a name on the hub; model and tokenizer are of one save.
 
+        Args:
+            task: a name of TASKS; by default the first that has the checkpoint's architecture.
         Raises:
-            CheckpointError: the checkpoint is unusable or has no classifier.
+            CheckpointError: the checkpoint is unusable, or of another task.
         """
         check_place(directory)
-        config = MobileBertConfig.from_pretrained(directory)
-        if config.architectures and named_architecture(config) != HEAD:
-            raise CheckpointError(directory, f"holds {', '.join(config.architectures)}, not a {HEAD}")
-        model = twin.load(directory, HEAD)
-        return cls(twin, model, MobileBertTokenizerFast.from_pretrained(directory), model.config.id2label)
 
-    def logits(self, table: Table) -> np.ndarray:
-        """[rows, labels] in the order of the table."""
-        unlabelled = replace(table, labels=None)
-        examples: Examples = make_examples(unlabelled, self.tokenizer, self.id2label, self.tokenizer.model_max_length)
-        return self.twin.predict(self.model, examples.ordered_batches(BATCH))
+        def read(place: str | Path) -> Opened:
+            found = task_at(place, task)
+            model = twin.load(place, found.ARCHITECTURE)
+            return cls(found, twin, model, MobileBertTokenizerFast.from_pretrained(place))
 
-    def evaluate(self, table: Table) -> tuple[dict[str, float], dict[str, list[Any]]]:
-        """The metrics on a labelled table, and its rows as columns: label and prediction."""
-        assert table.labels is not None
-        expected = label_numbers(table, self.id2label)
-        predictions = self.logits(table).argmax(axis=-1)
-        scores = metrics(expected, predictions)
-        return scores, {"label": table.labels, "prediction": [self.id2label[number] for number in predictions]}
+        if not Path(directory).is_dir():
+            return read(directory)
+        return read_consistently(Path(directory), lambda folder: read(folder.path))
 
-    def predict(self, table: Table) -> dict[str, list[Any]]:
-        """The rows of a table as columns: text, label and its probability."""
-        shares = probabilities(self.logits(table))
-        best = shares.argmax(axis=-1)
-        columns = {"text": table.texts} | ({} if table.pairs is None else {"text_pair": table.pairs})
-        return columns | {
-            "label": [self.id2label[number] for number in best],
-            "probability": [round(float(share), 4) for share in shares.max(axis=-1)],
-        }
+    def examples(self, data: Data) -> Examples:
+        """The data as the model takes it, without labels."""
+        examples = self.task.make_examples(data, self.tokenizer, self.model.config, self.tokenizer.model_max_length)
+        return examples.without(ARCHITECTURES[self.task.ARCHITECTURE].labels)
 
+    def outputs(self, examples: Examples) -> Iterator[dict[str, np.ndarray]]:
+        """What the model returns, batch by batch, in the order of the examples."""
+        return (self.twin.outputs(self.model, batch) for batch in examples.ordered(BATCH))
 
-def table_of(texts: list[str]) -> Table:
-    """Sentences given on the command line as a table."""
-    return Table(Path("the command line"), texts, None, None)
+    def predict(self, data: Data) -> dict[str, list[Any]]:
+        """The predictions of the task as columns, a value for each example."""
+        examples = self.examples(data)
+        return self.task.predict(data, examples, self.outputs(examples), self.model.config)
+
+    def evaluate(self, data: Data) -> tuple[dict[str, float], dict[str, list[Any]]]:
+        """The metrics on labelled data by their titles, and as columns what was expected and what was predicted."""
+        return self.task.evaluate(data, self.predict(data))

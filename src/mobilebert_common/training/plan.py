@@ -42,3 +42,7 @@ class Plan:
             bucket = bucket[np.argsort(lengths[bucket], kind="stable")]
             batches += [bucket[first : first + size] for first in range(0, len(bucket), size)]
         return [batches[place] for place in generator.permutation(len(batches))]
+
+    def generator(self, epoch: int, step: int) -> np.random.Generator:
+        """The random numbers of a step of an epoch, for examples that draw some."""
+        return np.random.default_rng([self.recipe.seed, epoch, step])

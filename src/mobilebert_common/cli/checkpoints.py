@@ -1,0 +1,134 @@
+"""The commands `convert`, `verify` and `info`, which look at checkpoints and rewrite them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.markup import escape
+
+from ..errors import printable
+from ..frameworks import FRAMEWORKS
+from ..model.architectures import named_architecture
+from ..model.config import CONFIG_FILE, MobileBertConfig
+from ..model.schema import count_parameters, expand
+from ..model.zoo import ZOO
+from ..training import jobs
+from .console import add_row, console, make_grid, open_twin, say
+from .options import Checkpoint, Overwrite
+
+
+def verify(
+    directory: Checkpoint,
+    dtype: Annotated[Literal["float64", "float32"], typer.Option(help="What both twins compute in.")] = "float64",
+) -> None:
+    """Open a checkpoint in both frameworks and compare every output; exit status 1 above the tolerance."""
+    jobs.check_place(directory)
+    for name in FRAMEWORKS:
+        open_twin(name)
+    from ..verification import TOLERANCE, verify
+
+    grid = make_grid("output", "shape", "largest difference", "relative (L2)")
+    say(f"{directory}: PyTorch and Keras in {dtype}")
+    differences = verify(directory, dtype)
+    for found in differences:
+        add_row(grid, found.output, list(found.shape), f"{found.absolute:.1e}", f"{found.relative:.1e}")
+    console.print(grid)
+    apart = [found.output for found in differences if not found.relative <= TOLERANCE[dtype]]  # NaN is apart too
+    if apart:
+        say(f"THE TWINS DIFFER by more than {TOLERANCE[dtype]:.0e} in {', '.join(apart)}")
+        raise typer.Exit(1)
+    worst = max(found.relative for found in differences)
+    say(f"the twins agree: {worst:.1e} at most, tolerance {TOLERANCE[dtype]:.0e}")
+
+
+@dataclass(kw_only=True)
+class ConvertOptions:
+    """The options of `convert`."""
+
+    source: Annotated[
+        str,
+        typer.Argument(help="A checkpoint directory, a weights file, the prefix of a TensorFlow checkpoint, or owner/name on the hub."),
+    ]
+    destination: Annotated[Path, typer.Argument(help="The checkpoint directory to write.")]
+    to: Annotated[Literal["safetensors", "bin", "h5", "keras", "tf1"], typer.Option(help="What to write.")] = "safetensors"
+    dtype: Annotated[
+        Literal["float32", "float64", "bfloat16", "float16"] | None, typer.Option(help="Default: what the source has.")
+    ] = None
+    head: Annotated[
+        str | None, typer.Option(help="Model class, for example MobileBertModel. Default: what the source was saved from.")
+    ] = None
+    config: Annotated[
+        Path | None, typer.Option(help="A config.json or bert_config.json in place of the one beside the weights.")
+    ] = None
+    overwrite: Overwrite = False
+
+
+def convert(options: ConvertOptions) -> None:
+    """Turn a checkpoint of any dialect into another, with config.json and tokenizer, bit by bit the same weights."""
+    from mobilebert_conversion.convert import convert as run
+    from mobilebert_conversion.convert import frameworks
+    from mobilebert_conversion.source import TOKENIZER_FILES, locate
+
+    path = locate(options.source)
+    for name in sorted(frameworks(path, options.to)):
+        open_twin(name)
+    with console.status("") as status:
+        done = run(
+            path,
+            options.destination,
+            options.to,
+            options.dtype,
+            options.head,
+            config=options.config,
+            overwrite=options.overwrite,
+            stage=lambda text: status.update(escape(printable(text))),
+        )
+    say(f"read {done.dialect} from {done.source}: {done.head}")
+    say(f"{done.tensors:,} tensors, {done.parameters:,} parameters, {done.dtype}")
+    if done.ignored:
+        shown = ", ".join(done.ignored[:5])
+        say(f"left aside: {shown}{f' and {len(done.ignored) - 5:,} more' if len(done.ignored) > 5 else ''}")
+    say(f"wrote {', '.join(done.written)} in {done.destination} after {done.seconds:.1f} s")
+    if CONFIG_FILE in done.written and not {*done.written} & {*TOKENIZER_FILES}:
+        say("there was no tokenizer beside it: put its vocab.txt or tokenizer.json there")
+
+
+def info(
+    directory: Annotated[
+        str | None,
+        typer.Argument(help="A checkpoint directory, owner/name on the hub, or a name of the zoo.", show_default=False),
+    ] = None,
+) -> None:
+    """Describe a checkpoint or a named configuration; without an argument, list the zoo."""
+    if directory is None:
+        grid = make_grid("name", "layers", "h/k/i", "FFNs", "norm", "parameters")
+        for name in ZOO:
+            config = MobileBertConfig.from_zoo(name)
+            add_row(
+                grid,
+                name,
+                config.num_hidden_layers,
+                f"{config.hidden_size}/{config.true_hidden_size}/{config.intermediate_size}",
+                config.num_feedforward_networks,
+                config.normalization_type,
+                f"{_parameters(config, 'MobileBertModel'):,}",
+            )
+        console.print(grid)
+        return
+    if directory in ZOO:
+        config = MobileBertConfig.from_zoo(directory)
+    else:
+        jobs.check_place(directory, " nor in the zoo")
+        config = MobileBertConfig.from_pretrained(directory)
+    architecture = named_architecture(config) or "MobileBertModel"
+    say(f"{directory}: {architecture}, {_parameters(config, architecture):,} parameters")
+    grid = make_grid("key", "value")
+    for key, value in config.to_dict().items():
+        if value is not None:
+            add_row(grid, key, value)
+    console.print(grid)
+
+
+def _parameters(config: MobileBertConfig, architecture: str) -> int:
+    return count_parameters(expand(config, architecture))

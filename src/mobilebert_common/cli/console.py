@@ -1,0 +1,127 @@
+"""What every command prints with: lines, tables, progress bars, and the options of a command as one object."""
+
+import contextlib
+import dataclasses
+import inspect
+import logging
+import os
+import sys
+import time
+import typing
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table as Grid
+
+from ..errors import printable
+from ..frameworks import twin
+from ..training.recipe import Report
+from ..training.twin import Twin
+
+console = Console()
+
+
+def say(text: str) -> None:
+    """Print a line as it is, however long, but for what a terminal would act on."""
+    console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
+
+
+def make_grid(*columns: str) -> Grid:
+    """A table without vertical lines, to fit 80 columns."""
+    return Grid(*columns, box=box.SIMPLE)
+
+
+def add_row(grid: Grid, *cells: object) -> None:
+    """Add a row of cells, which are no markup and hold nothing that a terminal would act on."""
+    grid.add_row(*(escape(printable(str(cell))) for cell in cells))
+
+
+class _Printable(logging.Filter):
+    """Messages may hold names from a stranger's file."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = printable(record.getMessage()), None
+        return True
+
+
+def open_twin(framework: str) -> Twin:
+    """Import a framework without the lines that TensorFlow's C++ writes before it reads its log level."""
+    handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False)
+    handler.addFilter(_Printable())
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
+    logging.getLogger("huggingface_hub").propagate = False  # it prints its warnings itself
+    with _silent_stderr():
+        opened: Twin = twin(framework)
+        return opened
+
+
+@contextlib.contextmanager
+def watch_training(title: str) -> Iterator[Callable[[int], Report]]:
+    """A progress bar with loss, speed and time left, for `jobs.train`."""
+    bar = Progress(
+        TextColumn(title),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.3f}"),
+        TextColumn("{task.fields[speed]:.1f} steps/s"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+    def watch(steps: int) -> Report:
+        task, started = bar.add_task(title, total=steps, loss=float("nan"), speed=0.0), time.monotonic()
+
+        def report(done: int, loss: float) -> None:
+            bar.update(task, completed=done, loss=loss, speed=done / max(1e-9, time.monotonic() - started))
+
+        return report
+
+    with bar:
+        yield watch
+
+
+def takes_object(command: Callable[[Any], None]) -> Callable[..., None]:
+    """A command of one dataclass as Typer wants it: a function with an argument for each of the fields."""
+    (parameter,) = typing.get_type_hints(command).keys() - {"return"}
+    options = typing.get_type_hints(command)[parameter]
+    hints = typing.get_type_hints(options, include_extras=True)
+
+    def run(**values: Any) -> None:
+        command(options(**values))
+
+    fields = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default,
+            annotation=hints[field.name],
+        )
+        for field in dataclasses.fields(options)
+    ]
+    run.__signature__ = inspect.Signature(fields)  # type: ignore[attr-defined]
+    run.__annotations__ = {field.name: hints[field.name] for field in dataclasses.fields(options)}
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    return run
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+

@@ -1,0 +1,178 @@
+"""The commands `train`, `evaluate` and `predict`; what they do is in training/jobs.py."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import ConfigError, printable
+from ..frameworks import FRAMEWORKS
+from ..model.config import CONFIG_FILE
+from ..model.zoo import ZOO
+from ..tasks.tables import LABEL_COLUMN, Columns, check_result_path, write_columns
+from ..tasks.task import DEFAULT, TASKS, Task
+from ..training import jobs
+from ..training.recipe import Recipe
+from .console import open_twin, say, watch_training
+from .options import Checkpoint, Encoding, Framework, LabelColumn, Output, Overwrite, PairColumn, TaskName, TextColumn
+
+
+@dataclass(kw_only=True)
+class TrainOptions:
+    """The options of `train`."""
+
+    file: Annotated[Path, typer.Argument(help="Training data: .csv, .tsv or .jsonl.")]
+    validation: Annotated[
+        Path | None, typer.Option(help="Validation data; without it a part of the training data is held out.")
+    ] = None
+    task: TaskName = DEFAULT
+    text: TextColumn = None
+    text_pair: PairColumn = None
+    label: LabelColumn = LABEL_COLUMN
+    encoding: Encoding = "utf-8-sig"
+    framework: Framework = "pt"
+    model: Annotated[
+        str,
+        typer.Option(help=f"A checkpoint directory, owner/name on the hub, or for fresh weights one of {', '.join(ZOO)}."),
+    ] = "mobilebert-mini"
+    vocabulary: Annotated[
+        Path | None, typer.Option(help="vocab.txt of a fresh model. Default: learned from the training texts.")
+    ] = None
+    output: Output = Path("mobilebert-classifier")
+    overwrite: Overwrite = False
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training data.")] = 3
+    batch_size: Annotated[int, typer.Option(min=1, help="Examples a step.")] = 32
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(help=f"Peak rate. Default: {jobs.FRESH_RATE:g} fresh, {jobs.FINE_TUNING_RATE:g} from a checkpoint."),
+    ] = None
+    max_length: Annotated[int, typer.Option(min=3, help="Tokens a text is cut to.")] = 128
+    validation_fraction: Annotated[
+        float, typer.Option(min=0.01, max=0.9, help="Share held out where no validation file is given.")
+    ] = 0.1
+    seed: Annotated[int, typer.Option(min=0, help="Decides fresh weights, dropout, the order and the split.")] = 0
+
+
+def train(options: TrainOptions) -> None:
+    """Fine-tune a model and save it."""
+    refuse_overwriting(options.output, options.overwrite)
+    task = _task(options.task or DEFAULT)
+    columns = Columns(options.text, options.text_pair, options.label)
+    data = task.read(options.file, columns, options.encoding)
+    if options.validation is None:
+        data, held_out = task.split(data, options.validation_fraction, options.seed)
+    else:
+        held_out = task.read(options.validation, columns, options.encoding)
+    begin = jobs.start(task, options.model, data, options.vocabulary)
+    examples = begin.examples(data, options.max_length)
+    begin.examples(held_out, options.max_length)  # what is wrong with it is said now, not after training
+    rate = options.learning_rate
+    if rate is None:
+        rate = jobs.FRESH_RATE if begin.fresh else jobs.FINE_TUNING_RATE
+    say(
+        f"{len(data):,} examples to train on, {len(held_out):,} to validate, "
+        f"labels {', '.join(begin.config.id2label.values())}; {'fresh ' if begin.fresh else ''}{options.model} in "
+        f"{FRAMEWORKS[options.framework][1]}, learning rate {rate:g}"
+    )
+    claim(options.output)
+    twin, started = open_twin(options.framework), time.monotonic()
+    recipe = Recipe(rate, options.epochs, options.batch_size, seed=options.seed)
+    with watch_training("training") as watch:
+        model = jobs.train(twin, begin, examples, recipe, watch)
+    jobs.save(twin, model, begin.tokenizer, options.output, options.max_length)
+    scores, _ = jobs.Opened(task, twin, model, begin.tokenizer).evaluate(held_out)
+    say(f"{_shown(scores)} on {len(held_out):,} examples after {time.monotonic() - started:.0f} s")
+    say(f"saved in {options.output}")
+
+
+@dataclass(kw_only=True)
+class EvaluateOptions:
+    """The options of `evaluate`."""
+
+    directory: Checkpoint
+    file: Annotated[Path, typer.Argument(help="Labelled data: .csv, .tsv or .jsonl.")]
+    task: TaskName = None
+    text: TextColumn = None
+    text_pair: PairColumn = None
+    label: LabelColumn = LABEL_COLUMN
+    encoding: Encoding = "utf-8-sig"
+    framework: Framework = "pt"
+    predictions: Annotated[
+        Path | None, typer.Option(help="Write label and prediction of each row to this .csv, .tsv or .jsonl.")
+    ] = None
+
+
+def evaluate(options: EvaluateOptions) -> None:
+    """The metrics of a saved model on labelled data."""
+    if options.predictions is not None:
+        check_result_path(options.predictions)
+    columns = Columns(options.text, options.text_pair, options.label)
+    task = jobs.task_at(options.directory, options.task)
+    data = task.read(options.file, columns, options.encoding)
+    opened = jobs.Opened.open(open_twin(options.framework), options.directory, options.task)
+    scores, rows = opened.evaluate(data)
+    say(f"{_shown(scores)} on {len(data):,} examples")
+    if options.predictions is not None:
+        write_columns(options.predictions, rows)
+
+
+@dataclass(kw_only=True)
+class PredictOptions:
+    """The options of `predict`."""
+
+    directory: Checkpoint
+    texts: Annotated[list[str] | None, typer.Argument(help="Sentences to label.", show_default=False)] = None
+    file: Annotated[Path | None, typer.Option(help="Label a .csv, .tsv or .jsonl instead.")] = None
+    task: TaskName = None
+    text: TextColumn = None
+    text_pair: PairColumn = None
+    encoding: Encoding = "utf-8-sig"
+    framework: Framework = "pt"
+    output: Annotated[Path | None, typer.Option(help="Write the result to this .csv, .tsv or .jsonl.")] = None
+
+
+def predict(options: PredictOptions) -> None:
+    """Label sentences with a saved model."""
+    if bool(options.texts) == (options.file is not None):
+        raise ConfigError("give either sentences or --file")
+    if options.output is not None:
+        check_result_path(options.output)
+    task = jobs.task_at(options.directory, options.task)
+    columns = Columns(options.text, options.text_pair, None)
+    if options.file is None:
+        data = task.from_texts(options.texts or [])
+    else:
+        data = task.read(options.file, columns, options.encoding)
+    found = jobs.Opened.open(open_twin(options.framework), options.directory, options.task).predict(data)
+    inputs = task.inputs(data)
+    if options.output is not None:
+        write_columns(options.output, {**inputs, **found})
+        return
+    for row in zip(*found.values(), next(iter(inputs.values())), strict=True):
+        typer.echo("\t".join(printable(f"{cell:.4f}" if isinstance(cell, float) else str(cell)) for cell in row))
+
+
+def refuse_overwriting(output: Path, overwrite: bool) -> None:
+    """Refuse to write over a checkpoint that nobody gave up."""
+    if (output / CONFIG_FILE).exists() and not overwrite:
+        raise ConfigError(f"{output} already holds a checkpoint; --overwrite replaces it, --output names another place")
+
+
+def claim(output: Path) -> None:
+    """Make the folder a result goes to, before long work is done for it."""
+    output.mkdir(parents=True, exist_ok=True)
+    if not os.access(output, os.W_OK):
+        raise ConfigError(f"{output} cannot be written to")
+
+
+def _task(name: str) -> Task:
+    if name not in TASKS:
+        raise ConfigError(f"--task must be one of {', '.join(TASKS)}, not {name!r}")
+    return TASKS[name]
+
+
+def _shown(scores: dict[str, float]) -> str:
+    return ", ".join(f"{title} {score:.1%}" for title, score in scores.items())
