@@ -25,7 +25,8 @@ from .base import dropout, fold
 from .checks import sizes
 from .layers import Linear, PreTrainingHeads
 from .losses import Losses, class_losses, classification_losses, span_losses, total
-from .model import PreTrainedModel, TFMobileBertModel, take_positions
+from .model import TFMobileBertModel, take_positions
+from .pretrained import PreTrainedModel
 
 
 class HeadModel(PreTrainedModel):
