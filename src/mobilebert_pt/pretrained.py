@@ -1,6 +1,5 @@
 """What every model shares in PyTorch: opening, saving, and access to its parts. mobilebert_tf/pretrained.py is its translation."""
 
-import operator
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
@@ -11,9 +10,8 @@ from torch import Tensor, nn
 from mobilebert_common import keywords
 from mobilebert_common.checkpoints import checkpoint
 from mobilebert_common.errors import ConfigError, shortened
-from mobilebert_common.model.architectures import ARCHITECTURES
 from mobilebert_common.model.config import MobileBertConfig
-from mobilebert_common.model.outputs import ModelOutput
+from mobilebert_common.model.pretrained import Pretrained, absent_blocks, canonical_class, resized_config
 
 from . import arrays
 from .layers import Embedding, Predictions
@@ -22,12 +20,10 @@ if TYPE_CHECKING:
     from .model import MobileBertModel
 
 
-class PreTrainedModel(nn.Module):
+class PreTrainedModel(Pretrained, nn.Module):
     """A model with a configuration that opens from and saves to a checkpoint directory."""
 
     framework = "pt"  # what a tokenizer's return_tensors calls it
-    config_class = MobileBertConfig
-    base_model_prefix = "mobilebert"
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
@@ -89,7 +85,7 @@ class PreTrainedModel(nn.Module):
             config=config,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
             zero_pad_embedding=zero_pad_embedding,
-            without=() if constructor.get("add_pooling_layer", True) else ("pooler",),
+            without=absent_blocks(constructor),
             **options,
         )
         with torch.device("meta"):
@@ -142,11 +138,6 @@ class PreTrainedModel(nn.Module):
         """The model without its head, as to freeze it."""
         return base_model(self)
 
-    @property
-    def num_labels(self) -> int:
-        """How many labels the configuration has."""
-        return self.config.num_labels
-
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """How many parameters the model has.
 
@@ -180,57 +171,18 @@ class PreTrainedModel(nn.Module):
             new_num_tokens: rows of the table; by default those it has.
             pad_to_multiple_of: round that up, for the hardware's sake.
         """
-        rows = self.config.vocab_size if new_num_tokens is None else operator.index(new_num_tokens)
-        multiple = pad_to_multiple_of or 1
-        size = -(-rows // multiple) * multiple
-        resized = self.config.replace(vocab_size=size)
+        resized = resized_config(self.config, new_num_tokens, pad_to_multiple_of)
         table = self.get_input_embeddings()
-        if size == self.config.vocab_size:
+        if resized.vocab_size == self.config.vocab_size:
             return table
-        table.resize(size)
+        table.resize(resized.vocab_size)
         if (head := self.get_output_embeddings()) is not None:
-            head.resize(size)
+            head.resize(resized.vocab_size)
         self.config = base_model(self).config = resized
         return table
 
-    def activation_checkpointing_enable(
-        self,
-        activation_checkpointing_kwargs: dict[str, Any] | None = None,
-        every_n_layers: int = 1,
-        offload: bool = False,
-    ) -> None:
-        """Keep only the layers' inputs for the backward pass and compute the rest again.
-
-        Args:
-            activation_checkpointing_kwargs: not used; Hugging Face's Trainer gives some.
-            every_n_layers: do so for each n-th layer, the first one included.
-            offload: not supported.
-        """
-        if offload:
-            raise ConfigError("offload=True is not supported: what is kept stays on its device")
-        base_model(self).encoder.checkpointed = every_n_layers
-
-    def activation_checkpointing_disable(self) -> None:
-        """Keep all activations again."""
-        base_model(self).encoder.checkpointed = None
-
-    def gradient_checkpointing_enable(
-        self,
-        gradient_checkpointing_kwargs: dict[str, Any] | None = None,
-        every_n_layers: int = 1,
-        offload: bool = False,
-    ) -> None:
-        """The older name of activation_checkpointing_enable."""
-        self.activation_checkpointing_enable(gradient_checkpointing_kwargs, every_n_layers, offload)
-
-    def gradient_checkpointing_disable(self) -> None:
-        """The older name of activation_checkpointing_disable."""
-        self.activation_checkpointing_disable()
-
-    def finish(self, output: ModelOutput, return_dict: bool | None) -> ModelOutput | tuple[Any, ...]:
-        """The output, or its tuple where return_dict is false."""
-        wanted = self.config.return_dict if return_dict is None else return_dict
-        return output if wanted else output.to_tuple()
+    def _checkpoint_layers(self, every: int | None) -> None:
+        base_model(self).encoder.checkpointed = every
 
 
 def initialize_missing(model: nn.Module, dtype: torch.dtype) -> None:
@@ -248,8 +200,3 @@ def initialize_missing(model: nn.Module, dtype: torch.dtype) -> None:
 def base_model(model: PreTrainedModel) -> "MobileBertModel":
     """A model without its head."""
     return getattr(model, model.base_model_prefix, model)
-
-
-def canonical_class(cls: type) -> str:
-    """The name the schema knows a model class by; a subclass has its parent's."""
-    return next(name for base in cls.__mro__ if (name := base.__name__) in ARCHITECTURES)

@@ -1,7 +1,6 @@
 """What every model shares in Keras: opening, saving, and access to its parts. mobilebert_pt/pretrained.py is its translation."""
 
 import math
-import operator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
@@ -9,10 +8,8 @@ import keras
 
 from mobilebert_common import keywords
 from mobilebert_common.checkpoints import checkpoint
-from mobilebert_common.errors import ConfigError
-from mobilebert_common.model.architectures import ARCHITECTURES
 from mobilebert_common.model.config import MobileBertConfig
-from mobilebert_common.model.outputs import ModelOutput
+from mobilebert_common.model.pretrained import Pretrained, absent_blocks, canonical_class, resized_config
 from mobilebert_common.model.schema import expand
 
 from . import arrays
@@ -24,7 +21,7 @@ if TYPE_CHECKING:
     from .model import TFMobileBertModel
 
 
-class PreTrainedModel(TrainableModel):
+class PreTrainedModel(Pretrained, TrainableModel):
     """A model with a configuration that opens from and saves to a checkpoint directory.
 
     Args:
@@ -33,8 +30,6 @@ class PreTrainedModel(TrainableModel):
     """
 
     framework = "tf"  # what a tokenizer's return_tensors calls it
-    config_class = MobileBertConfig
-    base_model_prefix = "mobilebert"
 
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -111,7 +106,7 @@ class PreTrainedModel(TrainableModel):
             config=config,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
             zero_pad_embedding=zero_pad_embedding,
-            without=() if constructor.get("add_pooling_layer", True) else ("pooler",),
+            without=absent_blocks(constructor),
             **options,
         )
         model = cls(weights.config, dtype=policy or weights.dtype, **constructor)
@@ -149,11 +144,6 @@ class PreTrainedModel(TrainableModel):
             if tensor.block not in absent
         }
 
-    @property
-    def num_labels(self) -> int:
-        """How many labels the configuration has."""
-        return self.config.num_labels
-
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """How many parameters the model has.
 
@@ -186,67 +176,22 @@ class PreTrainedModel(TrainableModel):
             new_num_tokens: rows of the table; by default those it has.
             pad_to_multiple_of: round that up, for the hardware's sake.
         """
-        rows = self.config.vocab_size if new_num_tokens is None else operator.index(new_num_tokens)
-        multiple = pad_to_multiple_of or 1
-        size = -(-rows // multiple) * multiple
-        resized = self.config.replace(vocab_size=size)
+        resized = resized_config(self.config, new_num_tokens, pad_to_multiple_of)
         table = self.get_input_embeddings()
-        if size == self.config.vocab_size:
+        if resized.vocab_size == self.config.vocab_size:
             return table
-        table.resize(size)
+        table.resize(resized.vocab_size)
         if (head := self.get_output_embeddings()) is not None:
-            head.resize(size)
+            head.resize(resized.vocab_size)
         self.config = base_model(self).config = resized
         self.forget_compiled()
         return table
 
-    def activation_checkpointing_enable(
-        self,
-        activation_checkpointing_kwargs: dict[str, Any] | None = None,
-        every_n_layers: int = 1,
-        offload: bool = False,
-    ) -> None:
-        """Keep only the layers' inputs for the backward pass and compute the rest again.
-
-        Args:
-            activation_checkpointing_kwargs: not used.
-            every_n_layers: do so for each n-th layer, the first one included.
-            offload: not supported.
-        """
-        if offload:
-            raise ConfigError("offload=True is not supported: what is kept stays on its device")
-        base_model(self).encoder.checkpointed = every_n_layers
+    def _checkpoint_layers(self, every: int | None) -> None:
+        base_model(self).encoder.checkpointed = every
         self.forget_functions()
-
-    def activation_checkpointing_disable(self) -> None:
-        """Keep all activations again."""
-        base_model(self).encoder.checkpointed = None
-        self.forget_functions()
-
-    def gradient_checkpointing_enable(
-        self,
-        gradient_checkpointing_kwargs: dict[str, Any] | None = None,
-        every_n_layers: int = 1,
-        offload: bool = False,
-    ) -> None:
-        """The older name of activation_checkpointing_enable."""
-        self.activation_checkpointing_enable(gradient_checkpointing_kwargs, every_n_layers, offload)
-
-    def gradient_checkpointing_disable(self) -> None:
-        """The older name of activation_checkpointing_disable."""
-        self.activation_checkpointing_disable()
-
-    def finish(self, output: ModelOutput, return_dict: bool | None) -> ModelOutput | tuple[Any, ...]:
-        """The output, or its tuple where return_dict is false."""
-        wanted = self.config.return_dict if return_dict is None else return_dict
-        return output if wanted else output.to_tuple()
 
 
 def base_model(model: PreTrainedModel) -> "TFMobileBertModel":
     """A model without its head."""
     return getattr(model, model.base_model_prefix, model)
-
-
-def canonical_class(cls: type) -> str:
-    """The name the schema knows a model class by, which is the PyTorch twin's; a subclass has its parent's."""
-    return next(name for base in cls.__mro__ if (name := base.__name__.removeprefix("TF")) in ARCHITECTURES)
