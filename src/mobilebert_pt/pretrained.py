@@ -77,7 +77,7 @@ class PreTrainedModel(Pretrained, nn.Module):
             ImportError: a name on the hub, and huggingface_hub is not installed.
         """
         wanted = dtype if torch_dtype is None else torch_dtype
-        constructor, options = keywords.constructor_arguments(cls, options)
+        where, constructor, overrides = keywords.sort_options(options, keywords.OPENING_MODEL, cls)
         weights = checkpoint.load(
             pretrained_model_name_or_path,
             canonical_class(cls),
@@ -86,7 +86,8 @@ class PreTrainedModel(Pretrained, nn.Module):
             ignore_mismatched_sizes=ignore_mismatched_sizes,
             zero_pad_embedding=zero_pad_embedding,
             without=absent_blocks(constructor),
-            **options,
+            **where,
+            **overrides,
         )
         with torch.device("meta"):
             model = cls(weights.config, **constructor)

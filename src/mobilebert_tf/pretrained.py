@@ -97,7 +97,7 @@ class PreTrainedModel(Pretrained, TrainableModel):
             ImportError: a name on the hub, and huggingface_hub is not installed.
         """
         wanted = dtype if torch_dtype is None else torch_dtype
-        constructor, options = keywords.constructor_arguments(cls, options)
+        where, constructor, overrides = keywords.sort_options(options, keywords.OPENING_MODEL, cls)
         policy = None if wanted == "auto" else arrays.dtype_policy(wanted)
         weights = checkpoint.load(
             pretrained_model_name_or_path,
@@ -107,7 +107,8 @@ class PreTrainedModel(Pretrained, TrainableModel):
             ignore_mismatched_sizes=ignore_mismatched_sizes,
             zero_pad_embedding=zero_pad_embedding,
             without=absent_blocks(constructor),
-            **options,
+            **where,
+            **overrides,
         )
         model = cls(weights.config, dtype=policy or weights.dtype, **constructor)
         variables = model.canonical_variables()
