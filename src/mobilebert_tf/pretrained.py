@@ -14,8 +14,8 @@ from mobilebert_common.model.schema import expand
 
 from . import arrays
 from .base import build_children
+from .fit import TrainableModel
 from .layers import Embedding, Predictions
-from .training import TrainableModel
 
 if TYPE_CHECKING:
     from .model import TFMobileBertModel
