@@ -2,9 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
+from mobilebert_common.model.pretrained import canonical_class
+
 if TYPE_CHECKING:
-    from mobilebert_pt.model import PreTrainedModel as TorchModel
-    from mobilebert_tf.model import PreTrainedModel as KerasModel
+    from mobilebert_pt.pretrained import PreTrainedModel as TorchModel
+    from mobilebert_tf.pretrained import PreTrainedModel as KerasModel
 
 
 def to_keras(model: "TorchModel") -> "KerasModel":
@@ -16,7 +18,7 @@ def to_keras(model: "TorchModel") -> "KerasModel":
         TypeError: it is anything else.
     """
     from mobilebert_pt.arrays import dtype_name, to_numpy
-    from mobilebert_pt.model import PreTrainedModel, canonical_class
+    from mobilebert_pt.pretrained import PreTrainedModel
     from mobilebert_tf import heads
     from mobilebert_tf.arrays import assign
 
@@ -43,7 +45,7 @@ def to_torch(model: "KerasModel") -> "TorchModel":
     from mobilebert_pt import heads
     from mobilebert_pt.arrays import to_tensor
     from mobilebert_tf.arrays import to_numpy
-    from mobilebert_tf.model import PreTrainedModel, canonical_class
+    from mobilebert_tf.pretrained import PreTrainedModel
 
     _expect(PreTrainedModel, model, "mobilebert_tf")
     with torch.device("meta"):

@@ -1,5 +1,7 @@
-"""Arguments of transformers' from_pretrained and save_pretrained that have no meaning here: accepted where ignoring one changes
-nothing, refused with the reason where it would.
+"""Keyword arguments of from_pretrained and save_pretrained.
+
+Those of transformers that have no meaning here are accepted if ignoring them changes nothing, and refused with the reason if it
+would.
 """
 
 import inspect
@@ -7,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from .errors import ConfigError
+from .files import hub
 
 
 class Rule(NamedTuple):
@@ -84,11 +87,35 @@ SAVING: dict[str, Rule] = {
 }
 
 
-def constructor_arguments(model_class: Any, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The options that a model class's constructor takes by name, as transformers passes them on, and the others."""
-    names = inspect.signature(model_class.__init__).parameters.keys() - {"self", "config", "kwargs"}
-    taken = {name: value for name, value in options.items() if name in names}
-    return taken, {name: value for name, value in options.items() if name not in names}
+class Opening(NamedTuple):
+    """The options of one from_pretrained, sorted by what they are for.
+
+    Attributes:
+        hub: where to look the name up.
+        constructor: arguments of the model class's constructor.
+        overrides: what takes precedence over the files: keys of the configuration, or arguments of a tokenizer.
+    """
+
+    hub: hub.Options
+    constructor: dict[str, Any]
+    overrides: dict[str, Any]
+
+
+def sort_options(options: Mapping[str, Any], rules: Mapping[str, Rule], model_class: Any = None) -> Opening:
+    """Sort the options of from_pretrained; those of transformers that have no meaning here are dropped.
+
+    Args:
+        rules: OPENING, OPENING_MODEL or OPENING_TOKENIZER.
+        model_class: its constructor gets what it takes by name, before anything else does.
+    Raises:
+        ConfigError: as `meaningful`.
+    """
+    parameters = {} if model_class is None else inspect.signature(model_class.__init__).parameters
+    taken = parameters.keys() - {"self", "config", "kwargs"}
+    constructor = {name: value for name, value in options.items() if name in taken}
+    rest = meaningful({name: value for name, value in options.items() if name not in taken}, rules)
+    where = hub.Options(**{name: rest.pop(name) for name in hub.Options.__annotations__ if name in rest})  # type: ignore[typeddict-item]
+    return Opening(where, constructor, rest)
 
 
 def meaningful(arguments: Mapping[str, Any], rules: Mapping[str, Rule]) -> dict[str, Any]:

@@ -24,7 +24,8 @@ from mobilebert_common.model.outputs import (
 from .checks import check_tensors
 from .layers import Linear, PreTrainingHeads
 from .losses import Losses, class_losses, classification_losses, span_losses, total
-from .model import MobileBertModel, PreTrainedModel, take_positions
+from .model import MobileBertModel, take_positions
+from .pretrained import PreTrainedModel
 
 
 class HeadModel(PreTrainedModel):

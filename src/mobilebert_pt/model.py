@@ -1,235 +1,17 @@
-"""The base model in PyTorch and what every model shares. mobilebert_tf/model.py is its translation."""
+"""The base model in PyTorch. mobilebert_tf/model.py is its translation."""
 
-import operator
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal, Self, overload
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mobilebert_common import keywords
-from mobilebert_common.checkpoints import checkpoint
-from mobilebert_common.errors import ConfigError, shortened
 from mobilebert_common.model import inputs
-from mobilebert_common.model.architectures import ARCHITECTURES
 from mobilebert_common.model.config import MobileBertConfig
-from mobilebert_common.model.outputs import BaseModelOutputWithPooling, ModelOutput
+from mobilebert_common.model.outputs import BaseModelOutputWithPooling
 
-from . import arrays
 from .checks import check_ids, check_model_inputs, check_tensors
-from .layers import AttentionBias, Embedding, Embeddings, Encoder, Pooler, Predictions
-
-
-class PreTrainedModel(nn.Module):
-    """A model with a configuration that opens from and saves to a checkpoint directory."""
-
-    framework = "pt"  # what a tokenizer's return_tensors calls it
-    config_class = MobileBertConfig
-    base_model_prefix = "mobilebert"
-
-    def __init__(self, config: MobileBertConfig) -> None:
-        super().__init__()
-        self.config = config.replace()
-        self.architecture = canonical_class(type(self))
-
-    @overload
-    @classmethod
-    def from_pretrained(
-        cls, pretrained_model_name_or_path: str | Path, *, output_loading_info: Literal[False] = False, **options: Any
-    ) -> Self: ...
-
-    @overload
-    @classmethod
-    def from_pretrained(
-        cls, pretrained_model_name_or_path: str | Path, *, output_loading_info: Literal[True], **options: Any
-    ) -> tuple[Self, dict[str, list[Any]]]: ...
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str | Path,
-        *,
-        dtype: str | torch.dtype = "float32",
-        device: str | torch.device | None = None,
-        config: MobileBertConfig | None = None,
-        ignore_mismatched_sizes: bool = False,
-        zero_pad_embedding: bool = False,
-        output_loading_info: bool = False,
-        torch_dtype: str | torch.dtype | None = None,
-        **options: Any,
-    ) -> Any:
-        """Open a checkpoint directory or a model of the hub, in evaluation mode.
-
-        Args:
-            pretrained_model_name_or_path: a folder with config.json and model.safetensors, from either twin or from
-                transformers, or, as a str, a name on the hub such as "google/mobilebert-uncased".
-            dtype: "float32", "float64", "bfloat16" or "float16", whatever the file holds; "auto" is what it holds.
-            device: where the parameters go; the CPU by default.
-            config: takes the place of config.json.
-            ignore_mismatched_sizes: a tensor of another shape starts fresh, as a classifier for other labels does.
-            zero_pad_embedding: set the word embedding of [PAD] to zero, without which padding changes results.
-            output_loading_info: also return which tensors were missing, unexpected and of another shape.
-            torch_dtype: the older name of dtype.
-            options: arguments of the constructor; keys of the configuration that take precedence, for example
-                num_labels=3; revision, token and the rest of hub.Options; what keywords.OPENING_MODEL accepts.
-        Raises:
-            CheckpointError: a file is missing or damaged, or the tensors do not fit; one error names all of them.
-            ConfigError: an option that is unknown, impossible or not supported.
-            OSError: the hub cannot be reached, or a download failed.
-            ImportError: a name on the hub, and huggingface_hub is not installed.
-        """
-        wanted = dtype if torch_dtype is None else torch_dtype
-        constructor, options = keywords.constructor_arguments(cls, options)
-        weights = checkpoint.load(
-            pretrained_model_name_or_path,
-            canonical_class(cls),
-            arrays.dtype_name(wanted),
-            config=config,
-            ignore_mismatched_sizes=ignore_mismatched_sizes,
-            zero_pad_embedding=zero_pad_embedding,
-            without=() if constructor.get("add_pooling_layer", True) else ("pooler",),
-            **options,
-        )
-        with torch.device("meta"):
-            model = cls(weights.config, **constructor)
-        tensors = {name: arrays.to_tensor(array) for name, array in weights.tensors.items()}
-        model.load_state_dict(tensors, strict=False, assign=True)
-        initialize_missing(model, arrays.torch_dtype(weights.dtype))
-        model = model.to(device).eval()
-        return (model, weights.loading_info()) if output_loading_info else model
-
-    def save_pretrained(
-        self,
-        save_directory: str | Path,
-        is_main_process: bool = True,
-        state_dict: Mapping[str, Tensor] | None = None,
-        **options: Any,
-    ) -> None:
-        """Write config.json, model.safetensors and manifest.json in one step; other files of the directory stay.
-
-        Args:
-            is_main_process: where it is false nothing is written; of several processes one saves.
-            state_dict: written in place of the model's own, which it has the names of.
-            options: what keywords.SAVING accepts.
-        Raises:
-            OSError: nothing was written, and what was there is intact.
-            ConfigError: an option that is unknown or not supported.
-        """
-        keywords.refuse_meaningful(options, keywords.SAVING)
-        if not is_main_process:
-            return
-        own = self.state_dict()
-        tensors = own if state_dict is None else state_dict
-        if wrong := sorted(tensors.keys() ^ own.keys()):
-            raise ConfigError(f"state_dict does not have the names of this {type(self).__name__}: {shortened(wrong)}")
-        canonical = {name: arrays.to_numpy(tensor) for name, tensor in tensors.items()}
-        checkpoint.save(save_directory, self.config, self.architecture, canonical)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """What the parameters are kept in."""
-        return self.get_input_embeddings().weight.dtype
-
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters are."""
-        return self.get_input_embeddings().weight.device
-
-    @property
-    def base_model(self) -> "MobileBertModel":
-        """The model without its head, as to freeze it."""
-        return base_model(self)
-
-    @property
-    def num_labels(self) -> int:
-        """How many labels the configuration has."""
-        return self.config.num_labels
-
-    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
-        """How many parameters the model has.
-
-        Args:
-            only_trainable: leave out those that are frozen.
-            exclude_embeddings: leave out the tables of words, positions and segments.
-        """
-        tables = {
-            id(module.weight) for module in self.modules() if isinstance(module, Embedding) and exclude_embeddings
-        }
-        counted = [parameter for parameter in self.parameters() if id(parameter) not in tables]
-        return sum(parameter.numel() for parameter in counted if parameter.requires_grad or not only_trainable)
-
-    def get_input_embeddings(self) -> Embedding:
-        """The word embeddings."""
-        return base_model(self).embeddings.word_embeddings
-
-    def get_output_embeddings(self) -> Predictions | None:
-        """The masked-LM head, where there is one."""
-        heads = getattr(self, "cls", None)
-        return None if heads is None else heads.predictions
-
-    def resize_token_embeddings(
-        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None
-    ) -> Embedding:
-        """Give the vocabulary another size, in the embeddings and in the masked-LM head.
-
-        Old rows stay, new ones are fresh. Optimizers made before are void.
-
-        Args:
-            new_num_tokens: rows of the table; by default those it has.
-            pad_to_multiple_of: round that up, for the hardware's sake.
-        """
-        rows = self.config.vocab_size if new_num_tokens is None else operator.index(new_num_tokens)
-        multiple = pad_to_multiple_of or 1
-        size = -(-rows // multiple) * multiple
-        resized = self.config.replace(vocab_size=size)
-        table = self.get_input_embeddings()
-        if size == self.config.vocab_size:
-            return table
-        table.resize(size)
-        if (head := self.get_output_embeddings()) is not None:
-            head.resize(size)
-        self.config = base_model(self).config = resized
-        return table
-
-    def activation_checkpointing_enable(
-        self,
-        activation_checkpointing_kwargs: dict[str, Any] | None = None,
-        every_n_layers: int = 1,
-        offload: bool = False,
-    ) -> None:
-        """Keep only the layers' inputs for the backward pass and compute the rest again.
-
-        Args:
-            activation_checkpointing_kwargs: not used; Hugging Face's Trainer gives some.
-            every_n_layers: do so for each n-th layer, the first one included.
-            offload: not supported.
-        """
-        if offload:
-            raise ConfigError("offload=True is not supported: what is kept stays on its device")
-        base_model(self).encoder.checkpointed = every_n_layers
-
-    def activation_checkpointing_disable(self) -> None:
-        """Keep all activations again."""
-        base_model(self).encoder.checkpointed = None
-
-    def gradient_checkpointing_enable(
-        self,
-        gradient_checkpointing_kwargs: dict[str, Any] | None = None,
-        every_n_layers: int = 1,
-        offload: bool = False,
-    ) -> None:
-        """The older name of activation_checkpointing_enable."""
-        self.activation_checkpointing_enable(gradient_checkpointing_kwargs, every_n_layers, offload)
-
-    def gradient_checkpointing_disable(self) -> None:
-        """The older name of activation_checkpointing_disable."""
-        self.activation_checkpointing_disable()
-
-    def finish(self, output: ModelOutput, return_dict: bool | None) -> ModelOutput | tuple[Any, ...]:
-        """The output, or its tuple where return_dict is false."""
-        wanted = self.config.return_dict if return_dict is None else return_dict
-        return output if wanted else output.to_tuple()
+from .layers import AttentionBias, Embeddings, Encoder, Pooler
+from .pretrained import PreTrainedModel
 
 
 class MobileBertModel(PreTrainedModel):
@@ -307,23 +89,6 @@ class MobileBertModel(PreTrainedModel):
         return head_mask.to(self.dtype).expand(layers, heads)[:, :, None, None]
 
 
-def initialize_missing(model: nn.Module, dtype: torch.dtype) -> None:
-    """Initial values for what is still on meta: a head the file does not have, or what a subclass adds."""
-    for module in model.modules():
-        if any(parameter.is_meta for parameter in module.parameters(recurse=False)):
-            loaded = {name: parameter.detach() for name, parameter in module.named_parameters(recurse=False)}
-            module.to_empty(device="cpu", recurse=False).reset_parameters()
-            module.to(dtype)
-            for name, tensor in loaded.items():  # where a weight is of another shape, its bias may fit
-                if not tensor.is_meta:
-                    module.get_parameter(name).data = tensor
-
-
-def base_model(model: PreTrainedModel) -> "MobileBertModel":
-    """A model without its head."""
-    return model if isinstance(model, MobileBertModel) else model.mobilebert
-
-
 def take_positions(x: Tensor, positions: Tensor | list[list[int]] | None) -> Tensor:
     """[b t h] at [b m] -> [b m h]; all of it where no positions are given."""
     if positions is None:
@@ -334,11 +99,6 @@ def take_positions(x: Tensor, positions: Tensor | list[list[int]] | None) -> Ten
     inputs.check_positions(positions.shape, x.shape)
     positions = check_ids(positions, x.shape[1], "masked_lm_positions").long()
     return x.gather(1, positions[:, :, None].expand(-1, -1, x.shape[2]))
-
-
-def canonical_class(cls: type) -> str:
-    """The name the schema knows a model class by; a subclass has its parent's."""
-    return next(name for base in cls.__mro__ if (name := base.__name__) in ARCHITECTURES)
 
 
 def known(condition: Tensor) -> bool:

@@ -1,246 +1,20 @@
-"""The base model in Keras and what every model shares. mobilebert_pt/model.py is its translation."""
+"""The base model in Keras. mobilebert_pt/model.py is its translation."""
 
 import math
-import operator
-from pathlib import Path
-from typing import Any, Literal, Self, overload
+from typing import Any
 
 import keras
 import ml_dtypes
 from keras import ops
 
-from mobilebert_common import keywords
-from mobilebert_common.checkpoints import checkpoint
-from mobilebert_common.errors import ConfigError
 from mobilebert_common.model import inputs
-from mobilebert_common.model.architectures import ARCHITECTURES
 from mobilebert_common.model.config import MobileBertConfig
-from mobilebert_common.model.outputs import BaseModelOutputWithPooling, ModelOutput
-from mobilebert_common.model.schema import expand
+from mobilebert_common.model.outputs import BaseModelOutputWithPooling
 
-from . import arrays
-from .base import build_children
 from .checks import check_ids, check_model_inputs, sizes
-from .layers import Embedding, Embeddings, Encoder, Pooler, Predictions
-from .training import TrainableModel
-
-
-class PreTrainedModel(TrainableModel):
-    """A model with a configuration that opens from and saves to a checkpoint directory.
-
-    Args:
-        config: a copy is kept as `config`.
-        kwargs: name and dtype (a Keras dtype policy) of the Keras model.
-    """
-
-    framework = "tf"  # what a tokenizer's return_tensors calls it
-    config_class = MobileBertConfig
-    base_model_prefix = "mobilebert"
-
-    def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.config = config.replace()
-        self.architecture = canonical_class(type(self))
-
-    def build(self, input_shape: Any = None) -> None:
-        build_children(self)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            "config": self.config.to_dict(),
-            "name": self.name,
-            "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        keywords = {**config, "dtype": keras.saving.deserialize_keras_object(config["dtype"])}
-        return cls(MobileBertConfig.from_dict(keywords.pop("config")), **keywords)
-
-    @overload
-    @classmethod
-    def from_pretrained(
-        cls, pretrained_model_name_or_path: str | Path, *, output_loading_info: Literal[False] = False, **options: Any
-    ) -> Self: ...
-
-    @overload
-    @classmethod
-    def from_pretrained(
-        cls, pretrained_model_name_or_path: str | Path, *, output_loading_info: Literal[True], **options: Any
-    ) -> tuple[Self, dict[str, list[Any]]]: ...
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str | Path,
-        *,
-        dtype: Any = "float32",
-        config: MobileBertConfig | None = None,
-        ignore_mismatched_sizes: bool = False,
-        zero_pad_embedding: bool = False,
-        output_loading_info: bool = False,
-        torch_dtype: Any = None,
-        **options: Any,
-    ) -> Any:
-        """Open a checkpoint directory or a model of the hub.
-
-        Args:
-            pretrained_model_name_or_path: a folder with config.json and model.safetensors, from either twin or from
-                transformers, or, as a str, a name on the hub such as "google/mobilebert-uncased".
-            dtype: "float32", "float64", "bfloat16" or "float16", whatever the file holds; "auto" is what it holds; or a
-                policy such as "mixed_bfloat16".
-            config: takes the place of config.json.
-            ignore_mismatched_sizes: a tensor of another shape starts fresh, as a classifier for other labels does.
-            zero_pad_embedding: set the word embedding of [PAD] to zero, without which padding changes results.
-            output_loading_info: also return which tensors were missing, unexpected and of another shape.
-            torch_dtype: the older name of dtype.
-            options: arguments of the constructor; keys of the configuration that take precedence, for example
-                num_labels=3; revision, token and the rest of hub.Options; what keywords.OPENING_MODEL accepts.
-        Raises:
-            CheckpointError: a file is missing or damaged, or the tensors do not fit; one error names all of them.
-            ConfigError: an option that is unknown, impossible or not supported.
-            OSError: the hub cannot be reached, or a download failed.
-            ImportError: a name on the hub, and huggingface_hub is not installed.
-        """
-        wanted = dtype if torch_dtype is None else torch_dtype
-        constructor, options = keywords.constructor_arguments(cls, options)
-        policy = None if wanted == "auto" else arrays.dtype_policy(wanted)
-        weights = checkpoint.load(
-            pretrained_model_name_or_path,
-            canonical_class(cls),
-            "auto" if policy is None else policy.variable_dtype,
-            config=config,
-            ignore_mismatched_sizes=ignore_mismatched_sizes,
-            zero_pad_embedding=zero_pad_embedding,
-            without=() if constructor.get("add_pooling_layer", True) else ("pooler",),
-            **options,
-        )
-        model = cls(weights.config, dtype=policy or weights.dtype, **constructor)
-        variables = model.canonical_variables()
-        for name, array in weights.tensors.items():
-            variable, layout = variables[name]
-            arrays.assign(variable, array, layout)
-        return (model, weights.loading_info()) if output_loading_info else model
-
-    def save_pretrained(self, save_directory: str | Path, is_main_process: bool = True, **options: Any) -> None:
-        """Write config.json, model.safetensors and manifest.json in one step; other files of the directory stay.
-
-        Args:
-            is_main_process: where it is false nothing is written; of several processes one saves.
-            options: what keywords.SAVING accepts.
-        Raises:
-            OSError: nothing was written, and what was there is intact.
-            ConfigError: an option that is unknown or not supported.
-        """
-        keywords.refuse_meaningful(options, keywords.SAVING)
-        if not is_main_process:
-            return
-        tensors = {
-            name: arrays.to_numpy(variable, layout) for name, (variable, layout) in self.canonical_variables().items()
-        }
-        checkpoint.save(save_directory, self.config, self.architecture, tensors)
-
-    def canonical_variables(self) -> dict[str, tuple[keras.Variable, Any]]:
-        """{canonical name: (the variable, its layout here)}, found by the names of the layers below this model."""
-        layers = arrays.layers_by_name(self)
-        absent = ("pooler",) if base_model(self).pooler is None else ()
-        return {
-            tensor.name: (getattr(layers[tensor.module], tensor.keras.name), tensor.keras.layout)
-            for tensor in expand(self.config, self.architecture).values()
-            if tensor.block not in absent
-        }
-
-    @property
-    def num_labels(self) -> int:
-        """How many labels the configuration has."""
-        return self.config.num_labels
-
-    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
-        """How many parameters the model has.
-
-        Args:
-            only_trainable: leave out those that are frozen.
-            exclude_embeddings: leave out the tables of words, positions and segments.
-        """
-        layers = self._flatten_layers(include_self=False)
-        tables = {id(layer.embeddings) for layer in layers if isinstance(layer, Embedding) and exclude_embeddings}
-        counted = [variable for variable, _ in self.canonical_variables().values() if id(variable) not in tables]
-        return sum(math.prod(variable.shape) for variable in counted if variable.trainable or not only_trainable)
-
-    def get_input_embeddings(self) -> Embedding:
-        """The word embeddings."""
-        return base_model(self).embeddings.word_embeddings
-
-    def get_output_embeddings(self) -> Predictions | None:
-        """The masked-LM head, where there is one."""
-        heads = getattr(self, "cls", None)
-        return None if heads is None else heads.predictions
-
-    def resize_token_embeddings(
-        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None
-    ) -> Embedding:
-        """Give the vocabulary another size, in the embeddings and in the masked-LM head.
-
-        Old rows stay, new ones are fresh. Call `compile` again before `fit`.
-
-        Args:
-            new_num_tokens: rows of the table; by default those it has.
-            pad_to_multiple_of: round that up, for the hardware's sake.
-        """
-        rows = self.config.vocab_size if new_num_tokens is None else operator.index(new_num_tokens)
-        multiple = pad_to_multiple_of or 1
-        size = -(-rows // multiple) * multiple
-        resized = self.config.replace(vocab_size=size)
-        table = self.get_input_embeddings()
-        if size == self.config.vocab_size:
-            return table
-        table.resize(size)
-        if (head := self.get_output_embeddings()) is not None:
-            head.resize(size)
-        self.config = base_model(self).config = resized
-        self.forget_compiled()
-        return table
-
-    def activation_checkpointing_enable(
-        self,
-        activation_checkpointing_kwargs: dict[str, Any] | None = None,
-        every_n_layers: int = 1,
-        offload: bool = False,
-    ) -> None:
-        """Keep only the layers' inputs for the backward pass and compute the rest again.
-
-        Args:
-            activation_checkpointing_kwargs: not used.
-            every_n_layers: do so for each n-th layer, the first one included.
-            offload: not supported.
-        """
-        if offload:
-            raise ConfigError("offload=True is not supported: what is kept stays on its device")
-        base_model(self).encoder.checkpointed = every_n_layers
-        self.forget_functions()
-
-    def activation_checkpointing_disable(self) -> None:
-        """Keep all activations again."""
-        base_model(self).encoder.checkpointed = None
-        self.forget_functions()
-
-    def gradient_checkpointing_enable(
-        self,
-        gradient_checkpointing_kwargs: dict[str, Any] | None = None,
-        every_n_layers: int = 1,
-        offload: bool = False,
-    ) -> None:
-        """The older name of activation_checkpointing_enable."""
-        self.activation_checkpointing_enable(gradient_checkpointing_kwargs, every_n_layers, offload)
-
-    def gradient_checkpointing_disable(self) -> None:
-        """The older name of activation_checkpointing_disable."""
-        self.activation_checkpointing_disable()
-
-    def finish(self, output: ModelOutput, return_dict: bool | None) -> ModelOutput | tuple[Any, ...]:
-        """The output, or its tuple where return_dict is false."""
-        wanted = self.config.return_dict if return_dict is None else return_dict
-        return output if wanted else output.to_tuple()
+from .layers import Embeddings, Encoder, Pooler
+from .pretrained import PreTrainedModel
+from .seeds import seed_for
 
 
 @keras.saving.register_keras_serializable(package="mobilebert")
@@ -295,13 +69,15 @@ class TFMobileBertModel(PreTrainedModel):
         output_attentions = config.output_attentions if output_attentions is None else output_attentions
         output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
         seed = self.draw_seed(training) if seed is None else seed
-        x = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds, seed=seed)  # [b t h]
+        x = self.embeddings(
+            input_ids, token_type_ids, position_ids, inputs_embeds, seed=seed_for(self.embeddings, seed)
+        )  # [b t h]
         states, attentions = self.encoder(
             x,
             self.attention_bias(attention_mask),
             self.layer_masks(head_mask),
             output_attentions=output_attentions,
-            seed=seed,
+            seed=seed_for(self.encoder, seed),
         )
         output = BaseModelOutputWithPooling(
             last_hidden_state=states[-1],
@@ -329,11 +105,6 @@ class TFMobileBertModel(PreTrainedModel):
         return ops.broadcast_to(ops.cast(head_mask, self.compute_dtype), (layers, heads))[:, :, None, None]
 
 
-def base_model(model: PreTrainedModel) -> "TFMobileBertModel":
-    """A model without its head."""
-    return model if isinstance(model, TFMobileBertModel) else model.mobilebert
-
-
 def take_positions(x: Any, positions: Any) -> Any:
     """[b t h] at [b m] -> [b m h]; all of it where no positions are given."""
     if positions is None:
@@ -342,8 +113,3 @@ def take_positions(x: Any, positions: Any) -> Any:
     positions, valid = check_ids(positions, ops.shape(x)[1], "masked_lm_positions")
     rows = ops.take_along_axis(x, positions[:, :, None], axis=1)
     return rows if valid is None else ops.where(valid[..., None], rows, math.nan)
-
-
-def canonical_class(cls: type) -> str:
-    """The name the schema knows a model class by, which is the PyTorch twin's; a subclass has its parent's."""
-    return next(name for base in cls.__mro__ if (name := base.__name__.removeprefix("TF")) in ARCHITECTURES)

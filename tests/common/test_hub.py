@@ -11,7 +11,7 @@ import pytest
 from mobilebert_common import keywords
 from mobilebert_common.checkpoints import checkpoint
 from mobilebert_common.errors import CheckpointError, ConfigError
-from mobilebert_common.files.hub import Options, is_name, resolve, split_options
+from mobilebert_common.files.hub import Options, is_name, resolve
 from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.tokenization import MobileBertTokenizer, MobileBertTokenizerFast
 
@@ -109,9 +109,33 @@ def test_options_cannot_be_paths_out_of_the_cache(options: Any) -> None:
         resolve("a/b", ["config.json"], **options)
 
 
-def test_options_are_told_apart() -> None:
-    where, others = split_options({"revision": "v1", "num_labels": 3, "token": True})
-    assert where == {"revision": "v1", "token": True} and others == {"num_labels": 3}
+class Model:
+    """A model class whose constructor takes one option by name."""
+
+    def __init__(self, config: MobileBertConfig, margin: float = 1.0, **kwargs: Any) -> None:
+        pass
+
+
+def test_options_are_sorted() -> None:
+    options = {"revision": "v1", "num_labels": 3, "token": True, "margin": 0.5, "trust_remote_code": True, "config": 1, "kwargs": 2}
+    hub, constructor, overrides = keywords.sort_options(options, keywords.OPENING_MODEL, Model)
+    assert hub == {"revision": "v1", "token": True}
+    assert constructor == {"margin": 0.5}
+    assert overrides == {"num_labels": 3, "config": 1, "kwargs": 2}
+    assert keywords.sort_options(options, keywords.OPENING_MODEL) == (hub, {}, overrides | constructor)
+    assert len(options) == 7
+
+
+def test_a_constructor_comes_before_the_rules() -> None:
+    class Own:
+        def __init__(self, config: MobileBertConfig, device_map: str, revision: int) -> None:
+            pass
+
+    opening = keywords.sort_options({"device_map": "auto", "revision": 3}, keywords.OPENING_MODEL, Own)
+    assert opening == ({}, {"device_map": "auto", "revision": 3}, {})
+
+
+def test_no_option_has_two_meanings() -> None:
     assert not set(Options.__annotations__) & (set(MobileBertConfig.model_fields) | set(keywords.OPENING_MODEL))
 
 
@@ -139,9 +163,9 @@ HARMLESS = {
 
 
 def test_arguments_of_transformers() -> None:
-    assert keywords.meaningful({**HARMLESS, "num_labels": 3}, keywords.OPENING_MODEL) == {"num_labels": 3}
+    assert keywords.sort_options({**HARMLESS, "num_labels": 3}, keywords.OPENING_MODEL) == ({}, {}, {"num_labels": 3})
     with pytest.raises(ConfigError) as error:
-        keywords.meaningful({**HARMLESS, **REFUSED}, keywords.OPENING_MODEL)
+        keywords.sort_options({**HARMLESS, **REFUSED}, keywords.OPENING_MODEL)
     lines = str(error.value).split("\n")
     assert [line.split("=")[0] for line in lines] == list(REFUSED)
     assert "device_map='auto' is not supported: a MobileBERT fits on one device: in PyTorch device='cuda'" in str(error.value)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent / "src"
-FILES = ["checks.py", "heads.py", "layers.py", "losses.py", "model.py", "outputs.py", "twin.py"]
+FILES = ["checks.py", "heads.py", "layers.py", "losses.py", "model.py", "outputs.py", "pretrained.py", "twin.py"]
 
 FRAMEWORK_METHODS = ("call", "forward", "build", "get_config", "from_config", "compute_", "reset_parameters")
 

@@ -121,7 +121,7 @@ def load(
         ConfigError: an option that is unknown, impossible or not supported.
         OSError, ImportError: see hub.resolve.
     """
-    where, overrides = hub.split_options(keywords.meaningful(options, keywords.OPENING_MODEL))
+    where, _, overrides = keywords.sort_options(options, keywords.OPENING_MODEL)
     refuse_unknown(overrides)
     if not isinstance(config, MobileBertConfig | None):
         raise ConfigError(f"config must be a MobileBertConfig of this package, not {type(config).__name__}")

@@ -6,7 +6,7 @@ which names the files of its cache after the server's ETag.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -48,13 +48,6 @@ class Options(TypedDict, total=False):
     local_files_only: bool
     force_download: bool
     subfolder: str
-
-
-def split_options(arguments: Mapping[str, Any]) -> tuple[Options, dict[str, Any]]:
-    """What of the arguments is for `resolve`, and the others."""
-    known = Options.__annotations__
-    ours = Options(**{name: value for name, value in arguments.items() if name in known})  # type: ignore[typeddict-item]
-    return ours, {name: value for name, value in arguments.items() if name not in known}
 
 
 def resolve(

@@ -196,7 +196,7 @@ class MobileBertConfig(BaseModel):
             ConfigError: an option is unknown or outside its range.
             OSError, ImportError: see hub.resolve.
         """
-        where, overrides = hub.split_options(keywords.meaningful(options, keywords.OPENING))
+        where, _, overrides = keywords.sort_options(options, keywords.OPENING)
         refuse_unknown(overrides)
         folder = hub.resolve(pretrained_model_name_or_path, [CONFIG_FILE], **where)
         config = read_consistently(folder, cls.from_folder)

@@ -338,7 +338,7 @@ class MobileBertTokenizerBase(Vocabulary):
             ConfigError: an option of transformers that is not supported.
             OSError, ImportError: see hub.resolve.
         """
-        where, overrides = hub.split_options(keywords.meaningful(options, keywords.OPENING_TOKENIZER))
+        where, _, overrides = keywords.sort_options(options, keywords.OPENING_TOKENIZER)
         directory = hub.resolve(pretrained_model_name_or_path, [*storage.FILES], **where)
         stored = storage.read_directory(directory, default_length=MAX_LENGTH, unlimited=UNLIMITED)
         try:
