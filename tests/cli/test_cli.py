@@ -321,3 +321,71 @@ def test_a_backend_that_keras_has_and_we_do_not(files: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and done.stderr.startswith("error: mobilebert_tf runs on Keras's TensorFlow backend"), done.stderr
     assert "not on 'torch': set KERAS_BACKEND=tensorflow" in done.stderr and done.stderr.count("\n") == 1
+
+
+ESCAPES = "\x1b]0;pwned\x07\x1b[2J\x9b31m\u202e"  # a title, a cleared screen, a colour in one character, text from right to left
+
+
+def commands_a_terminal(text: str) -> bool:
+    """Whether a text holds one of ESCAPES that is not a letter."""
+    return any(char in text for char in ESCAPES if not char.isprintable())
+
+
+@pytest.fixture(scope="module")
+def hostile(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint whose labels, keys and architecture hold escape codes, and data files that do."""
+    folder = tmp_path_factory.mktemp("hostile")
+    shutil.copytree(files / "tiny", folder / "model")
+    (folder / "model" / "manifest.json").unlink()
+    values = json.loads((folder / "model" / CONFIG_FILE).read_text())
+    values |= {"id2label": {"0": f"bad{ESCAPES}", "1": "good"}, f"key{ESCAPES}": f"value{ESCAPES}", "note": [ESCAPES]}
+    values.pop("label2id")
+    (folder / "model" / CONFIG_FILE).write_text(json.dumps(values))
+    shutil.copytree(folder / "model", folder / "other")
+    (folder / "other" / CONFIG_FILE).write_text(json.dumps({**values, "architectures": [f"Bert{ESCAPES}"]}))
+    shutil.copytree(folder / "model", folder / "refused")
+    (folder / "refused" / CONFIG_FILE).write_text(json.dumps({**values, "hidden_act": ESCAPES}))
+    shutil.copytree(folder / "model", folder / f"named{ESCAPES.replace('/', '')}")
+    rows = [f"{text} {ESCAPES},{label}{ESCAPES}" for text, label in ROWS]
+    (folder / "data.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    (folder / "names.csv").write_text(f"a{ESCAPES},b\n1,2\n", encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "info {0}/model",
+        "info {0}/other",
+        "info {0}/refused",
+        "info {0}/named{1}",
+        "verify {0}/model",
+        "verify {0}/other",
+        "verify {0}/named{1}",
+        "predict {0}/model --file {0}/data.csv",
+        "predict {0}/model --file {0}/names.csv",
+        "predict {0}/model text{1}",
+        "predict {0}/other text",
+        "evaluate {0}/model {0}/data.csv",
+        "train {0}/data.csv --model {0}/model --epochs 1 --max-length 12 --output {0}/out --overwrite",
+        "train {0}/names.csv --output {0}/out",
+        "convert {0}/model {0}/converted --overwrite",
+        "convert {0}/refused {0}/converted --overwrite",
+        "convert {0}/named{1} {0}/converted{1} --overwrite",
+        "train {0}/data.csv --model zoo{1} --output {0}/out",
+    ],
+)
+def test_escape_codes_never_reach_a_terminal(command: str, hostile: Path, run: Any) -> None:
+    done = run(*(part.format(hostile, ESCAPES) for part in command.split(" ")))
+    assert done.out or done.err
+    assert not commands_a_terminal(done.out + done.err)
+
+
+def test_what_libraries_log_reaches_no_terminal_either(hostile: Path) -> None:
+    code = (
+        "import sys, logging; sys.argv = ['mobilebert', 'info', sys.argv[1]]\n"
+        "from mobilebert_common.cli import console; console.open_twin('pt')\n"
+        "logging.getLogger('x').warning('a \\x1b[2J b')"
+    )
+    done = subprocess.run([sys.executable, "-c", code, hostile / "model"], capture_output=True, text=True, check=True)
+    assert r"a \x1b[2J b" in done.stderr.replace("\n", "")
