@@ -8,11 +8,10 @@ from typing import Any
 
 import torch
 
-from mobilebert_common.model.schema import expand
 from mobilebert_common.optional import needs
 from mobilebert_common.tasks.examples import Examples
 from mobilebert_common.training.plan import Plan
-from mobilebert_common.training.recipe import Recipe, Report
+from mobilebert_common.training.recipe import Recipe, Report, decayed
 
 
 def train(model: Any, examples: Examples, recipe: Recipe, report: Report) -> None:
@@ -27,8 +26,7 @@ def train(model: Any, examples: Examples, recipe: Recipe, report: Report) -> Non
     accelerator = Accelerator()
     torch.manual_seed(recipe.seed)
     plan = Plan(examples.lengths, recipe)
-    optimizer = torch.optim.AdamW(parameter_groups(model, recipe), lr=recipe.learning_rate)
-    prepared, optimizer = accelerator.prepare(model, optimizer)
+    prepared, optimizer = accelerator.prepare(model, make_optimizer(model, recipe))
     prepared.train()
     done = 0
     for epoch in range(recipe.epochs):
@@ -51,9 +49,10 @@ def train(model: Any, examples: Examples, recipe: Recipe, report: Report) -> Non
     model.eval()
 
 
-def parameter_groups(model: Any, recipe: Recipe) -> list[dict[str, Any]]:
-    """Matrices with weight decay, norms and biases without."""
-    matrices = {name for name, tensor in expand(model.config, model.architecture).items() if len(tensor.shape) > 1}
-    decayed = [parameter for name, parameter in model.named_parameters() if name in matrices]
-    others = [parameter for name, parameter in model.named_parameters() if name not in matrices]
-    return [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+def make_optimizer(model: Any, recipe: Recipe) -> torch.optim.Optimizer:
+    """AdamW of the recipe, with weight decay on matrices only."""
+    names = decayed(model.config, model.architecture)
+    matrices = [parameter for name, parameter in model.named_parameters() if name in names]
+    others = [parameter for name, parameter in model.named_parameters() if name not in names]
+    groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate)

@@ -6,10 +6,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from mobilebert_common.model.schema import expand
 from mobilebert_common.tasks.examples import Examples
 from mobilebert_common.training.plan import Plan
-from mobilebert_common.training.recipe import Recipe, Report
+from mobilebert_common.training.recipe import Recipe, Report, decayed
 
 
 def train(model: Any, examples: Examples, recipe: Recipe, report: Report) -> None:
@@ -21,14 +20,7 @@ def train(model: Any, examples: Examples, recipe: Recipe, report: Report) -> Non
     """
     keras.utils.set_random_seed(recipe.seed)
     plan = Plan(examples.lengths, recipe)
-    optimizer = keras.optimizers.AdamW(
-        Rate(recipe.learning_rate, recipe.warmup, plan.steps),
-        weight_decay=recipe.weight_decay,
-        global_clipnorm=recipe.clip,
-        epsilon=1e-8,
-    )
-    optimizer.exclude_from_weight_decay(undecayed(model))
-    model.compile(optimizer)
+    model.compile(make_optimizer(model, recipe, plan.steps))
     model.fit(
         batches(examples, plan),
         epochs=recipe.epochs,
@@ -36,6 +28,20 @@ def train(model: Any, examples: Examples, recipe: Recipe, report: Report) -> Non
         callbacks=[Progress(report)],
         verbose=0,
     )
+
+
+def make_optimizer(model: Any, recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
+    """AdamW of the recipe, with weight decay on matrices only."""
+    names = decayed(model.config, model.architecture)
+    optimizer = keras.optimizers.AdamW(
+        Rate(recipe.learning_rate, recipe.warmup, steps),
+        weight_decay=recipe.weight_decay,
+        global_clipnorm=recipe.clip,
+        epsilon=1e-8,
+    )
+    others = [variable for name, (variable, _) in model.canonical_variables().items() if name not in names]
+    optimizer.exclude_from_weight_decay(others)
+    return optimizer
 
 
 @keras.saving.register_keras_serializable(package="mobilebert")
@@ -80,9 +86,3 @@ def batches(examples: Examples, plan: Plan) -> Any:
     names = examples.batch([0], plan.generator(0, 0))
     signature = {name: tf.TensorSpec([None] * array.ndim, array.dtype) for name, array in names.items()}
     return tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2)
-
-
-def undecayed(model: Any) -> list[keras.Variable]:
-    """Norms and biases; matrices have weight decay."""
-    variables = model.canonical_variables()
-    return [variables[name][0] for name, tensor in expand(model.config, model.architecture).items() if len(tensor.shape) == 1]

@@ -27,7 +27,6 @@ import numpy as np
 
 from mobilebert_common.checkpoints import checkpoint
 from mobilebert_common.files.folder import Folder, read_consistently, save_files
-from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.schema import expand
 from mobilebert_common.tokenization import MobileBertTokenizerFast
 from support.checkpoints import BASE, VOCABULARY, make_config

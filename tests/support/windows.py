@@ -115,8 +115,9 @@ def inputs(data: Sequences) -> dict[str, list[Any]]:
 def evaluate(data: Sequences, predictions: Mapping[str, Sequence[Any]]) -> tuple[dict[str, float], dict[str, list[Any]]]:
     """The share of words with the right tag."""
     expected = [" ".join(tags) for tags in data.tags or []]
-    pairs = [pair for ours, theirs in zip(expected, predictions["tags"], strict=True) for pair in zip(ours.split(), theirs.split(), strict=True)]
-    return {"words": sum(one == other for one, other in pairs) / len(pairs)}, {"expected": expected, **predictions}
+    ours, theirs = (" ".join(lines).split() for lines in (expected, predictions["tags"]))
+    right = sum(one == other for one, other in zip(ours, theirs, strict=True))
+    return {"words": right / len(ours)}, {"expected": expected, **predictions}
 
 
 def _first_tokens(word_ids: Sequence[int | None]) -> list[int | None]:

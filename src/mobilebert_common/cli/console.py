@@ -49,15 +49,20 @@ class _Printable(logging.Filter):
         return True
 
 
-def open_twin(framework: str) -> Twin:
-    """Import a framework without the lines that TensorFlow's C++ writes before it reads its log level."""
+def show_warnings() -> None:
+    """Show what libraries log, but for what a terminal would act on."""
     handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False)
     handler.addFilter(_Printable())
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
     logging.getLogger("huggingface_hub").propagate = False  # it prints its warnings itself
+
+
+def open_twin(framework: str) -> Twin:
+    """Import a framework without the lines that TensorFlow's C++ writes before it reads its log level."""
     with _silent_stderr():
         opened: Twin = twin(framework)
-        return opened
+    show_warnings()  # again: frameworks add handlers of their own
+    return opened
 
 
 @contextlib.contextmanager

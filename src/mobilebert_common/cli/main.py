@@ -20,6 +20,8 @@ def main() -> None:
     try:
         with needs("cli"):
             from .commands import app
+            from .console import show_warnings
+        show_warnings()
         app()
     except (CheckpointError, ConfigError, DataError, InputError, ImportError, OSError) as error:
         print(f"error: {printable(str(error), keep=chr(10))}", file=sys.stderr)

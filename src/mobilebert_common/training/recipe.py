@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..model.config import MobileBertConfig
+from ..model.schema import expand
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -32,6 +35,10 @@ class Recipe:
         return self.learning_rate * factor
 
 
-Report = Callable[
-    [int, float], None
-]  # called after each step with the number of steps done and the mean loss of the epoch so far
+def decayed(config: MobileBertConfig, architecture: str) -> set[str]:
+    """The canonical names of the tensors that weight decay applies to: matrices, not norms and biases."""
+    return {name for name, tensor in expand(config, architecture).items() if len(tensor.shape) > 1}
+
+
+# called after each step with the number of steps done and the mean loss of the epoch so far
+Report = Callable[[int, float], None]
