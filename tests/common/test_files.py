@@ -1,4 +1,6 @@
 import builtins
+import errno
+import fcntl
 import hashlib
 import inspect
 import io
@@ -6,9 +8,11 @@ import json
 import os
 import pickle
 import random
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,16 +25,19 @@ import pytest
 
 from mobilebert_common.checkpoints import checkpoint
 from mobilebert_common.errors import MAX_FINDING, MAX_FINDINGS, CheckpointError, shortened
+from mobilebert_common.files import folder as folder_module
 from mobilebert_common.files.folder import (
     MANIFEST_FILE,
     PENDING,
     Content,
     Folder,
     finish_renames,
+    read_consistently,
     read_manifest,
     save_files,
     write_atomically,
 )
+from mobilebert_common.files.reading import StableFile
 from mobilebert_common.files.strict_json import read_bytes, read_json
 
 OLD = {"config.json": b"old", "weights": b"old" * 1000, "kept": b"kept"}
@@ -420,3 +427,152 @@ def test_findings_are_shortened() -> None:
     many = shortened(["x" * 1000] * 1000).split("\n  ")
     assert {len(line) for line in many[:-1]} == {MAX_FINDING} and len(many) == MAX_FINDINGS + 1
     assert many[-1] == "and 950 more"
+
+
+UNPRIVILEGED = """
+import os, sys
+from pathlib import Path
+from mobilebert_common.errors import CheckpointError
+from mobilebert_common.files.folder import Folder, save_files
+os.setuid(65534)
+try:
+    print(Folder.open(Path(sys.argv[1])).read("weights")) if sys.argv[2] == "read" else save_files(Path(sys.argv[1]), {"weights": b""})
+except (CheckpointError, OSError) as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize(
+    ("mode", "action", "printed"),
+    [
+        (0o755, "read", "b'old"),  # a reader needs no right to write
+        (0o644, "read", r"CheckpointError .*manifest\.json: cannot be read: Permission denied"),
+        (0o000, "read", r"CheckpointError .*manifest\.json: cannot be read: Permission denied"),
+        (0o755, "save", r"PermissionError .*Permission denied: .*'"),
+        (0o000, "save", r"PermissionError .*Permission denied: .*'"),
+    ],
+)
+def test_rights(mode: int, action: str, printed: str, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    save_files(folder, OLD)
+    for parent in (tmp_path, *tmp_path.parents):
+        if parent.is_relative_to(Path("/tmp")) and parent != Path("/tmp"):
+            parent.chmod(0o755)
+    folder.chmod(mode)
+    done = subprocess.run([sys.executable, "-c", UNPRIVILEGED, str(folder), action], capture_output=True, text=True, check=False)
+    assert re.match(printed, done.stdout), done.stdout + done.stderr
+    assert "model" in done.stdout or action == "read"
+
+
+def test_names_the_file_system_does_not_take(tmp_path: Path) -> None:
+    for path in (tmp_path / ("x" * 300), tmp_path / "a\0b"):
+        with pytest.raises((CheckpointError, OSError, ValueError), match=r"x{99}|null byte"):
+            Folder.open(path)
+        with pytest.raises((OSError, ValueError)):
+            save_files(path, OLD)
+    with pytest.raises(OSError, match=r"x{99}"):
+        save_files(tmp_path, {"x" * 250: b""})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "weights"
+    path.write_bytes(b"one")
+    file = StableFile(path)
+    with file.open() as opened:
+        assert opened.read() == b"one"
+    path.rename(tmp_path / "moved")
+    moved = StableFile(path, (path, tmp_path / "moved"))
+    moved.identity = file.identity
+    with moved.open() as opened:  # under another name it is the same
+        assert opened.read() == b"one"
+    for change in (lambda: path.write_bytes(b"other"), lambda: os.utime(path, (0, 0))):
+        path.write_bytes(b"one")
+        file = StableFile(path)
+        with pytest.raises(CheckpointError, match="weights: changed while it was being read"), file.open():
+            change()
+        with pytest.raises(CheckpointError, match="weights: changed while it was being read"), file.open():
+            pass
+
+
+def test_writers_wait_for_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    entered, left = threading.Event(), threading.Event()
+
+    def slow(path: Path) -> None:
+        entered.set()
+        left.wait(10)
+        order.append("slow")
+        path.write_bytes(b"slow")
+
+    first = threading.Thread(target=save_files, args=(tmp_path, {"a": slow}))
+    first.start()
+    entered.wait(10)
+    second = threading.Thread(target=save_files, args=(tmp_path, {"a": lambda path: (order.append("fast"), path.write_bytes(b"fast"))[0]}))
+    second.start()
+    time.sleep(0.05)
+    assert order == []
+    left.set()
+    first.join()
+    second.join()
+    assert order == ["slow", "fast"] and Folder.open(tmp_path).read("a") == b"fast" and hidden(tmp_path) == []
+    monkeypatch.setattr(folder_module, "LOCK_SECONDS", 0.05)
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with pytest.raises(TimeoutError, match="another process has been saving into it") as error:
+        save_files(tmp_path, {"a": b"late"})
+    os.close(descriptor)
+    assert error.value.filename == str(tmp_path) and Folder.open(tmp_path).read("a") == b"fast"
+
+
+def test_where_there_are_no_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.EBADF, "Bad file descriptor")  # as NFS says of a directory
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    (tmp_path / ".a.tmp-of-a-writer-at-work").touch()
+    (tmp_path / ".a.tmp-forgotten").touch()
+    os.utime(tmp_path / ".a.tmp-forgotten", (0, 0))
+    save_files(tmp_path, {"a": b"1"})
+    assert Folder.open(tmp_path).read("a") == b"1" and hidden(tmp_path) == [".a.tmp-of-a-writer-at-work"]
+    assert "this file system has no locks" in caplog.text
+
+
+def test_a_reader_starts_again_where_a_save_came_between(tmp_path: Path) -> None:
+    save_files(tmp_path, {"a": b"1", "b": b"1"})
+    seen: list[bytes] = []
+
+    def read(folder: Folder) -> bytes:
+        first = folder.read("a")
+        if len(seen) < 3:
+            seen.append(first)
+            save_files(tmp_path, {"a": b"%d" % (len(seen) + 1), "b": b"%d" % (len(seen) + 1)})
+        return first + folder.read("b")
+
+    assert read_consistently(tmp_path, read) == b"44" and seen == [b"1", b"2", b"3"]
+    (tmp_path / MANIFEST_FILE).unlink()
+
+    def read_unverified(folder: Folder) -> bytes:
+        first = folder.read("a")
+        if not folder.digests:
+            save_files(tmp_path, {"a": b"5", "b": b"5"})
+        return first + folder.read("b")
+
+    assert read_consistently(tmp_path, read_unverified) == b"55"
+    (tmp_path / "b").write_bytes(b"6")
+    with pytest.raises(CheckpointError, match="b: is not the file that was saved"):
+        read_consistently(tmp_path, lambda folder: folder.read("b"))
+
+
+def test_a_folder_that_never_rests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_module, "LONGEST_PAUSE", 0.0)
+    save_files(tmp_path, {"a": b"0"})
+    count = iter(range(1, 1000))
+
+    def read(folder: Folder) -> bytes:
+        save_files(tmp_path, {"a": b"%d" % next(count)})
+        return folder.read("a")
+
+    with pytest.raises(CheckpointError, match="other processes keep saving into it"):
+        read_consistently(tmp_path, read)

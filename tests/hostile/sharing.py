@@ -113,7 +113,7 @@ def rounds(folder: Path, count: int, workers: int, threads: bool) -> Counts:
         found[outcome(functools.partial(_check_round, folder, number, workers))] += 1
     for worker in crew:
         worker.join()
-    found["writers that failed"] = len(died) if threads else (not died.empty())
+    found["writers that failed"] = len(died) if threads else int(not died.empty())
     return found
 
 
@@ -186,6 +186,8 @@ def main() -> None:
     }
     wrong = 0
     for title, measure in measured.items():
+        if title.startswith("0 "):
+            continue
         folder = Path(tempfile.mkdtemp())
         found = measure(folder)
         print(f"{title}: {', '.join(f'{count} {name}' for name, count in found.items())}", flush=True)
