@@ -19,6 +19,7 @@ from mobilebert_common.errors import CheckpointError, ConfigError
 from mobilebert_common.files import folder as files
 from mobilebert_common.files import strict_json
 from mobilebert_common.files.folder import MANIFEST_FILE
+from mobilebert_common.files.reading import StableFile
 from mobilebert_common.model import dtypes
 from mobilebert_common.model.architectures import ARCHITECTURES
 from mobilebert_common.model.config import CONFIG_FILE
@@ -506,8 +507,9 @@ def test_the_manifest_is_read_once_for_all_shards(tmp_path: Path, monkeypatch: p
 def test_a_file_is_hashed_after_its_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path)
     hashed: list[str] = []
-    sha256 = files.sha256
+    sha256, verify = files.sha256, StableFile._verify
     monkeypatch.setattr(files, "sha256", lambda path: (hashed.append(path.name), sha256(path))[1])
+    monkeypatch.setattr(StableFile, "_verify", lambda self, file: (hashed.append(self.name), verify(self, file))[1])
     with pytest.raises(CheckpointError, match="does not fit"):
         checkpoint.load(tmp_path, BASE, num_hidden_layers=2)
     assert hashed == [CONFIG_FILE]

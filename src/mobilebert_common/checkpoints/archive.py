@@ -4,16 +4,20 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO, Protocol
 
 import numpy as np
 
+from ..errors import CheckpointError
 from ..files.folder import Digests, compare
+from ..files.reading import StableFile
+from ..files.shard_index import MAX_TENSORS
 
 MAX_NAME = 1000  # characters of a tensor's name
 MAX_RANK = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """What a file's header says of one tensor, in the file's own layout."""
 
@@ -28,12 +32,19 @@ class Archive:
     Attributes:
         path: the file, for errors.
         entries: {name in the file's dialect: Entry}, without what is only the writer's (a class's scope, a suffix).
-        read: the arrays of some names; may be read-only and lie in the mapped file.
+        read: the arrays of some names, in memory of their own. It refuses a file that changed since its header was read,
+            and one that is not what the manifest says.
     """
 
     path: Path
     entries: dict[str, Entry]
     read: Callable[[Iterable[str]], dict[str, np.ndarray]]
+
+
+class Open(Protocol):
+    """A reader: the file, and how many tensors it may list."""
+
+    def __call__(self, file: StableFile | Path, limit: int = ..., /) -> Archive: ...
 
 
 def verified(archive: Archive, directory: Path, name: str, digests: Digests | None = None) -> Archive:
@@ -53,6 +64,33 @@ def verified(archive: Archive, directory: Path, name: str, digests: Digests | No
     return replace(archive, read=read)
 
 
+def read_array(path: Path, file: BinaryIO, start: int, dtype: np.dtype, shape: Iterable[int]) -> np.ndarray:
+    """The array that lies in a file from `start` on.
+
+    Raises:
+        CheckpointError: the file ends before it does.
+    """
+    array = np.empty(tuple(shape), dtype)
+    if array.nbytes:
+        file.seek(start)
+        if file.readinto(array.reshape(-1).view(np.uint8)) != array.nbytes:  # type: ignore[attr-defined]
+            raise CheckpointError(path, f"is truncated: {array.nbytes:,} bytes from {start:,} on are not all there")
+    return array
+
+
 def is_name(name: str) -> bool:
-    """Whether a tensor can have this name: not empty or huge, and nothing in it that a terminal would act on."""
-    return 0 < len(name) <= MAX_NAME and name.isprintable()
+    """Whether a tensor can have this name: not empty or huge, and nothing in it that a terminal would act on.
+
+    In ASCII, as all names are that a model of ours has: one wide character makes each of a string's take four bytes.
+    """
+    return 0 < len(name) <= MAX_NAME and name.isascii() and name.isprintable()
+
+
+def too_many(limit: int) -> str:
+    """The reason to refuse a file that lists more tensors than its configuration can have."""
+    return f"lists more than {limit:,} tensors, the most that are expected of it"
+
+
+__all__ = [
+    "MAX_NAME", "MAX_RANK", "MAX_TENSORS", "Archive", "Entry", "Open", "is_name", "read_array", "too_many", "verified",
+]  # fmt: skip

@@ -3,7 +3,7 @@
 import functools
 import logging
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,12 +14,13 @@ from .. import keywords
 from ..errors import CheckpointError, ConfigError, shortened
 from ..files import hub
 from ..files.folder import Content, Digests, located, read_manifest, save_files, stored
+from ..files.reading import StableFile
 from ..model.config import CONFIG_FILE, MobileBertConfig, refuse_unknown
 from ..model.dtypes import DTYPES, parse_dtype
 from ..model.layout import from_layout
-from ..model.schema import WORDS
+from ..model.schema import WORDS, most_tensors
 from . import h5, safetensors, torch_bin
-from .archive import Archive, verified
+from .archive import MAX_TENSORS, Archive, Open
 from .matching import Naming, Shape, match, naming_of, with_copies
 from .shards import open_shards
 
@@ -31,7 +32,7 @@ class Source(NamedTuple):
 
     file: str
     naming: Naming
-    open: Callable[[Path], Archive]
+    open: Open
 
 
 # what a directory may hold, the best first
@@ -124,7 +125,7 @@ def load(
         config = MobileBertConfig.from_pretrained(folder, **overrides)
     elif overrides:
         config = config.replace(**overrides)
-    archive, names = open_weights(folder)
+    archive, names = open_weights(folder, most_tensors(config))
     keep_tied = "tie_word_embeddings" in overrides
     try:
         weights = read(archive, names, config, architecture, dtype, ignore_mismatched_sizes, keep_tied, without)
@@ -138,16 +139,19 @@ def load(
     return weights
 
 
-def open_weights(folder: Path) -> tuple[Archive, Naming]:
+def open_weights(folder: Path, limit: int = MAX_TENSORS) -> tuple[Archive, Naming]:
     """The best weights file of a directory, and how it names its tensors.
 
+    Args:
+        limit: how many tensors it may list.
     Raises:
         CheckpointError: there is none, or it is damaged.
     """
     digests = read_manifest(folder)
     if source := find_weights(folder, digests):
-        archive = source.open(located(folder, source.file, digests))
-        return verified(archive, folder, source.file, digests), naming_of(archive, source.naming)
+        places = (located(folder, source.file, digests), folder / source.file)
+        archive = source.open(StableFile(folder / source.file, places, digests.get(source.file)), limit)
+        return archive, naming_of(archive, source.naming)
     files = ", ".join(source.file for source in SOURCES)
     if others := [path.name for pattern in CONVERTIBLE for path in sorted(folder.glob(pattern))]:
         raise CheckpointError(

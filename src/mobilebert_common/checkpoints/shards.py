@@ -5,39 +5,49 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import CheckpointError, shortened
+from ..errors import MAX_FINDINGS, CheckpointError, shortened
 from ..files.folder import located, read_manifest
+from ..files.reading import StableFile, stable
 from ..files.shard_index import read_index
-from .archive import Archive, verified
+from .archive import MAX_TENSORS, Archive, Entry, Open
+
+SPARE = 1  # tensors a shard may list beyond those of the index, so that the error can name one
+
+Find = Callable[[str], StableFile]  # a file beside the index, by its name
 
 
-def open_shards(path: Path, open_shard: Callable[[Path], Archive]) -> Archive:
+def open_shards(file: StableFile | Path, limit: int = MAX_TENSORS, *, open_shard: Open, find: Find | None = None) -> Archive:
     """The tensors of all shards as one archive.
 
+    Every shard is compared with the index as soon as its header is read, and only what the index lists is kept.
+
     Args:
-        path: the index.
+        file: the index.
+        limit: how many tensors it may list.
         open_shard: opens one file of the index.
+        find: by default, what the index's folder has under a name, held against the folder's manifest.
     Raises:
         CheckpointError: an index that is malformed or names a file outside its folder; a shard that is missing, damaged
             or does not hold the tensors the index says.
     """
-    index = read_index(path)
-    folder, digests = path.parent, read_manifest(path.parent)
-    archives = {
-        shard: verified(open_shard(located(folder, shard, digests)), folder, shard, digests)
-        for shard in sorted(set(index.values()))
-    }
-    wrong = [
-        *(f"{name!r:.200} is not in {shard}" for name, shard in index.items() if name not in archives[shard].entries),
-        *(
-            f"{name!r:.200} is in {shard} against the index"
-            for shard, archive in archives.items()
-            for name in archive.entries
-            if index.get(name) != shard
-        ),
-    ]
+    file = stable(file)
+    find = find or _saved_in(file.path.parent)
+    index = read_index(file, limit)
+    listed: dict[str, list[str]] = {shard: [] for shard in sorted(set(index.values()))}
+    for name, shard in index.items():
+        listed[shard].append(name)
+    archives: dict[str, Archive] = {}
+    entries: dict[str, Entry] = {}
+    wrong: list[str] = []
+    for shard, names in listed.items():
+        archive = archives[shard] = open_shard(find(shard), len(names) + SPARE)
+        wrong += [f"{name[:200]!r} is not in {shard}" for name in names if name not in archive.entries]
+        wrong += [f"{name[:200]!r} is in {shard} against the index" for name in archive.entries if index.get(name) != shard]
+        if len(wrong) > MAX_FINDINGS:
+            break
+        entries.update((name, archive.entries[name]) for name in names if name in archive.entries)
     if wrong:
-        raise CheckpointError(path, f"does not fit its shards:\n  {shortened(wrong)}")
+        raise CheckpointError(file.path, f"does not fit its shards:\n  {shortened(wrong)}")
 
     def read(names: Iterable[str]) -> dict[str, np.ndarray]:
         wanted = list(names)
@@ -46,4 +56,9 @@ def open_shards(path: Path, open_shard: Callable[[Path], Archive]) -> Archive:
             arrays |= archive.read([name for name in wanted if index[name] == shard])
         return {name: arrays[name] for name in wanted}
 
-    return Archive(path, {name: archives[shard].entries[name] for name, shard in index.items()}, read)
+    return Archive(file.path, {name: entries[name] for name in index}, read)
+
+
+def _saved_in(folder: Path) -> Find:
+    digests = read_manifest(folder)
+    return lambda name: StableFile(folder / name, (located(folder, name, digests), folder / name), digests.get(name))
