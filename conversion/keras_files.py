@@ -17,7 +17,7 @@ from typing import IO, Any
 import numpy as np
 
 from mobilebert_common.checkpoints import h5, zipped
-from mobilebert_common.checkpoints.archive import Archive, Entry, open_stable
+from mobilebert_common.checkpoints.archive import Archive, Entry
 from mobilebert_common.errors import CheckpointError, ConfigError, shortened
 from mobilebert_common.files.folder import Content
 from mobilebert_common.files.reading import StableFile
@@ -66,7 +66,7 @@ def open_file(
             raise CheckpointError(path, "does not say its class, and neither does its configuration: give the head")
         folder, weights = None, file
     try:
-        datasets = open_stable(h5.open_datasets, weights)
+        datasets = h5.open_datasets(weights)
     except CheckpointError as error:
         raise CheckpointError(path, error.reason) from None
     tensors = expand(config, architecture)

@@ -14,6 +14,7 @@ from mobilebert_common.files import hub
 from mobilebert_common.files.folder import Content, Folder, finish_renames
 from mobilebert_common.files.strict_json import parse_json
 from mobilebert_common.model.config import CONFIG_FILE, MobileBertConfig
+from mobilebert_common.model.schema import most_tensors
 from mobilebert_common.tokenization import storage
 
 from . import bundle, keras_files, tf1
@@ -37,7 +38,7 @@ class Reader(NamedTuple):
     ending: str
     format: str  # of the container: safetensors, bin, h5, keras, tf1 or garden
     naming: Naming
-    open: Callable[[Folder, str], Archive]
+    open: Callable[[Folder, str, int], Archive]
 
 
 # those of checkpoint.SOURCES under any name: model.safetensors.index.json -> .safetensors.index.json, safetensors
@@ -116,7 +117,7 @@ def open_source(folder: Folder, name: str, config: Path | None, architecture: st
         return Opened(naming, found, archive, naming)
     reader = next(reader for reader in READERS if name.endswith(reader.ending))
     found = read_config(folder, config)
-    archive = reader.open(folder, name)
+    archive = reader.open(folder, name, most_tensors(found))
     return Opened(reader.format, found, archive, naming_of(archive, reader.naming))
 
 

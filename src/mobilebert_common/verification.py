@@ -5,13 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilebert_common.checkpoints import checkpoint
-from mobilebert_common.errors import CheckpointError
-from mobilebert_common.frameworks import twin
-from mobilebert_common.model.architectures import ARCHITECTURES, has_choices, named_architecture
-from mobilebert_common.model.config import MobileBertConfig
-from mobilebert_common.model.inputs import problem_type
-from mobilebert_common.model.schema import letters
+from .checkpoints import checkpoint
+from .errors import CheckpointError
+from .files import hub
+from .files.folder import Folder
+from .frameworks import FRAMEWORKS, twin
+from .model.architectures import ARCHITECTURES, has_choices, named_architecture
+from .model.config import MobileBertConfig
+from .model.inputs import problem_type
+from .model.schema import letters
 
 BASE = "MobileBertModel"  # what a checkpoint that names no class is taken for
 TOLERANCE = {"float64": 1e-12, "float32": 1e-4}  # relative L2 distance of each output
@@ -73,17 +75,21 @@ def verify(directory: str | Path, dtype: str = "float64", seed: int = 0) -> list
     Raises:
         CheckpointError: the checkpoint is unusable, or does not have all of the model it names.
     """
-    config = MobileBertConfig.from_pretrained(directory)
-    architecture = named_architecture(config) or BASE
-    if fresh := checkpoint.load(directory, architecture, dtype).fresh:  # which each twin would make up for itself
-        raise CheckpointError(directory, f"has no {', '.join(fresh)}, which {architecture} needs: there is nothing to compare")
-    inputs = sample_inputs(config, architecture, seed)
-    found = []
-    for framework in ("pt", "tf"):
-        door = twin(framework)
-        model = door.load(directory, architecture, dtype)
-        found.append(door.outputs(model, inputs, output_hidden_states=True, output_attentions=True))
-    ours, theirs = found
+    def outputs(place: str | Path | Folder) -> list[dict[str, np.ndarray]]:
+        config = MobileBertConfig.from_pretrained(place)
+        architecture = named_architecture(config) or BASE
+        if fresh := checkpoint.load(place, architecture, dtype).fresh:  # which each twin would make up for itself
+            missing = ", ".join(fresh)
+            raise CheckpointError(str(place), f"has no {missing}, which {architecture} needs: there is nothing to compare")
+        inputs = sample_inputs(config, architecture, seed)
+        found = []
+        for framework in FRAMEWORKS:
+            door = twin(framework)
+            model = door.load(place, architecture, dtype)
+            found.append(door.outputs(model, inputs, output_hidden_states=True, output_attentions=True))
+        return found
+
+    ours, theirs = hub.read_place(directory, outputs)
     if list(ours) != list(theirs):
         raise AssertionError(f"the twins return different outputs: {list(ours)} and {list(theirs)}")
     return [difference(name, ours[name], theirs[name]) for name in ours]

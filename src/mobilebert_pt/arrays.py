@@ -22,10 +22,14 @@ def torch_dtype(dtype: str | torch.dtype) -> torch.dtype:
 
 
 def to_tensor(array: np.ndarray) -> Tensor:
-    """A tensor with memory of its own; numpy has bfloat16 only through ml_dtypes, which torch does not know."""
+    """A tensor that takes over the memory of an array, or a copy where that is not the array's own, writable and in order.
+
+    numpy has bfloat16 only through ml_dtypes, which torch does not know.
+    """
+    array = np.require(array, requirements=["C", "W", "O"])
     if array.dtype == ml_dtypes.bfloat16:
-        return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
-    return torch.from_numpy(np.array(array, copy=True))
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
 
 
 def to_numpy(tensor: Tensor) -> np.ndarray:

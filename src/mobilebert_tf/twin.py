@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from mobilebert_common.files.folder import Folder
 from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.outputs import flat
 
@@ -28,7 +29,7 @@ def create(config: MobileBertConfig, architecture: str, seed: int) -> Any:
     return getattr(heads, f"TF{architecture}")(config)
 
 
-def load(directory: str | Path, architecture: str, dtype: str = "float32", **overrides: Any) -> Any:
+def load(directory: str | Path | Folder, architecture: str, dtype: str = "float32", **overrides: Any) -> Any:
     """A model from a checkpoint directory."""
     return getattr(heads, f"TF{architecture}").from_pretrained(directory, dtype=dtype, **overrides)
 

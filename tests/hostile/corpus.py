@@ -42,6 +42,7 @@ from support.crafted_h5 import CRAFTED
 
 from ..common import test_checkpoint, test_h5, test_torch_bin
 from ..common.test_files import manifest
+from .bombs import bombs
 
 CANARY = test_torch_bin.CANARY
 SENTINEL = "sentinel"
@@ -770,9 +771,13 @@ def _special(file: str, loader: str, make: Callable[[Path], Any]) -> Write:
     return write
 
 
+def small_things() -> Iterator[Case]:
+    yield from (Case(name, "weights", write) for name, write in bombs().items())
+
+
 def cases() -> list[Case]:
     """All of them."""
-    makers = (same_faults, safetensors_headers, manifests, shards, bins, h5_files, configs, tokenizers, special_files)
+    makers = (same_faults, safetensors_headers, manifests, shards, bins, h5_files, configs, tokenizers, special_files, small_things)
     found = [case for make in makers for case in make()]
     assert len({case.name for case in found}) == len(found), "two cases of one name"
     return found

@@ -48,7 +48,7 @@ def number_in(path: Path) -> int:
     """The number of the model in a folder; an AssertionError where it is a mix of two."""
 
     def read(folder: Folder) -> tuple[checkpoint.Weights, MobileBertTokenizerFast]:
-        return checkpoint.load(folder.path, BASE), MobileBertTokenizerFast.from_pretrained(folder.path)
+        return checkpoint.load(folder, BASE), MobileBertTokenizerFast.from_pretrained(folder)
 
     weights, tokenizer = read_consistently(path, read)
     number = weights.config.to_dict()["note"]

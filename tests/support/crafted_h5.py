@@ -87,9 +87,9 @@ def long_paths(links: int = 2000) -> bytes:
     """Nested groups with long names, and links in the innermost: each would have a path of 16 kB."""
     file = File()
     leaf = file.add(header(nothing()))
-    group = file.group([(b"%d" % number, leaf) for number in range(links)])
+    group = file.group([(b"%05d" % number, leaf) for number in range(links)])
     for _ in range(38):
-        group = file.group([(WIDE * 100, group)])
+        group = file.group([(b"x" * 100, group)])
     return file.finished(group)
 
 
@@ -126,7 +126,7 @@ def headers_in_headers(count: int = 3000) -> bytes:
     for left in range(count - 1, -1, -1):
         headers += message(0, struct.pack("<2BH2L4x", 1, 0, left + 3, 1, 24 * left + len(last)))
     start = file.add(bytes(headers) + last)
-    return file.finished(file.group([(b"%d" % number, start + 24 * number + 8) for number in range(count)]))
+    return file.finished(file.group([(b"%05d" % number, start + 24 * number + 8) for number in range(count)]))
 
 
 def nodes_in_nodes(levels: int = 255) -> bytes:
@@ -145,8 +145,8 @@ def nodes_in_nodes(levels: int = 255) -> bytes:
 CRAFTED: dict[str, tuple[Callable[[], bytes], str]] = {
     "long paths": (long_paths, "a path too long"),
     "a long name": (long_name, "impossible name"),
-    "many chunks": (many_chunks, "more than 200,000 parts"),
-    "leaves in leaves": (leaves_in_leaves, "more than 200,000 parts"),
+    "many chunks": (many_chunks, "is in 300,000 chunks"),
+    "leaves in leaves": (leaves_in_leaves, "in other places"),
     "headers in headers": (headers_in_headers, "more than 200,000 parts"),
     "nodes in nodes": (nodes_in_nodes, "more than 200,000 parts"),
 }

@@ -13,13 +13,13 @@ from .. import keywords
 from ..errors import CheckpointError, ConfigError, shortened
 from ..files import hub
 from ..files.folder import Content, Folder, read_consistently, save_files
-from ..files.shard_index import INDEX
+from ..files.shard_index import INDEX, MAX_TENSORS
 from ..model.config import CONFIG_FILE, MobileBertConfig, refuse_unknown
 from ..model.dtypes import DTYPES, parse_dtype
 from ..model.layout import from_layout
-from ..model.schema import WORDS
+from ..model.schema import WORDS, most_tensors
 from . import h5, safetensors, torch_bin
-from .archive import Archive, open_stable
+from .archive import Archive, Open
 from .matching import Naming, Shape, match, naming_of, with_copies
 from .shards import open_shards
 
@@ -31,24 +31,24 @@ class Source(NamedTuple):
 
     file: str
     naming: Naming
-    open: Callable[[Folder, str], Archive]
+    open: Callable[[Folder, str, int], Archive]
 
 
-def _source(file: str, naming: Naming, open_file: Callable[[Any], Archive]) -> Source:
-    return Source(file, naming, lambda folder, name: open_stable(open_file, folder.file(name)))
+def _whole(file: str, naming: Naming, open_file: Open) -> Source:
+    return Source(file, naming, lambda folder, name, limit: open_file(folder.file(name), limit))
 
 
-def _sharded(file: str, naming: Naming, open_file: Callable[[Any], Archive]) -> Source:
-    return Source(f"{file}{INDEX}", naming, lambda folder, name: open_shards(folder, name, open_file))
+def _sharded(file: str, naming: Naming, open_file: Open) -> Source:
+    return Source(f"{file}{INDEX}", naming, lambda folder, name, limit: open_shards(folder, name, limit, open_shard=open_file))
 
 
 # what a directory may hold, the best first
 SOURCES: tuple[Source, ...] = (
-    _source(safetensors.WEIGHTS_FILE, "canonical", safetensors.open_file),
+    _whole(safetensors.WEIGHTS_FILE, "canonical", safetensors.open_file),
     _sharded(safetensors.WEIGHTS_FILE, "canonical", safetensors.open_file),
-    _source(torch_bin.WEIGHTS_FILE, "canonical", torch_bin.open_file),
+    _whole(torch_bin.WEIGHTS_FILE, "canonical", torch_bin.open_file),
     _sharded(torch_bin.WEIGHTS_FILE, "canonical", torch_bin.open_file),
-    _source(h5.WEIGHTS_FILE, "h5", h5.open_file),
+    _whole(h5.WEIGHTS_FILE, "h5", h5.open_file),
     _sharded(h5.WEIGHTS_FILE, "h5", h5.open_datasets),
 )
 # what only `mobilebert convert` reads
@@ -88,7 +88,7 @@ class Weights:
 
 
 def load(
-    name_or_path: str | Path,
+    name_or_path: str | Path | Folder,
     architecture: str,
     dtype: str = "float32",
     *,
@@ -128,14 +128,14 @@ def load(
     if dtype != "auto":
         parse_dtype(dtype)
     files = [] if config is not None else [CONFIG_FILE]
-    path = hub.resolve(name_or_path, files, [source.file for source in SOURCES], **where)
-    if not path.is_dir():
-        raise CheckpointError(path, "is not a directory; a checkpoint is a directory with config.json and weights")
+    place = hub.resolve(name_or_path, files, [source.file for source in SOURCES], **where)
+    if isinstance(place, Path) and not place.is_dir():
+        raise CheckpointError(place, "is not a directory; a checkpoint is a directory with config.json and weights")
 
     def read_folder(folder: Folder) -> Weights:
         wanted = MobileBertConfig.from_folder(folder) if config is None else config
         wanted = wanted.replace(**overrides) if overrides else wanted
-        archive, naming = open_weights(folder)
+        archive, naming = open_weights(folder, most_tensors(wanted))
         try:
             return read(
                 archive,
@@ -148,23 +148,25 @@ def load(
                 without=without,
             )
         except ConfigError as error:  # more parameters than any model
-            raise CheckpointError(path / CONFIG_FILE, str(error)) from None
+            raise CheckpointError(folder.path / CONFIG_FILE, str(error)) from None
 
-    weights = read_consistently(path, read_folder)
+    weights = read_consistently(place, read_folder)
     if zero_pad_embedding:
         _zero_padding(weights)
-    _warn(weights, path)
+    _warn(weights, place)
     return weights
 
 
-def open_weights(folder: Folder) -> tuple[Archive, Naming]:
+def open_weights(folder: Folder, limit: int = MAX_TENSORS) -> tuple[Archive, Naming]:
     """The best weights file of a directory, and how it names its tensors.
 
+    Args:
+        limit: how many tensors it may list.
     Raises:
         CheckpointError: there is none, or it is damaged.
     """
     if source := find_weights(folder):
-        archive = source.open(folder, source.file)
+        archive = source.open(folder, source.file, limit)
         return archive, naming_of(archive, source.naming)
     files = ", ".join(source.file for source in SOURCES)
     if others := [path.name for pattern in CONVERTIBLE for path in sorted(folder.path.glob(pattern))]:
@@ -276,7 +278,7 @@ def _zero_padding(weights: Weights) -> None:
         weights.tensors[name][weights.config.pad_token_id] = 0
 
 
-def _warn(weights: Weights, path: Path) -> None:
+def _warn(weights: Weights, path: Path | Folder) -> None:
     """Log what the caller should know of a checkpoint."""
     if weights.untied:
         log.warning("%s has a decoder that is not the word embeddings: tie_word_embeddings is now false", path)

@@ -5,14 +5,19 @@ emits, and of the names in a pickle only those of GLOBALS, which it never looks 
 """
 
 import pickletools
+import struct
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
 
-MAX_PICKLE = 4 << 20  # bytes; the published model's pickle has 0.15 million
-MAX_OPCODES = 300_000  # seven thousand tensors; the published model has one thousand
+from .archive import MAX_RANK
+
+MAX_PICKLE, PICKLE, PICKLE_EACH = 4 << 20, 4 << 10, 1024  # bytes: at most, at all, and for each tensor; 140 are usual
+MAX_OPCODES, OPCODES_AT_ALL, OPCODES_EACH = 300_000, 128, 64  # 45 are usual
+MAX_KEY = 64  # characters of a storage's name, which is a number
+MAX_GLOBAL = 200  # bytes of the name of a class or function
 
 PROTOCOLS = range(2, 6)
 
@@ -50,27 +55,40 @@ class Tensor(NamedTuple):
     strides: tuple[int, ...]
 
 
-def load(data: bytes) -> tuple[Any, int]:
+def budget(limit: int) -> tuple[int, int]:
+    """How many bytes and opcodes the pickle of a state_dict with so many tensors may have."""
+    return min(MAX_PICKLE, PICKLE + PICKLE_EACH * limit), min(MAX_OPCODES, OPCODES_AT_ALL + OPCODES_EACH * limit)
+
+
+def load(data: bytes, opcodes: int = MAX_OPCODES) -> tuple[Any, int]:
     """The object of the first pickle in some bytes, and where that pickle ends.
 
+    Args:
+        opcodes: how many of them it may have.
     Returns:
         Tensors, storages, numbers, strings, None, and tuples, lists and dicts of these; an OrderedDict is a dict.
     Raises:
         ValueError: anything else, with the opcode or the name it begins with.
     """
     machine = Machine()
-    try:
-        for count, (opcode, argument, place) in enumerate(pickletools.genops(data)):
-            if count >= MAX_OPCODES:
-                raise ValueError(f"has more than {MAX_OPCODES:,} opcodes")
-            if opcode.name == "STOP":
-                return machine.result(), (place or 0) + 1
-            if opcode.name not in OPCODES:
-                raise ValueError(f"has the opcode {opcode.name}, which no state_dict needs")
-            OPCODES[opcode.name](machine, argument)
-    except (IndexError, KeyError):
-        raise ValueError("takes from its stack or memo what it did not put there") from None
-    raise ValueError("does not end")
+    place = 0
+    for _ in range(opcodes):
+        if place >= len(data):
+            raise ValueError("is truncated: its pickle does not end")
+        code, place = data[place], place + 1
+        if code == STOP:
+            return machine.result(), place
+        if code not in OPCODES:
+            raise ValueError(f"has the opcode {NAMES.get(code, code)}, which no state_dict needs")
+        decode, run = OPCODES[code]
+        argument = None
+        if decode is not None:
+            argument, place = decode(data, place)
+        try:
+            run(machine, argument)
+        except (IndexError, KeyError):
+            raise ValueError("takes from its stack or memo what it did not put there") from None
+    raise ValueError(f"has more than {opcodes:,} opcodes")
 
 
 class Machine:
@@ -123,7 +141,7 @@ class Machine:
     def name(self, name: Any) -> None:
         """Put a name on the stack if it is one a state_dict has."""
         if name not in GLOBALS:
-            raise ValueError(f"names {name!r:.80}, which no state_dict needs and nothing here will run")
+            raise ValueError(f"names {name[:80]!r}, which no state_dict needs and nothing here will run")
         self.push(Global(name))
 
     def stack_name(self) -> None:
@@ -142,7 +160,7 @@ class Machine:
             if not isinstance(key, str):
                 raise ValueError(f"has a key that is a {type(key).__name__}, not a string")
             if key in target:
-                raise ValueError(f"holds {key!r:.200} twice")
+                raise ValueError(f"holds {key[:200]!r} twice")
             target[key] = value
 
     def build(self) -> None:
@@ -165,7 +183,7 @@ class Machine:
         kind, name, key, location, count = found[:5]
         if kind != "storage" or not isinstance(name, Global) or name.name not in STORAGES:
             raise ValueError("describes a storage without its type")
-        if not isinstance(key, str) or not isinstance(location, str) or not is_size(count):
+        if not isinstance(key, str) or len(key) > MAX_KEY or not isinstance(location, str) or not is_size(count):
             raise ValueError("describes a storage by other things than a key, a device and a size")
         self.push(Storage(key, STORAGES[name.name], count))
 
@@ -185,8 +203,10 @@ def _tensor(arguments: tuple[Any, ...]) -> Tensor:
     if len(arguments) != 6:
         raise ValueError("makes a tensor from a number of arguments that is not six")
     storage, offset, shape, strides = arguments[:4]
-    sizes = isinstance(shape, tuple) and isinstance(strides, tuple) and all(map(is_size, (offset, *shape, *strides)))
-    if not isinstance(storage, Storage) or not sizes or len(shape) != len(strides):
+    if isinstance(shape, tuple) and len(shape) > MAX_RANK:  # at once: many tensors may have one shape
+        raise ValueError(f"makes a tensor of {len(shape):,} dimensions")
+    sizes = isinstance(shape, tuple) and isinstance(strides, tuple) and len(shape) == len(strides)
+    if not isinstance(storage, Storage) or not sizes or not all(map(is_size, (offset, *shape, *strides))):
         raise ValueError("makes a tensor from other things than a storage, an offset, a shape and as many strides")
     return Tensor(storage, offset, shape, strides)
 
@@ -204,42 +224,90 @@ REDUCTIONS: dict[str, Callable[[tuple[Any, ...]], Any]] = {
 }
 GLOBALS = frozenset({*REDUCTIONS, *STORAGES})
 
-# all that torch.save emits for a state_dict under the protocols 2 to 5
-OPCODES: dict[str, Callable[[Machine, Any], None]] = {
-    "PROTO": lambda machine, version: _check_protocol(version),
-    "FRAME": lambda machine, length: None,
-    "NONE": lambda machine, _: machine.push(None),
-    "NEWTRUE": lambda machine, _: machine.push(True),
-    "NEWFALSE": lambda machine, _: machine.push(False),
-    "BININT": lambda machine, value: machine.push(value),
-    "BININT1": lambda machine, value: machine.push(value),
-    "BININT2": lambda machine, value: machine.push(value),
-    "LONG1": lambda machine, value: machine.push(value),
-    "BINUNICODE": lambda machine, value: machine.push(value),
-    "SHORT_BINUNICODE": lambda machine, value: machine.push(value),
-    "EMPTY_TUPLE": lambda machine, _: machine.push(()),
-    "TUPLE1": lambda machine, _: machine.push(machine.pop(1)),
-    "TUPLE2": lambda machine, _: machine.push(machine.pop(2)),
-    "TUPLE3": lambda machine, _: machine.push(machine.pop(3)),
-    "TUPLE": lambda machine, _: machine.push(machine.pop_mark()),
-    "EMPTY_LIST": lambda machine, _: machine.push([]),
-    "APPEND": lambda machine, _: _extend(machine, machine.pop(1)),
-    "APPENDS": lambda machine, _: _extend(machine, machine.pop_mark()),
-    "EMPTY_DICT": lambda machine, _: machine.push({}),
-    "SETITEM": lambda machine, _: machine.add_items(machine.pop(2)),
-    "SETITEMS": lambda machine, _: machine.add_items(machine.pop_mark()),
-    "MARK": lambda machine, _: machine.marks.append(len(machine.stack)),
-    "BINPUT": lambda machine, index: machine.put(index),
-    "LONG_BINPUT": lambda machine, index: machine.put(index),
-    "MEMOIZE": lambda machine, _: machine.put(len(machine.memo)),
-    "BINGET": lambda machine, index: machine.push(machine.memo[index]),
-    "LONG_BINGET": lambda machine, index: machine.push(machine.memo[index]),
-    "GLOBAL": lambda machine, name: machine.name(name),
-    "STACK_GLOBAL": lambda machine, _: machine.stack_name(),
-    "BINPERSID": lambda machine, _: machine.load_storage(),
-    "REDUCE": lambda machine, _: machine.reduce(),
-    "BUILD": lambda machine, _: machine.build(),
+Decode = Callable[[bytes, int], tuple[Any, int]]  # the pickle and a place in it -> an argument and where that ends
+Run = Callable[["Machine", Any], None]
+
+
+def _number(layout: str) -> Decode:
+    """An argument of fixed size."""
+    form = struct.Struct(layout)
+
+    def decode(data: bytes, place: int) -> tuple[Any, int]:
+        if place + form.size > len(data):
+            raise ValueError("is truncated: its pickle ends inside an opcode")
+        return form.unpack_from(data, place)[0], place + form.size
+
+    return decode
+
+
+def _counted(layout: str, convert: Callable[[bytes], Any]) -> Decode:
+    """An argument after its length."""
+    length = _number(layout)
+
+    def decode(data: bytes, place: int) -> tuple[Any, int]:
+        count, place = length(data, place)
+        if place + count > len(data):
+            raise ValueError("is truncated: its pickle ends inside an opcode")
+        return convert(data[place : place + count]), place + count
+
+    return decode
+
+
+def _lines(data: bytes, place: int) -> tuple[str, int]:
+    """Two lines, a module and a name in it, joined by a space."""
+    parts = data[place : place + MAX_GLOBAL].split(b"\n", 2)
+    if len(parts) < 3:
+        raise ValueError(f"names {parts[0][:80]!r}, which no state_dict needs, or is truncated there")
+    return f"{parts[0].decode()} {parts[1].decode()}", place + len(parts[0]) + len(parts[1]) + 2
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogatepass")
+
+
+def _integer(data: bytes) -> int:
+    return int.from_bytes(data, "little", signed=True)
+
+
+# all that torch.save emits for a state_dict under the protocols 2 to 5: how the argument is written and what is done
+NAMED: dict[str, tuple[Decode | None, Run]] = {
+    "PROTO": (_number("<B"), lambda machine, version: _check_protocol(version)),
+    "FRAME": (_number("<Q"), lambda machine, length: None),
+    "NONE": (None, lambda machine, _: machine.stack.append(None)),
+    "NEWTRUE": (None, lambda machine, _: machine.stack.append(True)),
+    "NEWFALSE": (None, lambda machine, _: machine.stack.append(False)),
+    "BININT": (_number("<i"), Machine.push),
+    "BININT1": (_number("<B"), Machine.push),
+    "BININT2": (_number("<H"), Machine.push),
+    "LONG1": (_counted("<B", _integer), Machine.push),
+    "BINUNICODE": (_counted("<I", _text), Machine.push),
+    "SHORT_BINUNICODE": (_counted("<B", _text), Machine.push),
+    "EMPTY_TUPLE": (None, lambda machine, _: machine.push(())),
+    "TUPLE1": (None, lambda machine, _: machine.push(machine.pop(1))),
+    "TUPLE2": (None, lambda machine, _: machine.push(machine.pop(2))),
+    "TUPLE3": (None, lambda machine, _: machine.push(machine.pop(3))),
+    "TUPLE": (None, lambda machine, _: machine.push(machine.pop_mark())),
+    "EMPTY_LIST": (None, lambda machine, _: machine.push([])),
+    "APPEND": (None, lambda machine, _: _extend(machine, machine.pop(1))),
+    "APPENDS": (None, lambda machine, _: _extend(machine, machine.pop_mark())),
+    "EMPTY_DICT": (None, lambda machine, _: machine.push({})),
+    "SETITEM": (None, lambda machine, _: machine.add_items(machine.pop(2))),
+    "SETITEMS": (None, lambda machine, _: machine.add_items(machine.pop_mark())),
+    "MARK": (None, lambda machine, _: machine.marks.append(len(machine.stack))),
+    "BINPUT": (_number("<B"), Machine.put),
+    "LONG_BINPUT": (_number("<I"), Machine.put),
+    "MEMOIZE": (None, lambda machine, _: machine.put(len(machine.memo))),
+    "BINGET": (_number("<B"), lambda machine, index: machine.push(machine.memo[index])),
+    "LONG_BINGET": (_number("<I"), lambda machine, index: machine.push(machine.memo[index])),
+    "GLOBAL": (_lines, Machine.name),
+    "STACK_GLOBAL": (None, lambda machine, _: machine.stack_name()),
+    "BINPERSID": (None, lambda machine, _: machine.load_storage()),
+    "REDUCE": (None, lambda machine, _: machine.reduce()),
+    "BUILD": (None, lambda machine, _: machine.build()),
 }
+NAMES = {ord(opcode.code): opcode.name for opcode in pickletools.opcodes}
+OPCODES = {code: NAMED[name] for code, name in NAMES.items() if name in NAMED}
+STOP = ord(".")
 
 
 def _check_protocol(version: int) -> None:

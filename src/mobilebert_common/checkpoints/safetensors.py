@@ -1,8 +1,7 @@
-"""model.safetensors: the header is read and checked first, the data only for what was asked for."""
+"""model.safetensors: the header is read and checked first, then the data of the tensors that are asked for."""
 
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -11,11 +10,15 @@ import numpy as np
 from safetensors.numpy import save
 
 from ..errors import CheckpointError
+from ..files.reading import StableFile, stable
+from ..files.shard_index import MAX_TENSORS
 from ..files.strict_json import parse_json
-from .archive import MAX_RANK, Archive, Entry, is_name
+from .archive import MAX_RANK, Archive, Entry, is_name, read_array, too_many
 
 WEIGHTS_FILE = "model.safetensors"
 MAX_HEADER = 4 << 20  # bytes; the deepest MobileBERT there can be needs half of it
+HEADER, HEADER_EACH = 16 << 10, 1024  # bytes allowed at all, and for each tensor; 150 are usual
+VALUES, VALUES_EACH = 64, 16  # JSON values; 7 for a matrix
 DTYPES = {
     "F64": np.dtype(np.float64),
     "F32": np.dtype(np.float32),
@@ -25,44 +28,60 @@ DTYPES = {
 }
 
 
-def open_file(path: Path) -> Archive:
-    """The tensors of a file, checked against its size; the data is mapped when it is asked for.
+def open_file(file: StableFile | Path, limit: int = MAX_TENSORS) -> Archive:
+    """The tensors of a file, checked against its size.
 
+    Args:
+        limit: how many tensors it may list.
     Raises:
-        CheckpointError: missing, truncated or malformed file; a dtype no weight has; overlapping tensors or unused
-            bytes.
+        CheckpointError: a missing, truncated or malformed file; a dtype no weight has; overlapping tensors or unused
+            bytes; more tensors than allowed.
     """
-    try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            length = int.from_bytes(file.read(8), "little")
-            if not 2 <= length <= min(MAX_HEADER, size - 8):
-                raise CheckpointError(
-                    path, f"is truncated or not safetensors: {size:,} bytes cannot hold its header of {length:,}"
-                )
-            header = parse_json(path, file.read(length))
-    except OSError as error:
-        raise CheckpointError(path, f"cannot be read: {error.strerror or error}") from None
+    file = stable(file)
+    with file.open() as opened:
+        size = file.size()
+        length = int.from_bytes(opened.read(8), "little")
+        if not 2 <= length <= size - 8:
+            raise CheckpointError(
+                file.path, f"is truncated or not safetensors: {size:,} bytes cannot hold its header of {length:,}"
+            )
+        if length > (longest := min(MAX_HEADER, HEADER + HEADER_EACH * limit)):
+            raise CheckpointError(file.path, f"has a header of {length:,} bytes where {limit:,} tensors need at most {longest:,}")
+        raw = opened.read(length)
+    if len(raw) < length:
+        raise CheckpointError(file.path, f"is truncated: its header of {length:,} bytes is not all there")
+    header = parse_json(file.path, raw, max_values=VALUES + VALUES_EACH * limit)
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise CheckpointError(path, "has __metadata__ that does not map strings to strings")
-    entries = {name: _entry(path, name, found) for name, found in header.items()}
-    places = {name: slice(*(8 + length + offset for offset in header[name]["data_offsets"])) for name in entries}
-    end = 8 + length
-    for name, place in sorted(places.items(), key=lambda item: (item[1].start, item[1].stop)):
-        if place.start != end:
-            raise CheckpointError(path, f"tensor {name!r:.200} overlaps another or leaves a gap before it")
-        end = place.stop
+        raise CheckpointError(file.path, "has __metadata__ that does not map strings to strings")
+    if len(header) > limit:
+        raise CheckpointError(file.path, too_many(limit))
+    entries = {name: _entry(file.path, name, found) for name, found in header.items()}
+    data = 8 + length
+    places = {name: (data + header[name]["data_offsets"][0], data + header[name]["data_offsets"][1]) for name in entries}
+    _check_places(file.path, places, data, size)
+
+    def read(names: Iterable[str]) -> dict[str, np.ndarray]:
+        wanted, arrays = list(names), {}
+        with file.open(verify=True) as opened:
+            for name in sorted(wanted, key=places.__getitem__):
+                arrays[name] = read_array(file.path, opened, places[name][0], entries[name].dtype, entries[name].shape)
+        return {name: arrays[name] for name in wanted}
+
+    return Archive(file.path, entries, read)
+
+
+def _check_places(path: Path, places: Mapping[str, tuple[int, int]], start: int, size: int) -> None:
+    """Tensors lie one after the other, from the end of the header to the end of the file."""
+    end = start
+    for name, place in sorted(places.items(), key=lambda item: item[1]):
+        if place[0] != end:
+            raise CheckpointError(path, f"tensor {name[:200]!r} overlaps another or leaves a gap before it")
+        end = place[1]
     if end != size:
         raise CheckpointError(
             path, f"is truncated or has bytes no tensor owns: {size:,} bytes where the header describes {end:,}"
         )
-
-    def read(names: Iterable[str]) -> dict[str, np.ndarray]:
-        data = np.memmap(path, dtype=np.uint8, mode="r") if entries else np.zeros(0, np.uint8)
-        return {name: data[places[name]].view(entries[name].dtype).reshape(entries[name].shape) for name in names}
-
-    return Archive(path, entries, read)
 
 
 def write(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
@@ -77,7 +96,7 @@ def write(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
 
 def _entry(path: Path, name: str, found: object) -> Entry:
     def wrong(reason: str) -> CheckpointError:
-        return CheckpointError(path, f"tensor {name!r:.200} {reason}")
+        return CheckpointError(path, f"tensor {name[:200]!r} {reason}")
 
     if not is_name(name):
         raise wrong("has an impossible name")

@@ -1,11 +1,10 @@
 """pytorch_model.bin, what torch.save writes for a state_dict: read without torch and without the pickle module.
 
 torch 1.6 and later write a zip file: data.pkl, and one member per storage. Before, it was one file: three small pickles, the
-state_dict's, the list of storages, and per storage its length and data. Both are mapped, and checked before any data is read.
+state_dict's, the list of storages, and per storage its length and data. Both are checked before any data is read.
 """
 
 import math
-import os
 import struct
 import zlib
 from collections.abc import Iterable, Mapping
@@ -15,13 +14,16 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from ..errors import CheckpointError, shortened
+from ..files.reading import StableFile, stable
+from ..files.shard_index import MAX_TENSORS
 from . import pickled, zipped
-from .archive import MAX_RANK, Archive, Entry, is_name
+from .archive import Archive, Entry, is_name, read_array, too_many
 
 WEIGHTS_FILE = "pytorch_model.bin"
 MAGIC = 0x1950A86A20F9469CFC6C  # what the first pickle of the old format holds
 PROTOCOL = 1001
-MAX_SYSTEM = 1024  # bytes of each pickle that describes the writer's machine
+MAX_SYSTEM = 1024, 64  # bytes and opcodes of each pickle that describes the writer's machine
+MAX_SHARING = 2  # times the bytes of its storages that a file's tensors may have; a tied decoder shares its storage
 # members beside data.pkl and the storages -> the contents that are understood; None is any
 MEMBERS: dict[str, tuple[bytes, ...] | None] = {
     "version": None,
@@ -40,56 +42,56 @@ class Place(NamedTuple):
     crc: int | None
 
 
-def open_file(path: Path) -> Archive:
+def open_file(file: StableFile | Path, limit: int = MAX_TENSORS) -> Archive:
     """The tensors of a file. Nothing in it is run, whatever it holds.
 
+    Args:
+        limit: how many tensors it may list.
     Raises:
-        CheckpointError: missing, truncated or malformed file; a pickle of anything but a state_dict; a tensor that is not
-            the whole of its storage.
+        CheckpointError: a missing, truncated or malformed file; a pickle of anything but a state_dict; a tensor that is not
+            the whole of its storage; more tensors than allowed.
     """
+    file = stable(file)
     try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            reader = _zip if file.read(2) == b"PK" else _old
-            state, places = reader(file, size)
-            tensors = _tensors(state)
+        with file.open() as opened:
+            reader = _zip if opened.read(2) == b"PK" else _old
+            state, places = reader(opened, file.size(), limit)
+            tensors = _tensors(state, limit)
             _check_storages(tensors, places)
-    except OSError as error:
-        raise CheckpointError(path, f"cannot be read: {error.strerror or error}") from None
+    except CheckpointError:
+        raise
     except (ValueError, struct.error) as error:
-        raise CheckpointError(path, shortened([str(error)])) from None
+        raise CheckpointError(file.path, shortened([str(error)])) from None
     entries = {name: Entry(tensor.storage.dtype, tensor.shape) for name, tensor in tensors.items()}
 
     def read(names: Iterable[str]) -> dict[str, np.ndarray]:
-        data = np.memmap(path, dtype=np.uint8, mode="r")
+        wanted = {name: places[tensors[name].storage.key] for name in names}
         arrays = {}
-        for name in names:
-            place = places[tensors[name].storage.key]
-            stored = data[place.start : place.stop]
-            if place.crc is not None and zlib.crc32(stored.data) != place.crc:
-                raise CheckpointError(path, f"is damaged: the data of {name!r} does not have its checksum")
-            arrays[name] = _view(stored, tensors[name])
-        return arrays
+        with file.open(verify=True) as opened:
+            for name in sorted(wanted, key=wanted.__getitem__):
+                arrays[name] = _read(file.path, opened, name, tensors[name], wanted[name])
+        return {name: arrays[name] for name in wanted}
 
-    return Archive(path, entries, read)
+    return Archive(file.path, entries, read)
 
 
-def _zip(file: BinaryIO, size: int) -> tuple[Any, dict[str, Place]]:
+def _zip(file: BinaryIO, size: int, limit: int) -> tuple[Any, dict[str, Place]]:
     """The object and the storages of a file of torch 1.6 or later."""
-    found = zipped.members(file, size)
+    found = zipped.members(file, size, limit + len(MEMBERS) + 1)
     folder = next(iter(found), "").partition("/")[0] + "/"
     if strange := [name for name in found if not name.startswith(folder)]:
-        raise ValueError(f"has members outside the one folder {folder!r:.80}: {strange[0]!r:.80}")
+        raise ValueError(f"has members outside the one folder {folder[:80]!r}: {strange[0][:80]!r}")
     inner = {name.removeprefix(folder): member for name, member in found.items()}
     storages = {name.removeprefix("data/"): Place(*place) for name, place in inner.items() if _is_storage(name)}
     if strange := [name for name in inner if not (name in MEMBERS or name == "data.pkl" or _is_storage(name))]:
-        raise ValueError(f"has the member {strange[0]!r:.80}, which no state_dict has")
+        raise ValueError(f"has the member {strange[0][:80]!r}, which no state_dict has")
     for name, allowed in MEMBERS.items():
         if allowed and name in inner and _member(file, inner[name], 64) not in allowed:
             raise ValueError(f"has a {name} that is not {allowed[0].decode()}")
     if "data.pkl" not in inner:
         raise ValueError("is a zip file without data.pkl: not one of torch.save")
-    return _only(_member(file, inner["data.pkl"], pickled.MAX_PICKLE)), storages
+    longest, opcodes = pickled.budget(limit)
+    return _only(_member(file, inner["data.pkl"], longest), opcodes), storages
 
 
 def _member(file: BinaryIO, member: zipped.Member, limit: int) -> bytes:
@@ -103,20 +105,20 @@ def _member(file: BinaryIO, member: zipped.Member, limit: int) -> bytes:
     return data
 
 
-def _only(data: bytes) -> Any:
-    value, end = pickled.load(data)
+def _only(data: bytes, opcodes: int) -> Any:
+    value, end = pickled.load(data, opcodes)
     if end != len(data):
         raise ValueError("has bytes after its pickle")
     return value
 
 
-def _old(file: BinaryIO, size: int) -> tuple[Any, dict[str, Place]]:
+def _old(file: BinaryIO, size: int, limit: int) -> tuple[Any, dict[str, Place]]:
     """The object and the storages of a file before torch 1.6."""
     place = 0
     found = []
-    for limit in (MAX_SYSTEM, MAX_SYSTEM, MAX_SYSTEM, pickled.MAX_PICKLE, pickled.MAX_PICKLE):
+    for longest, opcodes in (MAX_SYSTEM, MAX_SYSTEM, MAX_SYSTEM, pickled.budget(limit), pickled.budget(limit)):
         file.seek(place)
-        value, length = pickled.load(file.read(limit))
+        value, length = pickled.load(file.read(longest), opcodes)
         found.append(value)
         place += length
         if found[0] != MAGIC:
@@ -126,42 +128,44 @@ def _old(file: BinaryIO, size: int) -> tuple[Any, dict[str, Place]]:
         raise ValueError("was not written by torch.save on a little-endian machine")
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or len(set(keys)) < len(keys):
         raise ValueError("has no list of storages")
-    items = {tensor.storage.key: tensor.storage.dtype.itemsize for tensor in _tensors(state).values()}
+    items = {tensor.storage.key: tensor.storage.dtype.itemsize for tensor in _tensors(state, limit).values()}
     storages = {}
     for key in keys:
         if key not in items:
-            raise ValueError(f"has the storage {key!r:.80}, which no tensor uses")
+            raise ValueError(f"has the storage {key[:80]!r}, which no tensor uses")
         file.seek(place)
-        (count,) = struct.unpack("<q", file.read(8))
+        if len(head := file.read(8)) < 8:
+            raise ValueError(f"is truncated: the storage {key[:80]!r} starts after the file")
+        (count,) = struct.unpack("<q", head)
         storages[key] = Place(place + 8, place + 8 + count * items[key], None)
         if count < 0 or storages[key].stop > size:
-            raise ValueError(f"is truncated: the storage {key!r:.80} ends after the file")
+            raise ValueError(f"is truncated: the storage {key[:80]!r} ends after the file")
         place = storages[key].stop
     if place != size:
         raise ValueError("has bytes that no tensor owns")
     return state, storages
 
 
-def _tensors(state: object) -> dict[str, pickled.Tensor]:
+def _tensors(state: object, limit: int) -> dict[str, pickled.Tensor]:
     """The tensors of a state_dict, each the whole of its storage."""
     if not isinstance(state, dict):
         raise ValueError(f"holds a {type(state).__name__} where a state_dict belongs")
+    if len(state) > limit:
+        raise ValueError(too_many(limit))
     tensors: dict[str, pickled.Tensor] = {}
     for name, value in state.items():
         if not is_name(name):
-            raise ValueError(f"tensor {name!r:.200} has an impossible name")
+            raise ValueError(f"tensor {name[:200]!r} has an impossible name")
         if not isinstance(value, pickled.Tensor):
-            raise ValueError(f"holds a {type(value).__name__} under {name!r:.200}: save the state_dict alone")
+            raise ValueError(f"holds a {type(value).__name__} under {name[:200]!r}: save the state_dict alone")
         if reason := _misfit(value):
-            raise ValueError(f"tensor {name!r:.200} {reason}")
+            raise ValueError(f"tensor {name[:200]!r} {reason}")
         tensors[name] = value
     return tensors
 
 
 def _misfit(tensor: pickled.Tensor) -> str | None:
     """Why a tensor is not the whole of its storage, each element once."""
-    if len(tensor.shape) > MAX_RANK:
-        return f"has {len(tensor.shape):,} dimensions"
     count = math.prod(tensor.shape)  # Python's integers do not overflow
     if tensor.offset or count != tensor.storage.size:
         return f"has {count:,} elements from {tensor.offset:,} on in a storage of {tensor.storage.size:,}: save a clone"
@@ -174,28 +178,34 @@ def _misfit(tensor: pickled.Tensor) -> str | None:
 
 
 def _check_storages(tensors: Mapping[str, pickled.Tensor], places: Mapping[str, Place]) -> None:
-    """Every storage is there, as long as its tensors say, of one dtype, and used."""
+    """Every storage is there, as long as its tensors say, of one dtype, and used, but not by tensors that add up to a bomb."""
     used: dict[str, pickled.Storage] = {}
     for name, tensor in tensors.items():
         storage = tensor.storage
         if used.setdefault(storage.key, storage) != storage:
-            raise ValueError(f"tensor {name!r:.200} shares a storage with another and describes it differently")
+            raise ValueError(f"tensor {name[:200]!r} shares a storage with another and describes it differently")
         if storage.key not in places:
-            raise ValueError(f"has no storage {storage.key!r:.80}, which {name!r:.200} needs")
+            raise ValueError(f"has no storage {storage.key[:80]!r}, which {name[:200]!r} needs")
         place = places[storage.key]
         if place.stop - place.start != storage.size * storage.dtype.itemsize:
             raise ValueError(
-                f"tensor {name!r:.200} needs {storage.size * storage.dtype.itemsize:,} bytes, "
+                f"tensor {name[:200]!r} needs {storage.size * storage.dtype.itemsize:,} bytes, "
                 f"and its storage has {place.stop - place.start:,}"
             )
+    described = sum(tensor.storage.size * tensor.storage.dtype.itemsize for tensor in tensors.values())
+    stored = sum(place.stop - place.start for place in places.values())
+    if described > MAX_SHARING * stored:
+        raise ValueError(f"has {described:,} bytes of tensors that share {stored:,} bytes of storages")
     if unused := [key for key in places if key not in used]:
-        raise ValueError(f"has the storage {unused[0]!r:.80}, which no tensor uses")
+        raise ValueError(f"has the storage {unused[0][:80]!r}, which no tensor uses")
 
 
-def _view(stored: np.ndarray, tensor: pickled.Tensor) -> np.ndarray:
-    """A storage's bytes as its tensor, axes in the order of their strides and then in the tensor's own."""
+def _read(path: Path, file: BinaryIO, name: str, tensor: pickled.Tensor, place: Place) -> np.ndarray:
+    """A tensor's data: its storage, axes in the order of their strides, and then in the tensor's own."""
     order = sorted(range(len(tensor.shape)), key=lambda axis: (-tensor.strides[axis], -tensor.shape[axis]))
-    array = stored.view(tensor.storage.dtype).reshape([tensor.shape[axis] for axis in order])
+    array = read_array(path, file, place.start, tensor.storage.dtype, [tensor.shape[axis] for axis in order])
+    if place.crc is not None and zlib.crc32(array.reshape(-1).view(np.uint8).data) != place.crc:
+        raise CheckpointError(path, f"is damaged: the data of {name!r} does not have its checksum")
     return array.transpose([order.index(axis) for axis in range(len(order))])
 
 

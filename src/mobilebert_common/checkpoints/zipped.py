@@ -7,8 +7,8 @@ the directory at its end and the header before each member agree, and members fi
 import struct
 from typing import BinaryIO, NamedTuple
 
-MAX_MEMBERS = 20_000
 MAX_DIRECTORY = 4 << 20  # bytes
+MEMBER = 512  # bytes of the directory for each member; 100 are usual
 
 END, END64, LOCATOR64 = struct.Struct("<4s4H2LH"), struct.Struct("<4sQ2H2L4Q"), struct.Struct("<4sLQL")
 CENTRAL, LOCAL = struct.Struct("<4s6H3L5H2L"), struct.Struct("<4s5H3L2H")
@@ -26,14 +26,17 @@ class Member(NamedTuple):
     crc: int
 
 
-def members(file: BinaryIO, size: int) -> dict[str, Member]:
+def members(file: BinaryIO, size: int, limit: int) -> dict[str, Member]:
     """{name: Member} of a zip file of `size` bytes.
 
+    Args:
+        limit: how many members it may have.
     Raises:
-        ValueError: it is not a zip file, compresses or encrypts a member, has two of one name, or contradicts itself.
+        ValueError: it is not a zip file, compresses or encrypts a member, has two of one name or too many, or contradicts
+            itself.
     """
     start, stop, count = directory(file, size)
-    if count > MAX_MEMBERS or stop - start > MAX_DIRECTORY:
+    if count > limit or stop - start > min(MAX_DIRECTORY, MEMBER * limit):
         raise ValueError(f"has a zip directory of {count:,} members in {stop - start:,} bytes")
     data = _read(file, start, stop - start)
     found: dict[str, Member] = {}
@@ -46,14 +49,14 @@ def members(file: BinaryIO, size: int) -> dict[str, Member]:
         raw = data[place + CENTRAL.size :][:length]
         name = raw.decode("utf-8")
         if method or packed != plain:
-            raise ValueError(f"compresses {name!r:.80}; torch.save stores its members as they are")
+            raise ValueError(f"compresses {name[:80]!r}; torch.save stores its members as they are")
         place += CENTRAL.size + length
         plain, offset = _wide(data[place : place + extra], plain, packed, offset)
         place += extra + comment
         if name in found:
-            raise ValueError(f"holds {name!r:.80} twice")
+            raise ValueError(f"holds {name[:80]!r} twice")
         if offset - end not in DESCRIPTORS:
-            raise ValueError(f"is a zip file where {name!r:.80} overlaps another member or leaves a gap before it")
+            raise ValueError(f"is a zip file where {name[:80]!r} overlaps another member or leaves a gap before it")
         first = _after_header(file, offset, raw, flags, (crc, packed, plain))
         end = first + plain
         found[name] = Member(first, end, crc)
@@ -94,14 +97,14 @@ def _after_header(file: BinaryIO, offset: int, name: bytes, flags: int, facts: t
     signature, _, local_flags, method, _, _, crc, packed, plain, length, extra = header
     first = offset + LOCAL.size + int(length) + int(extra)
     if signature != b"PK\3\4" or (local_flags, method, length) != (flags, 0, len(name)):
-        raise ValueError(f"has a member {name!r:.80} whose header is not what the zip directory says")
-    after = _read(file, offset + LOCAL.size, length + extra)
-    if after[:length] != name:
-        raise ValueError(f"has a member {name!r:.80} that calls itself {after[:length]!r:.80}")
-    sizes = _wide(after[length:], plain, packed, 0)[0]
+        raise ValueError(f"has a member {name[:80]!r} whose header is not what the zip directory says")
+    if (other := _read(file, offset + LOCAL.size, length)) != name:
+        raise ValueError(f"has a member {name[:80]!r} that calls itself {other[:80]!r}")
+    more = _read(file, offset + LOCAL.size + length, extra) if WIDE in (plain, packed) else b""
+    sizes = _wide(more, plain, packed, 0)[0]
     unsaid = flags & 8 and (crc, packed, plain) == (0, 0, 0)
     if not unsaid and (crc, sizes) != (facts[0], facts[2]):
-        raise ValueError(f"has a member {name!r:.80} whose header and directory entry have other sizes")
+        raise ValueError(f"has a member {name[:80]!r} whose header and directory entry have other sizes")
     return first
 
 

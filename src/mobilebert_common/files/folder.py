@@ -74,6 +74,9 @@ class Folder:
         """
         return cls(path, read_manifest(path))
 
+    def __str__(self) -> str:
+        return str(self.path)
+
     def has(self, name: str) -> bool:
         """Whether there is anything under a name, or under the hidden name of a save that was interrupted."""
         return any(map(os.path.lexists, self._places(name)))
@@ -117,12 +120,17 @@ class Folder:
         return (path,) if digest is None else (_pending_name(path, digest), path)
 
 
-def read_consistently(path: Path, read: Callable[[Folder], T]) -> T:
+def read_consistently(place: Path | Folder, read: Callable[[Folder], T]) -> T:
     """What `read` makes of a directory, all of it from one save; it is called again where another process saved meanwhile.
 
+    Args:
+        place: a Folder is already being read consistently by the caller, who starts again if need be.
     Raises:
         CheckpointError: what `read` raises, or other processes save into the directory without a pause.
     """
+    if isinstance(place, Folder):
+        return read(place)
+    path = place
     for attempt in range(ATTEMPTS):
         folder = None
         try:

@@ -6,16 +6,18 @@ which names the files of its cache after the server's ETag.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict, TypeVar, Unpack
 
 from ..errors import CheckpointError
 from ..optional import needs
-from .folder import sha256
+from .folder import Folder, read_consistently, sha256
 from .reading import is_inside
 from .shard_index import INDEX, is_plain, read_index
+
+T = TypeVar("T")
 
 MAX_NAME = 96  # characters of an owner's or a repository's name
 
@@ -51,8 +53,8 @@ class Options(TypedDict, total=False):
 
 
 def resolve(
-    name_or_path: str | Path, files: Sequence[str], first_of: Sequence[str] = (), **options: Unpack[Options]
-) -> Path:
+    name_or_path: str | Path | Folder, files: Sequence[str], first_of: Sequence[str] = (), **options: Unpack[Options]
+) -> Path | Folder:
     """The folder with the files of a model: a local one as it is, or one of the cache, filled from the hub.
 
     Args:
@@ -66,6 +68,8 @@ def resolve(
         OSError: the cache cannot be written, or a download failed.
         ImportError: huggingface_hub is not installed.
     """
+    if isinstance(name_or_path, Folder):
+        return name_or_path
     path, subfolder = Path(name_or_path), options.get("subfolder") or ""
     if not isinstance(name_or_path, str) or os.path.lexists(name_or_path):
         if subfolder and not is_inside(path / subfolder, path):
@@ -92,6 +96,11 @@ def resolve(
                     snapshot.fetch(shard)
         found.append(best)
     return found[0].parent
+
+
+def read_place(place: str | Path, read: Callable[[str | Path | Folder], T]) -> T:
+    """What `read` makes of a folder, all of it from one save, however often it opens it; a name on the hub is given as it is."""
+    return read_consistently(Path(place), read) if Path(place).is_dir() else read(place)
 
 
 def is_name(text: str) -> bool:

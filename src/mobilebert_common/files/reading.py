@@ -11,6 +11,7 @@ from typing import BinaryIO
 from ..errors import CheckpointError
 
 PIECE = 1 << 20  # bytes hashed at a time
+FLAGS = os.O_RDONLY | sum(getattr(os, flag, 0) for flag in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 
 
 class StableFile:
@@ -51,15 +52,19 @@ class StableFile:
             descriptor = self._descriptor()
         except OSError as error:
             raise CheckpointError(self.path, f"cannot be read: {error.strerror or error}") from None
+        try:
+            self._compare_identity(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
         with open(descriptor, "rb") as file:
-            self._compare_identity(file)
             if verify and not self.verified:
                 self._verify(file)
             try:
                 yield file
             except OSError as error:
                 raise CheckpointError(self.path, f"cannot be read: {error.strerror or error}") from None
-            self._compare_identity(file)
+            self._compare_identity(descriptor)
 
     def size(self) -> int:
         """Its size in bytes, as of the first time it was opened."""
@@ -92,8 +97,10 @@ class StableFile:
                     return _open(place, self.path)
         return _open(last, self.path)
 
-    def _compare_identity(self, file: BinaryIO) -> None:
-        found = os.fstat(file.fileno())
+    def _compare_identity(self, descriptor: int) -> None:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise CheckpointError(self.path, "is not a regular file")
         identity = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
         if self.identity not in (None, identity):
             raise CheckpointError(self.path, "changed while it was being read")
@@ -118,14 +125,15 @@ class StableFile:
         )
 
 
+def stable(file: StableFile | Path) -> StableFile:
+    """A path as a file that is only found under it and may have any content."""
+    return file if isinstance(file, StableFile) else StableFile(file)
+
+
 def _open(place: Path, shown: Path) -> int:
     if place.is_symlink() and not is_inside(place, place.parent):
         raise CheckpointError(shown, "is a link to a file outside its folder; put the file itself there")
-    descriptor = os.open(place, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise CheckpointError(shown, "is not a regular file")
-    return descriptor
+    return os.open(place, FLAGS)
 
 
 def is_inside(path: Path, directory: Path) -> bool:

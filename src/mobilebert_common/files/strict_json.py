@@ -43,10 +43,10 @@ def _too_large(path: Path, max_bytes: int) -> CheckpointError:
     return CheckpointError(path, f"is larger than the {max_bytes:,} bytes allowed here")
 
 
-def parse_json(path: Path, data: bytes) -> dict[str, Any]:
+def parse_json(path: Path, data: bytes, max_values: int = MAX_VALUES) -> dict[str, Any]:
     """Parse a JSON object strictly; `path` only names the culprit in the error."""
-    if sum(map(data.count, (b",", b"[", b"{"))) > MAX_VALUES:
-        raise CheckpointError(path, f"holds more than {MAX_VALUES:,} values")
+    if sum(map(data.count, (b",", b"[", b"{"))) > min(max_values, MAX_VALUES):
+        raise CheckpointError(path, f"holds more than {min(max_values, MAX_VALUES):,} values")
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = dict(pairs)

@@ -185,7 +185,7 @@ class MobileBertConfig(BaseModel):
         return cls.from_dict(ZOO[name], **overrides)
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path | Folder, **options: Any) -> Self:
         """Read config.json from a checkpoint directory or from the hub.
 
         Args:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..errors import ConfigError
+from ..files.shard_index import MAX_TENSORS
 from .architectures import ARCHITECTURES
 from .config import MobileBertConfig
 from .layout import Layout
@@ -215,6 +216,18 @@ def expand_optional(config: MobileBertConfig) -> dict[str, Tensor]:
     """What a file may hold beyond the encoder: the pooler and every head, a decoder of its own included."""
     untied = config.replace(tie_word_embeddings=False)
     return _expand(untied, tuple(block for block in BLOCKS if block not in ENCODER), "mobilebert.")
+
+
+def most_tensors(config: MobileBertConfig) -> int:
+    """How many tensors a file of this configuration may list: more than any writer's, and few enough for a hostile one.
+
+    Twice those of the encoder and every head, which leaves room for copies, buffers and a second model beside it.
+    """
+    layers = config.num_hidden_layers
+    repeats = {"layer": layers, "ffn": layers * (config.num_feedforward_networks - 1)}
+    kinds = [(row.block, config.normalization_type if row.kind == "norm" else row.kind) for row in ROWS]
+    count = sum(repeats.get(block, 1) * len(KINDS[kind]) for block, kind in kinds)
+    return min(MAX_TENSORS, 2 * count + 64)
 
 
 def count_parameters(tensors: Mapping[str, Tensor]) -> int:

@@ -15,7 +15,7 @@ from tokenizers import AddedToken
 from .. import keywords
 from ..errors import CheckpointError
 from ..files import hub
-from ..files.folder import save_files
+from ..files.folder import Folder, save_files
 from . import storage
 from .arguments import Text, Texts, fill, listed, one_of, split_inputs, stack, strategy, whole
 from .encoding import BatchEncoding, Encoding, Frame, Part, Segment
@@ -322,7 +322,7 @@ class MobileBertTokenizerBase(Vocabulary):
     # Files
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path | Folder, **options: Any) -> Self:
         """Open what this class, or transformers, has saved.
 
         Reads tokenizer.json and vocab.txt (either may be missing; if both are there they must agree), and where they
@@ -346,7 +346,7 @@ class MobileBertTokenizerBase(Vocabulary):
         except CheckpointError:
             raise
         except ValueError as error:
-            raise CheckpointError(directory, str(error)) from None
+            raise CheckpointError(str(directory), str(error)) from None
         tokenizer.name_or_path = str(pretrained_model_name_or_path)
         return tokenizer
 

@@ -67,9 +67,9 @@ class Stored:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-def read_directory(directory: Path, default_length: int, unlimited: int) -> Stored:
+def read_directory(directory: Path | Folder, default_length: int, unlimited: int) -> Stored:
     """Put together what the files of a directory say; see MobileBertTokenizerBase.from_pretrained."""
-    if not directory.is_dir():
+    if isinstance(directory, Path) and not directory.is_dir():
         raise CheckpointError(directory, "is not a directory")
     return read_consistently(directory, lambda folder: read_folder(folder, default_length, unlimited))
 

@@ -10,7 +10,7 @@ import numpy as np
 from ..checkpoints import checkpoint
 from ..errors import CheckpointError, ConfigError
 from ..files import hub
-from ..files.folder import read_consistently, save_files
+from ..files.folder import Folder, save_files
 from ..model.architectures import ARCHITECTURES
 from ..model.config import MobileBertConfig
 from ..model.zoo import ZOO
@@ -85,7 +85,7 @@ def start(task: Task, model: str, data: Data, vocabulary: Path | None = None, vo
     )
 
 
-def task_at(directory: str | Path, name: str | None = None) -> Task:
+def task_at(directory: str | Path | Folder, name: str | None = None) -> Task:
     """The task of a checkpoint.
 
     Args:
@@ -94,11 +94,12 @@ def task_at(directory: str | Path, name: str | None = None) -> Task:
         CheckpointError: the checkpoint is unusable, or of another task.
         ConfigError: there is no such checkpoint.
     """
-    check_place(directory)
+    if not isinstance(directory, Folder):
+        check_place(directory)
     try:
         return task_of(MobileBertConfig.from_pretrained(directory), name)
     except ConfigError as error:
-        raise CheckpointError(directory, str(error)) from None
+        raise CheckpointError(str(directory), str(error)) from None
 
 
 def check_place(model: str | Path, besides: str = "") -> None:
@@ -157,14 +158,12 @@ class Opened:
         """
         check_place(directory)
 
-        def read(place: str | Path) -> Opened:
+        def read(place: str | Path | Folder) -> Opened:
             found = task_at(place, task)
             model = twin.load(place, found.ARCHITECTURE)
             return cls(found, twin, model, MobileBertTokenizerFast.from_pretrained(place))
 
-        if not Path(directory).is_dir():
-            return read(directory)
-        return read_consistently(Path(directory), lambda folder: read(folder.path))
+        return hub.read_place(directory, read)
 
     def examples(self, data: Data) -> Examples:
         """The data as the model takes it, without labels."""

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..files.folder import Folder
 from ..model.config import MobileBertConfig
 from ..tasks.examples import Examples
 from .recipe import Recipe, Report
@@ -23,7 +24,7 @@ class Twin(Protocol):
     def create(self, config: MobileBertConfig, architecture: str, seed: int) -> Any:
         """A model with fresh weights."""
 
-    def load(self, directory: str | Path, architecture: str, dtype: str = "float32", **overrides: Any) -> Any:
+    def load(self, directory: str | Path | Folder, architecture: str, dtype: str = "float32", **overrides: Any) -> Any:
         """A model from a checkpoint directory."""
 
     def train(self, model: Any, examples: Examples, recipe: Recipe, report: Report) -> None:
