@@ -3,9 +3,12 @@
 import copy
 import os
 import pickle
+import random
 import subprocess
 import sys
+import time
 import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,7 @@ import pytest
 from tokenizers import AddedToken
 
 from mobilebert_common.tokenization import BatchEncoding, MobileBertTokenizer, MobileBertTokenizerFast, learn_vocabulary
+from mobilebert_common.tokenization.python import WORD_CHARACTER, Seeker, Sought
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = ["want", "##want", "##ed", "wa", "un", "runn", "##ing", ",", "low", "lowest", "the", "a", "b", "c", "##d", "!"]
@@ -469,6 +473,89 @@ def test_strips_around_added_tokens(tokenizer: Any) -> None:
     tokenizer.add_tokens([AddedToken("<x>", lstrip=True, rstrip=True, normalized=False)])
     offsets = tokenizer("a  <x> <x>  b", add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     assert offsets == [(0, 1), (1, 7), (7, 12), (12, 13)]
+
+
+@pytest.mark.parametrize("text", ["", "a b", "want \u200b a"])
+def test_a_token_that_normalization_drops_is_never_found(text: str) -> None:
+    tokenizer = MobileBertTokenizer(vocab=VOCAB)
+    expected = tokenizer(text)
+    tokenizer.add_tokens(["\u200b"])
+    assert tokenizer(text) == expected
+
+
+# Tokens sought in a text
+
+
+def entries_of(tokens: Sequence[str]) -> dict[str, Sought]:
+    return {token: Sought(token) for token in tokens}
+
+
+@pytest.mark.parametrize("alphabet", ["ab", "ab ", "a\u4e2d\U00020000", "[]MAS"])
+def test_leftmost_longest(alphabet: str) -> None:
+    """Against trying every token at every place."""
+    rng = random.Random(alphabet)
+    for _ in range(300):
+        tokens = {"".join(rng.choices(alphabet, k=rng.choice([1, 2, 2, 3, 5, 8]))) for _ in range(rng.choice([1, 3, 9, 40]))}
+        text = "".join(rng.choices(alphabet, k=rng.randint(0, 40)))
+        expected, place = [], 0
+        while place < len(text):
+            found = max((token for token in tokens if text.startswith(token, place)), key=len, default=None)
+            if found is not None:
+                expected.append((found, place))
+            place += len(found or "x")
+        matches = [*Seeker(entries_of([*tokens]))(text)]
+        assert [(token, start) for token, start, _ in matches if token is not None] == expected
+        assert "".join(text[start:stop] for _, start, stop in matches) == text
+
+
+def test_a_refused_match_is_passed_over() -> None:
+    """A single word is the longest match at its place or none: nothing shorter, and nothing that starts within it."""
+    seeker = Seeker({"ab": Sought("ab", WORD_CHARACTER), "a": Sought("a"), "b": Sought("b")})
+    assert [*seeker("abx ab a")] == [(None, 0, 4), ("ab", 4, 6), (None, 6, 7), ("a", 7, 8)]
+
+
+MANY_TOKENS: dict[str, tuple[Callable[[int], str], str]] = {
+    "one beginning": (lambda number: f"{'z' * 10}{number:05}", "zzzzzzzzzzq" * 300),
+    "no beginning": (lambda number: chr(0x20000 + 2 * number) + "!", "\U00020001" * 3000),
+    "each within the next": (lambda number: "z" * (number % 600 + 1), "zq" * 1500),
+    "long beginnings": (lambda number: "z" * (number % 600 + 1) + "y", "z" * 3000),
+}
+
+
+@pytest.mark.parametrize("kind", MANY_TOKENS)
+def test_time_does_not_grow_with_the_number_of_tokens(kind: str) -> None:
+    """A thousand times the tokens may take a little longer; tried one by one they would take hundreds of times as long."""
+    token, text = MANY_TOKENS[kind]
+    few, many = (Seeker(entries_of(["[MASK]", *map(token, range(number))])) for number in (10, 9990))
+    assert seconds(many, text) < 15 * max(seconds(few, text), 0.004)
+
+
+def seconds(seeker: Seeker, text: str) -> float:
+    def once() -> float:
+        start = time.process_time()
+        list(seeker(text))
+        return time.process_time() - start
+
+    return min(once() for _ in range(3))
+
+
+class CountedText(str):
+    """A text that knows how many of its characters were copied."""
+
+    copied = 0
+
+    def __getitem__(self, key: Any) -> str:
+        part = super().__getitem__(key)
+        self.copied += len(part)
+        return part
+
+
+@pytest.mark.parametrize("flag", ["lstrip", "rstrip"])
+@pytest.mark.parametrize("text", ["<x>" * 500, "a <x> " * 500, "<x>" + " " * 2000])
+def test_stripping_copies_little(flag: str, text: str) -> None:
+    counted = CountedText(text)
+    assert len([*Seeker({"<x>": Sought("<x>", **{flag: True})})(counted)]) > 1 or text.endswith(" ")
+    assert counted.copied < 10 * len(text)
 
 
 # Errors

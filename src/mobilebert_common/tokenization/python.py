@@ -1,6 +1,7 @@
 """MobileBertTokenizer: tokenization in plain Python."""
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
@@ -21,33 +22,57 @@ class Match(NamedTuple):
 class Seeker:
     """Finds tokens that stand in a text as such, before it is split into words.
 
+    Of the tokens that start at a place the longest wins. A file may bring ten thousand tokens, so they are not tried one by one: the
+    last one that sorts before the text at that place either starts there itself, or its own beginning is the longest token that does.
+
     Args:
-        entries: {what to look for: its entry}; the longest wins.
+        entries: {what to look for: its entry}.
     """
 
     def __init__(self, entries: Mapping[str, "Sought"]) -> None:
         self._entries = entries
-        longest_first = sorted(entries, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, longest_first))) if entries else None
+        self._first_characters = {token[0] for token in entries}
+        self._longest = max(map(len, entries), default=0)
+        self._tokens = sorted(entries)
+        self._beginnings = _beginnings(self._tokens)
 
     def __call__(self, text: str) -> Iterator[Match]:
         """The stretches that make up the text, in order."""
         done = 0
-        for found in self._pattern.finditer(text) if self._pattern else ():
-            entry = self._entries[found.group()]
-            start, stop = found.span()
+        for start, stop in self._places(text):
+            entry = self._entries[text[start:stop]]
             if _touches(entry.boundary, text, start, stop):
                 continue
             if entry.lstrip:
-                start = max(done, len(text[:start].rstrip()))
+                start = done + len(text[done:start].rstrip())
             if entry.rstrip:
-                stop = len(text) - len(text[stop:].lstrip())
+                stop = SPACES.match(text, stop).end()  # type: ignore[union-attr]  # it matches nothing too
             if done < start:
                 yield Match(None, done, start)
             yield Match(entry.token, start, stop)
             done = stop
         if done < len(text):
             yield Match(None, done, len(text))
+
+    def _places(self, text: str) -> Iterator[tuple[int, int]]:
+        """Where tokens stand, from the left, none within another."""
+        done = 0
+        for start, char in enumerate(text) if self._tokens else ():
+            if start >= done and char in self._first_characters:
+                length = self._length_at(text, start)
+                if length:
+                    done = start + length
+                    yield start, done
+
+    def _length_at(self, text: str, start: int) -> int:
+        """The length of the longest token that starts at a place, 0 if none does."""
+        window = text[start : start + self._longest]
+        index = bisect_right(self._tokens, window)
+        if not index:
+            return 0
+        nested = self._beginnings[index - 1]
+        count = bisect_left(nested, True, key=lambda token: not window.startswith(token))
+        return len(nested[count - 1]) if count else 0
 
 
 class Sought(NamedTuple):
@@ -61,6 +86,7 @@ class Sought(NamedTuple):
 
 WORD_CHARACTER = re.compile(r"\w")
 NOT_SPACE = re.compile(r"\S")
+SPACES = re.compile(r"\s*")
 
 
 @dataclass
@@ -105,6 +131,7 @@ class MobileBertTokenizer(MobileBertTokenizerBase):
                 normalized[self._normalize(token.content).text] = entry
             else:
                 as_written[token.content] = entry
+        normalized.pop("", None)  # normalization drops the whole token, so no text has it
         self._as_written, self._normalized = Seeker(as_written), Seeker(normalized)
         self._words = word_pattern() if self.do_basic_tokenize else re.compile(r"\S+")
 
@@ -151,6 +178,18 @@ class MobileBertTokenizer(MobileBertTokenizerBase):
         if self.do_basic_tokenize:
             return self._normalizer(text)
         return Normalized(text, range(len(text)), range(1, len(text) + 1))
+
+
+def _beginnings(tokens: Sequence[str]) -> list[tuple[str, ...]]:
+    """For each of some sorted tokens, the tokens it begins with, from the shortest to itself."""
+    nested: list[str] = []
+    found = []
+    for token in tokens:
+        while nested and not token.startswith(nested[-1]):
+            nested.pop()
+        nested.append(token)
+        found.append(tuple(nested))
+    return found
 
 
 def _touches(boundary: re.Pattern[str] | None, text: str, start: int, stop: int) -> bool:
