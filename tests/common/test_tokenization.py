@@ -483,6 +483,17 @@ def test_a_token_that_normalization_drops_is_never_found(text: str) -> None:
     assert tokenizer(text) == expected
 
 
+@pytest.mark.parametrize("content", [" ", "\n\t", "\u3000", "\u200b \u0301"])
+@pytest.mark.parametrize("flag", ["lstrip", "rstrip"])
+def test_white_space_cannot_strip(tokenizer: Any, content: str, flag: str) -> None:
+    """The Rust library would panic, or take quadratic time."""
+    tokenizer.add_tokens([AddedToken(content, normalized=False)])
+    with pytest.raises(ValueError, match="is white space and cannot have lstrip or rstrip"):
+        tokenizer.add_tokens([AddedToken(content, **{flag: True})])
+    with pytest.raises(ValueError, match="is white space"):
+        type(tokenizer)(vocab=VOCAB, added_tokens={len(VOCAB): AddedToken(content, **{flag: True})})
+
+
 # Tokens sought in a text
 
 

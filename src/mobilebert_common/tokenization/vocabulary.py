@@ -1,6 +1,7 @@
 """The tokens of a tokenizer: their ids, their roles, the ones added later, and the way from ids back to text."""
 
 import operator
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, overload
@@ -285,6 +286,8 @@ class Vocabulary(ABC):
     def _add(self, tokens: Iterable[AddedToken]) -> None:
         for token in tokens:
             check_token(token.content)
+            if (token.lstrip or token.rstrip) and _is_blank(token.content):
+                raise ValueError(f"the added token {token.content!r} is white space and cannot have lstrip or rstrip")
             if token.content not in self._ids:
                 self._ids[token.content] = len(self._tokens)
                 self._tokens.append(token.content)
@@ -320,6 +323,15 @@ def _added_token(token: str | AddedToken, special: bool) -> AddedToken:
     if not isinstance(token, str):
         raise TypeError(f"a token must be a str or an AddedToken, not {type(token).__name__}")
     return AddedToken(token, normalized=not special, special=special)
+
+
+def _is_blank(text: str) -> bool:
+    """Whether a text is white space, or may become so when it is normalized.
+
+    Found within the white space that another token has stripped, a token that strips in its turn makes the Rust library panic
+    (lstrip) or take quadratic time (rstrip).
+    """
+    return all(unicodedata.category(char)[0] in "CZM" for char in text)
 
 
 def _in(index: int, tokens: Sequence[str]) -> bool:
