@@ -15,7 +15,13 @@ import numpy as np
 import pytest
 from tokenizers import AddedToken
 
-from mobilebert_common.tokenization import BatchEncoding, MobileBertTokenizer, MobileBertTokenizerFast, learn_vocabulary
+from mobilebert_common.tokenization import (
+    BatchEncoding,
+    MobileBertTokenizer,
+    MobileBertTokenizerFast,
+    basic,
+    learn_vocabulary,
+)
 from mobilebert_common.tokenization.python import WORD_CHARACTER, Seeker, Sought
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -567,6 +573,21 @@ def test_stripping_copies_little(flag: str, text: str) -> None:
     counted = CountedText(text)
     assert len([*Seeker({"<x>": Sought("<x>", **{flag: True})})(counted)]) > 1 or text.endswith(" ")
     assert counted.copied < 10 * len(text)
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long words have many pieces, and Unicode has many characters."""
+    monkeypatch.setattr(basic, "CACHED_PIECES", 1000)
+    monkeypatch.setattr(basic, "CACHED_CHARACTERS", 50)
+    pieces = basic.WordPieces({token: index for index, token in enumerate(VOCAB)}, "[UNK]")
+    for length in range(1, 90):
+        assert len(pieces["a" + "d" * length]) == 1 + length
+        assert sum(map(len, pieces.values())) <= 1000
+    assert len(pieces) > 1
+    replacements = basic._Replacements(split_ideographs=True, lower_case=True, strip_accents=True)
+    for code in range(0x4E00, 0x4F00):
+        assert replacements[chr(code)] == f" {chr(code)} "
+        assert len(replacements) <= 50
 
 
 # Errors

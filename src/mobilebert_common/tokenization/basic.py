@@ -14,7 +14,8 @@ from itertools import groupby
 from typing import NamedTuple
 
 MAX_WORD = 100  # characters; a longer word becomes the unknown token
-CACHE_SIZE = 1 << 16  # words remembered between calls
+CACHED_PIECES = 1 << 17  # of the words remembered between calls; about 140 bytes each
+CACHED_CHARACTERS = 1 << 16  # whose replacements are remembered
 
 IDEOGRAPHS = (
     (0x3400, 0x4DBF),
@@ -116,13 +117,17 @@ class WordPieces(dict[str, tuple[Piece, ...]]):
         self.vocab = vocab
         self.unk_token = unk_token
         self._longest = max((len(token) for token in vocab), default=0)
+        self._cached = 0  # pieces
 
     def __missing__(self, word: str) -> tuple[Piece, ...]:
         if len(word) > MAX_WORD:
             return self._unknown(word)
-        if len(self) >= CACHE_SIZE:
+        pieces = self._split(word)
+        self._cached += len(pieces)
+        if self._cached > CACHED_PIECES:
             self.clear()
-        self[word] = pieces = self._split(word)
+            self._cached = len(pieces)
+        self[word] = pieces
         return pieces
 
     def _split(self, word: str) -> tuple[Piece, ...]:
@@ -161,6 +166,8 @@ class _Replacements(dict[str, str]):
         self.strip_accents = strip_accents
 
     def __missing__(self, char: str) -> str:
+        if len(self) >= CACHED_CHARACTERS:
+            self.clear()
         self[char] = result = self._replacement(char)
         return result
 
