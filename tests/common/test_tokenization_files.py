@@ -163,6 +163,20 @@ def test_saving_the_vocabulary(cls: Any, tmp_path: Path) -> None:
         cls(vocab=[*VOCAB, "a\nb"]).save_vocabulary(tmp_path)
 
 
+@pytest.mark.parametrize("prefix", [None, "small"])
+def test_contents_are_the_files_that_saving_writes(cls: Any, tmp_path: Path, prefix: str | None) -> None:
+    tokenizer = cls(vocab=VOCAB, additional_special_tokens=["<x>"])
+    contents = tokenizer.contents(filename_prefix=prefix)
+    paths = tokenizer.save_pretrained(tmp_path, filename_prefix=prefix)
+    assert {str(tmp_path / name): content for name, content in contents.items()} == {
+        path: Path(path).read_bytes() for path in paths
+    }
+    assert all(name.startswith("small-") == (prefix == "small") for name in contents) and len(contents) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*contents, "manifest.json"])
+    with pytest.raises(ValueError, match="line breaks"):
+        cls(vocab=[*VOCAB, "a\nb"]).contents()
+
+
 def test_a_changed_file_is_noticed(cls: Any, saved: Path) -> None:
     with open(saved / "vocab.txt", "a", encoding="utf-8") as file:
         file.write("more\n")

@@ -361,12 +361,23 @@ class MobileBertTokenizerBase(Vocabulary):
             The paths.
         """
         keywords.refuse_meaningful(options, keywords.SAVING)
-        contents = {
-            storage.VOCAB_FILE: storage.vocabulary_text(self._tokens[: self._base_size]),
-            storage.TOKENIZER_FILE: storage.tokenizer_text(self._arguments()),
-            storage.CONFIG_FILE: storage.config_text(self._arguments()),
+        return self._save(save_directory, self.contents(filename_prefix))
+
+    def contents(self, filename_prefix: str | None = None) -> dict[str, bytes]:
+        """The files that save_pretrained writes, for a caller that saves them in one step with a model's.
+
+        Returns:
+            {file name: content}.
+        Raises:
+            ValueError: the vocabulary has a token with a line break, which vocab.txt cannot hold.
+        """
+        arguments = self._arguments()
+        files = {
+            storage.VOCAB_FILE: storage.vocabulary_text(arguments["vocab"]),
+            storage.TOKENIZER_FILE: storage.tokenizer_text(arguments),
+            storage.CONFIG_FILE: storage.config_text(arguments),
         }
-        return self._save(save_directory, filename_prefix, contents)
+        return {_prefixed(name, filename_prefix): content for name, content in files.items()}
 
     def save_vocabulary(self, save_directory: str | Path, filename_prefix: str | None = None) -> tuple[str, ...]:
         """Write vocab.txt alone, without the added tokens.
@@ -374,13 +385,12 @@ class MobileBertTokenizerBase(Vocabulary):
         Returns:
             Its path, as a tuple of one.
         """
-        contents = {storage.VOCAB_FILE: storage.vocabulary_text(self._tokens[: self._base_size])}
-        return self._save(save_directory, filename_prefix, contents)
+        content = storage.vocabulary_text(self._tokens[: self._base_size])
+        return self._save(save_directory, {_prefixed(storage.VOCAB_FILE, filename_prefix): content})
 
-    def _save(self, directory: str | Path, prefix: str | None, contents: Mapping[str, bytes]) -> tuple[str, ...]:
-        named = {f"{prefix}-{name}" if prefix else name: content for name, content in contents.items()}
-        save_files(Path(directory), named)
-        return tuple(str(Path(directory) / name) for name in named)
+    def _save(self, directory: str | Path, contents: Mapping[str, bytes]) -> tuple[str, ...]:
+        save_files(Path(directory), contents)
+        return tuple(str(Path(directory) / name) for name in contents)
 
     def _arguments(self) -> dict[str, Any]:
         """The constructor's arguments that make this tokenizer anew."""
@@ -397,6 +407,10 @@ class MobileBertTokenizerBase(Vocabulary):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(vocab_size={self.vocab_size}, model_max_length={self.model_max_length})"
+
+
+def _prefixed(name: str, prefix: str | None) -> str:
+    return f"{prefix}-{name}" if prefix else name
 
 
 def _restore(
