@@ -1,4 +1,15 @@
-"""MobileBertTokenizer: tokenization in plain Python."""
+"""MobileBertTokenizer: tokenization in plain Python.
+
+Why keep it beside the Rust one:
+
+- It is the slow MobileBertTokenizer of transformers 4. Its do_basic_tokenize=False and never_split do not exist in the Rust library.
+- It checks the Rust one. It follows the published algorithm and shares no code with the library where texts are split, so the tests
+  can compare the two on every Unicode scalar value; docs/tokenizers.md lists what they found.
+
+What it costs: this file, basic.py and differences.py, about 560 lines, and a measurement for every new version of Unicode in Python.
+Remove it when transformers 4 is no longer supported, since version 5 has no slow tokenizer either. Truncation, padding and offsets
+would stay: base.py does them for both classes.
+"""
 
 import re
 from bisect import bisect_left, bisect_right
