@@ -651,7 +651,7 @@ def test_bad_arguments(tokenizer: Any, arguments: dict[str, Any], error: type[Ex
         ({"vocab": WORDS}, ValueError, "lacks the special tokens"),
         ({"vocab": VOCAB, "mask_token": "<mask>"}, ValueError, "lacks the special tokens <mask>"),
         ({"vocab": VOCAB, "never_split": [5]}, TypeError, "a token must be a str"),
-        ({"vocab": VOCAB, "unk_token": "<x>", "added_tokens": {21: AddedToken("<x>")}}, ValueError, "was added later"),
+        ({"vocab": VOCAB, "unk_token": "<x>", "added_tokens": {21: AddedToken("<x>")}}, ValueError, "is an added token"),
         ({"vocab": VOCAB, "padding_side": "top"}, ValueError, "padding_side"),
         ({"vocab": VOCAB, "model_max_length": 0}, ValueError, "model_max_length"),
         ({"vocab": VOCAB, "added_tokens": {99: AddedToken("<x>")}}, ValueError, "do not continue"),

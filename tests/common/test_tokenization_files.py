@@ -301,8 +301,8 @@ BAD_TOKENIZERS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "added token with a text id": (put("added_tokens", 6, "id")("11"), "has the id '11'"),
     "added token with a negative id": (put("added_tokens", 6, "id")(-1), "has the id -1"),
     "added token twice": (lambda content: content["added_tokens"].append(content["added_tokens"][0]), "instead of"),
-    "added token with a text flag": (put("added_tokens", 0, "lstrip")("no"), "other fields"),
-    "added token with more": (put("added_tokens", 0, "regex")("x"), "other fields"),
+    "added token with a text flag": (put("added_tokens", 0, "lstrip")("no"), "a flag that is not true or false"),
+    "added token with more": (put("added_tokens", 0, "regex")("x"), "has an unknown field"),
     "unknown part": (put("plugin")("x"), "has unknown parts: 'plugin'"),
 }
 

@@ -23,7 +23,7 @@ from .basic import Normalized, Normalizer, WordPieces, word_pattern
 
 
 class Match(NamedTuple):
-    """A stretch of a text: a token found whole, or, with no token, what lies between."""
+    """A stretch of a text: a token that was found, or None for the text between two of them."""
 
     token: str | None
     start: int
@@ -31,13 +31,13 @@ class Match(NamedTuple):
 
 
 class Seeker:
-    """Finds tokens that stand in a text as such, before it is split into words.
+    """Finds added tokens in a text before it is split into words; of those that start at the same place, the longest.
 
-    Of the tokens that start at a place the longest wins. A file may bring ten thousand tokens, so they are not tried one by one: the
-    last one that sorts before the text at that place either starts there itself, or its own beginning is the longest token that does.
+    A file may have ten thousand tokens, so they are not tried one by one. Take the last one that sorts before the rest of the text:
+    the longest token that starts here is that one or one it begins with.
 
     Args:
-        entries: {what to look for: its entry}.
+        entries: {string to look for: its entry}.
     """
 
     def __init__(self, entries: Mapping[str, "Sought"]) -> None:
@@ -48,7 +48,7 @@ class Seeker:
         self._beginnings = _beginnings(self._tokens)
 
     def __call__(self, text: str) -> Iterator[Match]:
-        """The stretches that make up the text, in order."""
+        """Split the text into stretches, in order."""
         done = 0
         for start, stop in self._places(text):
             entry = self._entries[text[start:stop]]
@@ -57,7 +57,7 @@ class Seeker:
             if entry.lstrip:
                 start = done + len(text[done:start].rstrip())
             if entry.rstrip:
-                stop = SPACES.match(text, stop).end()  # type: ignore[union-attr]  # it matches nothing too
+                stop = SPACES.match(text, stop).end()  # type: ignore[union-attr]  # it always matches
             if done < start:
                 yield Match(None, done, start)
             yield Match(entry.token, start, stop)
@@ -66,7 +66,7 @@ class Seeker:
             yield Match(None, done, len(text))
 
     def _places(self, text: str) -> Iterator[tuple[int, int]]:
-        """Where tokens stand, from the left, none within another."""
+        """Where tokens stand, from left to right, without overlap."""
         done = 0
         for start, char in enumerate(text) if self._tokens else ():
             if start >= done and char in self._first_characters:
@@ -76,7 +76,7 @@ class Seeker:
                     yield start, done
 
     def _length_at(self, text: str, start: int) -> int:
-        """The length of the longest token that starts at a place, 0 if none does."""
+        """Return the length of the longest token that starts at a place; 0 if there is none."""
         window = text[start : start + self._longest]
         index = bisect_right(self._tokens, window)
         if not index:
@@ -87,7 +87,7 @@ class Seeker:
 
 
 class Sought(NamedTuple):
-    """A token to look for, and a pattern of characters that may not touch it."""
+    """A token to look for, and a pattern of characters that must not touch it."""
 
     token: str
     boundary: re.Pattern[str] | None = None
@@ -102,7 +102,7 @@ SPACES = re.compile(r"\s*")
 
 @dataclass
 class PythonSegment:
-    """A tokenized text, as MobileBertTokenizer makes it."""
+    """A text tokenized by MobileBertTokenizer."""
 
     ids: list[int] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
@@ -117,7 +117,7 @@ class PythonSegment:
 
 
 class MobileBertTokenizer(MobileBertTokenizerBase):
-    """The tokenizer in plain Python. It follows the Unicode tables of Python, so a new Python may bring new characters.
+    """The tokenizer in plain Python. It uses Python's Unicode tables, so characters may change with the version of Python.
 
     The arguments are those of MobileBertTokenizerBase.
     """
@@ -163,7 +163,7 @@ class MobileBertTokenizer(MobileBertTokenizerBase):
         return segment
 
     def _tokenize(self, text: str, segment: PythonSegment, number: int | None) -> None:
-        """Append the pieces of a text; all belong to the word `number`, or, if None, each word gets the next number."""
+        """Append the pieces of a text. All belong to word `number`; if it is None, the words are numbered from 0."""
         count = 0
         for token, begin, end in self._as_written(text):
             if token is not None:
@@ -192,7 +192,7 @@ class MobileBertTokenizer(MobileBertTokenizerBase):
 
 
 def _beginnings(tokens: Sequence[str]) -> list[tuple[str, ...]]:
-    """For each of some sorted tokens, the tokens it begins with, from the shortest to itself."""
+    """For each of the sorted tokens, list the tokens that it begins with, from the shortest to itself."""
     nested: list[str] = []
     found = []
     for token in tokens:
@@ -204,7 +204,7 @@ def _beginnings(tokens: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def _touches(boundary: re.Pattern[str] | None, text: str, start: int, stop: int) -> bool:
-    """Whether a character of the boundary pattern stands right before or after a stretch of the text."""
+    """Whether the character right before or after a stretch of the text matches the boundary pattern."""
     if boundary is None:
         return False
     return bool(boundary.match(text[start - 1 : start]) or boundary.match(text[stop : stop + 1]))
