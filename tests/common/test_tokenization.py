@@ -3,16 +3,26 @@
 import copy
 import os
 import pickle
+import random
 import subprocess
 import sys
+import time
 import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 from tokenizers import AddedToken
 
-from mobilebert_common.tokenization import BatchEncoding, MobileBertTokenizer, MobileBertTokenizerFast, learn_vocabulary
+from mobilebert_common.tokenization import (
+    BatchEncoding,
+    MobileBertTokenizer,
+    MobileBertTokenizerFast,
+    basic,
+    learn_vocabulary,
+)
+from mobilebert_common.tokenization.python import WORD_CHARACTER, Seeker, Sought
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = ["want", "##want", "##ed", "wa", "un", "runn", "##ing", ",", "low", "lowest", "the", "a", "b", "c", "##d", "!"]
@@ -471,6 +481,115 @@ def test_strips_around_added_tokens(tokenizer: Any) -> None:
     assert offsets == [(0, 1), (1, 7), (7, 12), (12, 13)]
 
 
+@pytest.mark.parametrize("text", ["", "a b", "want \u200b a"])
+def test_a_token_that_normalization_drops_is_never_found(text: str) -> None:
+    tokenizer = MobileBertTokenizer(vocab=VOCAB)
+    expected = tokenizer(text)
+    tokenizer.add_tokens(["\u200b"])
+    assert tokenizer(text) == expected
+
+
+@pytest.mark.parametrize("content", [" ", "\n\t", "\u3000", "\u200b \u0301"])
+@pytest.mark.parametrize("flag", ["lstrip", "rstrip"])
+def test_white_space_cannot_strip(tokenizer: Any, content: str, flag: str) -> None:
+    """The Rust library would panic, or take quadratic time."""
+    tokenizer.add_tokens([AddedToken(content, normalized=False)])
+    with pytest.raises(ValueError, match="is white space and cannot have lstrip or rstrip"):
+        tokenizer.add_tokens([AddedToken(content, **{flag: True})])
+    with pytest.raises(ValueError, match="is white space"):
+        type(tokenizer)(vocab=VOCAB, added_tokens={len(VOCAB): AddedToken(content, **{flag: True})})
+
+
+# Tokens sought in a text
+
+
+def entries_of(tokens: Sequence[str]) -> dict[str, Sought]:
+    return {token: Sought(token) for token in tokens}
+
+
+@pytest.mark.parametrize("alphabet", ["ab", "ab ", "a\u4e2d\U00020000", "[]MAS"])
+def test_leftmost_longest(alphabet: str) -> None:
+    """Against trying every token at every place."""
+    rng = random.Random(alphabet)
+    for _ in range(300):
+        tokens = {"".join(rng.choices(alphabet, k=rng.choice([1, 2, 2, 3, 5, 8]))) for _ in range(rng.choice([1, 3, 9, 40]))}
+        text = "".join(rng.choices(alphabet, k=rng.randint(0, 40)))
+        expected, place = [], 0
+        while place < len(text):
+            found = max((token for token in tokens if text.startswith(token, place)), key=len, default=None)
+            if found is not None:
+                expected.append((found, place))
+            place += len(found or "x")
+        matches = [*Seeker(entries_of([*tokens]))(text)]
+        assert [(token, start) for token, start, _ in matches if token is not None] == expected
+        assert "".join(text[start:stop] for _, start, stop in matches) == text
+
+
+def test_a_refused_match_is_passed_over() -> None:
+    """A single word is the longest match at its place or none: nothing shorter, and nothing that starts within it."""
+    seeker = Seeker({"ab": Sought("ab", WORD_CHARACTER), "a": Sought("a"), "b": Sought("b")})
+    assert [*seeker("abx ab a")] == [(None, 0, 4), ("ab", 4, 6), (None, 6, 7), ("a", 7, 8)]
+
+
+MANY_TOKENS: dict[str, tuple[Callable[[int], str], str]] = {
+    "one beginning": (lambda number: f"{'z' * 10}{number:05}", "zzzzzzzzzzq" * 300),
+    "no beginning": (lambda number: chr(0x20000 + 2 * number) + "!", "\U00020001" * 3000),
+    "each within the next": (lambda number: "z" * (number % 600 + 1), "zq" * 1500),
+    "long beginnings": (lambda number: "z" * (number % 600 + 1) + "y", "z" * 3000),
+}
+
+
+@pytest.mark.parametrize("kind", MANY_TOKENS)
+def test_time_does_not_grow_with_the_number_of_tokens(kind: str) -> None:
+    """A thousand times the tokens may take a little longer; tried one by one they would take hundreds of times as long."""
+    token, text = MANY_TOKENS[kind]
+    few, many = (Seeker(entries_of(["[MASK]", *map(token, range(number))])) for number in (10, 9990))
+    assert seconds(many, text) < 15 * max(seconds(few, text), 0.004)
+
+
+def seconds(seeker: Seeker, text: str) -> float:
+    def once() -> float:
+        start = time.process_time()
+        list(seeker(text))
+        return time.process_time() - start
+
+    return min(once() for _ in range(3))
+
+
+class CountedText(str):
+    """A text that knows how many of its characters were copied."""
+
+    copied = 0
+
+    def __getitem__(self, key: Any) -> str:
+        part = super().__getitem__(key)
+        self.copied += len(part)
+        return part
+
+
+@pytest.mark.parametrize("flag", ["lstrip", "rstrip"])
+@pytest.mark.parametrize("text", ["<x>" * 500, "a <x> " * 500, "<x>" + " " * 2000])
+def test_stripping_copies_little(flag: str, text: str) -> None:
+    counted = CountedText(text)
+    assert len([*Seeker({"<x>": Sought("<x>", **{flag: True})})(counted)]) > 1 or text.endswith(" ")
+    assert counted.copied < 10 * len(text)
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long words have many pieces, and Unicode has many characters."""
+    monkeypatch.setattr(basic, "CACHED_PIECES", 1000)
+    monkeypatch.setattr(basic, "CACHED_CHARACTERS", 50)
+    pieces = basic.WordPieces({token: index for index, token in enumerate(VOCAB)}, "[UNK]")
+    for length in range(1, 90):
+        assert len(pieces["a" + "d" * length]) == 1 + length
+        assert sum(map(len, pieces.values())) <= 1000
+    assert len(pieces) > 1
+    replacements = basic._Replacements(split_ideographs=True, lower_case=True, strip_accents=True)
+    for code in range(0x4E00, 0x4F00):
+        assert replacements[chr(code)] == f" {chr(code)} "
+        assert len(replacements) <= 50
+
+
 # Errors
 
 
@@ -532,7 +651,7 @@ def test_bad_arguments(tokenizer: Any, arguments: dict[str, Any], error: type[Ex
         ({"vocab": WORDS}, ValueError, "lacks the special tokens"),
         ({"vocab": VOCAB, "mask_token": "<mask>"}, ValueError, "lacks the special tokens <mask>"),
         ({"vocab": VOCAB, "never_split": [5]}, TypeError, "a token must be a str"),
-        ({"vocab": VOCAB, "unk_token": "<x>", "added_tokens": {21: AddedToken("<x>")}}, ValueError, "was added later"),
+        ({"vocab": VOCAB, "unk_token": "<x>", "added_tokens": {21: AddedToken("<x>")}}, ValueError, "is an added token"),
         ({"vocab": VOCAB, "padding_side": "top"}, ValueError, "padding_side"),
         ({"vocab": VOCAB, "model_max_length": 0}, ValueError, "model_max_length"),
         ({"vocab": VOCAB, "added_tokens": {99: AddedToken("<x>")}}, ValueError, "do not continue"),

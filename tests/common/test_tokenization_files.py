@@ -1,7 +1,13 @@
 """Tokenizers on disk: what is written, what is read, and what is refused."""
 
+import errno
 import json
-from collections.abc import Callable
+import os
+import re
+import resource
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +169,20 @@ def test_saving_the_vocabulary(cls: Any, tmp_path: Path) -> None:
         cls(vocab=[*VOCAB, "a\nb"]).save_vocabulary(tmp_path)
 
 
+@pytest.mark.parametrize("prefix", [None, "small"])
+def test_contents_are_the_files_that_saving_writes(cls: Any, tmp_path: Path, prefix: str | None) -> None:
+    tokenizer = cls(vocab=VOCAB, additional_special_tokens=["<x>"])
+    contents = tokenizer.contents(filename_prefix=prefix)
+    paths = tokenizer.save_pretrained(tmp_path, filename_prefix=prefix)
+    assert {str(tmp_path / name): content for name, content in contents.items()} == {
+        path: Path(path).read_bytes() for path in paths
+    }
+    assert all(name.startswith("small-") == (prefix == "small") for name in contents) and len(contents) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*contents, "manifest.json"])
+    with pytest.raises(ValueError, match="line breaks"):
+        cls(vocab=[*VOCAB, "a\nb"]).contents()
+
+
 def test_a_changed_file_is_noticed(cls: Any, saved: Path) -> None:
     with open(saved / "vocab.txt", "a", encoding="utf-8") as file:
         file.write("more\n")
@@ -281,8 +301,8 @@ BAD_TOKENIZERS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "added token with a text id": (put("added_tokens", 6, "id")("11"), "has the id '11'"),
     "added token with a negative id": (put("added_tokens", 6, "id")(-1), "has the id -1"),
     "added token twice": (lambda content: content["added_tokens"].append(content["added_tokens"][0]), "instead of"),
-    "added token with a text flag": (put("added_tokens", 0, "lstrip")("no"), "other fields"),
-    "added token with more": (put("added_tokens", 0, "regex")("x"), "other fields"),
+    "added token with a text flag": (put("added_tokens", 0, "lstrip")("no"), "a flag that is not true or false"),
+    "added token with more": (put("added_tokens", 0, "regex")("x"), "has an unknown field"),
     "unknown part": (put("plugin")("x"), "has unknown parts: 'plugin'"),
 }
 
@@ -360,3 +380,145 @@ def test_no_files(cls: Any, tmp_path: Path) -> None:
         cls.from_pretrained(tmp_path / "nothing")
     with pytest.raises(CheckpointError, match="cannot be read"):
         cls(tmp_path / "vocab.txt")
+
+
+# Ill-behaved folders
+
+
+FILES = ["vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "config.json"]
+
+
+def link_to_itself(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Permissions mean nothing to root."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder with a saved tokenizer, which another user can reach and owns where this one is root."""
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / "saved"
+        MobileBertTokenizer(vocab=VOCAB).save_pretrained(folder)
+        os.chmod(parent, 0o755)
+        if not os.geteuid():
+            for path in (folder, *folder.iterdir()):
+                os.chown(path, 65534, 65534)
+        yield folder
+        os.chmod(folder, 0o755)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, link_to_itself], ids=["folder", "pipe", "loop"])
+@pytest.mark.parametrize("name", [*FILES, "manifest.json"])
+def test_a_file_that_is_none(cls: Any, saved: Path, name: str, make: Callable[[Path], None]) -> None:
+    (saved / name).unlink(missing_ok=True)
+    make(saved / name)
+    with pytest.raises(CheckpointError, match=re.escape(str(saved / name))):
+        cls.from_pretrained(saved)
+    if name in ("vocab.txt", "tokenizer.json"):
+        with pytest.raises(CheckpointError, match=re.escape(str(saved / name))):
+            cls(**{"vocab_file" if name == "vocab.txt" else "tokenizer_file": saved / name})
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o200, 0o600], ids=oct)
+def test_a_folder_that_cannot_be_searched(cls: Any, shared: Path, mode: int) -> None:
+    tokenizer = cls.from_pretrained(shared)
+    shared.chmod(mode)
+    with as_nobody():
+        for call in (
+            lambda: cls.from_pretrained(shared),
+            lambda: cls(shared / "vocab.txt"),
+            lambda: cls(tokenizer_file=shared / "tokenizer.json"),
+            lambda: tokenizer.save_pretrained(shared),
+        ):
+            with pytest.raises((CheckpointError, OSError)) as error:
+                call()
+            assert str(shared) in str(error.value) and "ermission denied" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["vocab.txt", "tokenizer.json", "tokenizer_config.json", "manifest.json"])
+def test_a_file_that_cannot_be_read(cls: Any, shared: Path, name: str) -> None:
+    cls.from_pretrained(shared)
+    (shared / name).chmod(0)
+    with as_nobody(), pytest.raises((CheckpointError, OSError)) as error:
+        cls.from_pretrained(shared)
+    assert str(shared / name) in str(error.value) and "ermission denied" in str(error.value)
+
+
+def test_a_folder_that_cannot_be_written(cls: Any, shared: Path) -> None:
+    tokenizer = cls(vocab=[*VOCAB, "more"])
+    shared.chmod(0o555)
+    with as_nobody():
+        for save in (tokenizer.save_pretrained, tokenizer.save_vocabulary):
+            with pytest.raises(PermissionError, match=re.escape(str(shared))):
+                save(shared)
+            with pytest.raises(PermissionError, match=re.escape(str(shared / "new"))):
+                save(shared / "new")
+        assert len(cls.from_pretrained(shared)) == len(VOCAB)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 5000, "x/" * 2500], ids=["name", "long name", "path"])
+def test_names_too_long(cls: Any, tmp_path: Path, name: str) -> None:
+    path, tokenizer = tmp_path / name, cls(vocab=VOCAB)
+    for call in (
+        lambda: cls.from_pretrained(path),
+        lambda: cls.from_pretrained(str(path)),
+        lambda: cls(path),
+        lambda: cls(tokenizer_file=path),
+        lambda: tokenizer.save_pretrained(path),
+    ):
+        with pytest.raises((CheckpointError, OSError)) as error:
+            call()
+        assert str(tmp_path) in str(error.value)
+        assert "ame too long" in str(error.value) or "is neither a folder nor a name on the hub" in str(error.value)
+
+
+@pytest.mark.parametrize("length", [200, 230, 245, 300, 5000])
+def test_a_prefix_too_long(cls: Any, saved: Path, length: int) -> None:
+    """Written whole or not at all; a hidden name is longer than the name."""
+    before = {path.name: path.read_bytes() for path in saved.iterdir()}
+    try:
+        cls(vocab=VOCAB).save_pretrained(saved, filename_prefix="x" * length)
+    except OSError as error:
+        assert length > 200 and "x" * length in str(error) and str(saved) in str(error)
+        assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
+    else:
+        assert cls.from_pretrained(saved)(TEXT)["input_ids"] and len(list(saved.iterdir())) == len(before) + 3
+
+
+def test_a_file_where_the_folder_should_be(cls: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for folder in (tmp_path / "file", tmp_path / "file" / "inner"):
+        with pytest.raises(OSError, match=re.escape(str(tmp_path / "file"))):
+            cls(vocab=VOCAB).save_pretrained(folder)
+        with pytest.raises(CheckpointError, match=re.escape(str(tmp_path / "file"))):
+            cls.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("room", [0, 100, 1500])
+def test_a_full_disk(cls: Any, saved: Path, room: int) -> None:
+    """A file-size limit stands for it: no file gets longer than `room` bytes."""
+    before = {path.name: path.read_bytes() for path in saved.iterdir()}
+    tokenizer = cls(vocab=[*VOCAB, *(f"more{number}" for number in range(300))])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+    try:
+        for save in (tokenizer.save_pretrained, tokenizer.save_vocabulary):
+            with pytest.raises(OSError, match=re.escape(str(saved))) as error:
+                save(saved)
+            assert error.value.errno == errno.EFBIG
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
+    assert cls.from_pretrained(saved)(TEXT)["input_ids"] == [2, 1, 10, 7, 1, 11, 9, 5, 3]

@@ -1,4 +1,4 @@
-"""The two MobileBERT tokenizers, which differ in nothing but how they split a text: in plain Python, or in Rust."""
+"""The two MobileBERT tokenizers. They differ only in what splits a text: plain Python or Rust."""
 
 from .base import MobileBertTokenizerBase
 from .encoding import BatchEncoding, CharSpan, Encoding, TokenSpan

@@ -1,4 +1,4 @@
-"""The arguments of a tokenizer call: checked, and brought to one form."""
+"""Check the arguments of a tokenizer call and bring them to one form."""
 
 import operator
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ Texts = Text | Sequence[Text]
 def split_inputs(
     text: Texts, text_pair: Texts | None, is_split_into_words: bool
 ) -> tuple[Sequence[Text], Sequence[Text] | None, bool]:
-    """The first texts, the second texts, and whether a list of texts was given."""
+    """Return the first texts, the second texts, and whether the caller gave a batch."""
     if is_split_into_words:
         batched = isinstance(text, (list, tuple)) and bool(text) and isinstance(text[0], (list, tuple))
     else:
@@ -29,11 +29,11 @@ def split_inputs(
 
 
 def check_texts(texts: Sequence[Text], is_split_into_words: bool) -> None:
-    """Say what is wrong with the first text that cannot be tokenized.
+    """Check that every text can be tokenized.
 
     Raises:
-        TypeError: it is no string, or no list of strings.
-        ValueError: it holds a lone surrogate, which no encoding of Unicode can write.
+        TypeError: a text is not a string, or not a list of strings.
+        ValueError: a text has a lone surrogate, which UTF-8 cannot encode.
     """
     for text in texts:
         if is_split_into_words and not isinstance(text, (list, tuple)):
@@ -41,7 +41,7 @@ def check_texts(texts: Sequence[Text], is_split_into_words: bool) -> None:
         for word in text if is_split_into_words else [text]:
             if not isinstance(word, str):
                 raise TypeError(
-                    f"a text must be a str, or a list of them if there are several, not {type(word).__name__}"
+                    f"a text must be a str, or a list of str for a batch, not {type(word).__name__}"
                 )
             try:
                 word.encode()
@@ -52,14 +52,14 @@ def check_texts(texts: Sequence[Text], is_split_into_words: bool) -> None:
 
 
 def one_of(name: str, value: Any, allowed: Sequence[str]) -> str:
-    """An argument that must be one of some strings."""
+    """Check an argument that takes one of a few strings."""
     if value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
     return str(value)
 
 
 def strategy(name: str, value: bool | str, allowed: Sequence[str]) -> str:
-    """The strategy's name; True is the first allowed one, False the last."""
+    """Return the name of a strategy; True means the first of `allowed`, False the last."""
     if isinstance(value, bool):
         return allowed[0 if value else -1]
     if value not in allowed:
@@ -68,7 +68,7 @@ def strategy(name: str, value: bool | str, allowed: Sequence[str]) -> str:
 
 
 def whole(name: str, value: Any, least: int) -> int:
-    """An argument that must be a whole number of at least `least`."""
+    """Check an argument that takes an integer of at least `least`."""
     try:
         number = operator.index(value)
     except TypeError:
@@ -79,7 +79,7 @@ def whole(name: str, value: Any, least: int) -> int:
 
 
 def listed(value: Any) -> Any:
-    """A tensor, or a list that may hold some, as plain lists."""
+    """Convert a tensor, or a list that may contain tensors, to plain lists."""
     if hasattr(value, "tolist"):
         return value.tolist()
     if hasattr(value, "numpy"):
@@ -90,7 +90,7 @@ def listed(value: Any) -> Any:
 
 
 def stack(samples: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """{name: [value of each sample]}."""
+    """Turn a list of samples into {name: [value of each sample]}."""
     names = samples[0].keys() if samples else ["input_ids"]
     if any(sample.keys() != names for sample in samples):
         raise ValueError("the samples to pad have different keys")
@@ -98,6 +98,6 @@ def stack(samples: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 
 def fill(row: list[int], filler: int, length: int, side: str) -> list[int]:
-    """A row brought to a length on one side; a longer one stays as it is."""
+    """Pad a row to a length on one side; leave a longer row alone."""
     padding = [filler] * (length - len(row))
     return row + padding if side == "right" else padding + row

@@ -1,7 +1,7 @@
-"""Everything a MobileBERT tokenizer does that does not depend on how it splits a text.
+"""Everything about a MobileBERT tokenizer except how it splits a text.
 
-A subclass supplies `_segments`: texts in, ids, offsets and word numbers out. Truncation, overflow, pairs, padding,
-saving and loading are here, tokens and ids in vocabulary.py, so that they are the same for every tokenizer.
+A subclass implements `_segments`: texts in; ids, offsets and word numbers out. Truncation, overflow, pairs, padding, saving and
+loading are in this module, tokens and ids in vocabulary.py.
 """
 
 import warnings
@@ -22,31 +22,31 @@ from .encoding import BatchEncoding, Encoding, Frame, Part, Segment
 from .shaping import PADDINGS, SIDES, TRUNCATIONS, Padding, Truncation
 from .vocabulary import Vocabulary
 
-MAX_LENGTH = 512  # tokens; the positions a MobileBERT model has
-UNLIMITED = 10**20  # a model_max_length above this means that there is none
+MAX_LENGTH = 512  # tokens; MobileBERT has as many positions
+UNLIMITED = 10**20  # a model_max_length from here on means no limit
 
 
 class MobileBertTokenizerBase(Vocabulary):
-    """The calling surface of both MobileBERT tokenizers.
+    """The interface of both MobileBERT tokenizers.
 
     Args:
-        vocab_file: vocab.txt, one token a line.
+        vocab_file: vocab.txt, one token per line.
         vocab: the tokens in the order of their ids, or {token: id}, instead of a file.
-        tokenizer_file: tokenizer.json, instead of vocab_file; only its tokens count here, not its options.
+        tokenizer_file: tokenizer.json, instead of vocab_file; its tokens are used, its options are not.
         do_lower_case: lower-case the text.
         do_basic_tokenize: normalize, and split at punctuation; False only in MobileBertTokenizer.
-        never_split: words left as they are, one token each; only in MobileBertTokenizer.
-        unk_token, sep_token, pad_token, cls_token, mask_token: the special tokens, which the vocabulary must hold.
-        additional_special_tokens: more that are never split and that decoding can skip; added where they are new.
-        tokenize_chinese_chars: set CJK ideographs apart.
-        strip_accents: drop accents; None means if lower-casing.
-        model_max_length: the longest row the model takes, in tokens.
+        never_split: words to keep whole, one token each; only in MobileBertTokenizer.
+        unk_token, sep_token, pad_token, cls_token, mask_token: the special tokens; they must be in the vocabulary.
+        additional_special_tokens: more tokens that are never split and that decoding can skip; new ones are added.
+        tokenize_chinese_chars: make every CJK ideograph a word of its own.
+        strip_accents: drop accents; None means: if do_lower_case.
+        model_max_length: the longest row the model accepts, in tokens.
         padding_side, truncation_side: "right" or "left".
-        clean_up_tokenization_spaces: whether `decode` also removes the spaces before punctuation that it inserted.
-        added_tokens: {id: token} of tokens added to the vocabulary before.
+        clean_up_tokenization_spaces: whether `decode` cleans up spaces over the whole text as well; see there.
+        added_tokens: {id: token}, the tokens that were added to the vocabulary earlier.
     Raises:
-        CheckpointError: a file that cannot be used.
-        ValueError, TypeError: an argument that cannot be used.
+        CheckpointError: a file is unusable.
+        ValueError, TypeError: an argument is invalid.
     """
 
     is_fast: ClassVar[bool]
@@ -110,7 +110,7 @@ class MobileBertTokenizerBase(Vocabulary):
         self._warned = False
         self._prepare()
 
-    # What a subclass supplies, besides _prepare
+    # What a subclass implements, besides _prepare
 
     @abstractmethod
     def _segments(self, texts: Sequence[Text], is_split_into_words: bool) -> Sequence[Segment]:
@@ -118,7 +118,7 @@ class MobileBertTokenizerBase(Vocabulary):
 
     @abstractmethod
     def words(self, text: str) -> list[str]:
-        """The words of a text, normalized, before they are split into pieces; added tokens get no special treatment."""
+        """Split a text into normalized words, not yet into pieces. Added tokens are treated like any text."""
 
     # From text to ids
 
@@ -146,24 +146,25 @@ class MobileBertTokenizerBase(Vocabulary):
     ) -> BatchEncoding:
         """Turn a text, a pair of texts, or a list of either into model inputs.
 
-        As in transformers' fast tokenizer, an empty second text given for one text counts as none.
+        As in transformers' fast tokenizer, an empty text_pair for a single text counts as None.
 
         Args:
-            text, text_pair: a text or a list of texts; with is_split_into_words a list of words or a list of those.
-            add_special_tokens: [CLS] first [SEP], or [CLS] first [SEP] second [SEP].
+            text, text_pair: a text or a list of texts; with is_split_into_words, a list of words or a list of such lists.
+            add_special_tokens: make it [CLS] first [SEP], or [CLS] first [SEP] second [SEP].
             padding: True or "longest", "max_length", or False.
-            truncation: True or "longest_first", "only_first", "only_second", or False. None means False, unless
-                max_length is given and padding is not.
+            truncation: True or "longest_first", "only_first", "only_second", or False. None means False, or
+                True if max_length is given and padding is not.
             max_length: in tokens, special ones included; None means model_max_length.
-            stride: tokens that a row of overflow repeats.
-            pad_to_multiple_of: round the length up to a multiple, when padding.
+            stride: how many tokens of the row before it an overflowing row repeats.
+            pad_to_multiple_of: pad to a length that is a multiple of this.
             return_tensors: "np", "pt" or "tf"; None returns lists.
-            return_overflowing_tokens: further rows for what is cut off; overflow_to_sample_mapping says whose.
+            return_overflowing_tokens: return what truncation cuts off as further rows; overflow_to_sample_mapping has the
+                index of the text each row comes from.
         Returns:
-            input_ids, token_type_ids, attention_mask and what was asked for; [b s] each, or, for a single text and no
-            tensors, [s].
+            input_ids, token_type_ids, attention_mask and what else was asked for; each [b s], or [s] for a single text
+            without return_tensors.
         Raises:
-            TypeError, ValueError: an argument that cannot be used, or a text that is no str or has a lone surrogate.
+            TypeError, ValueError: an argument is invalid, or a text is not a str or has a lone surrogate.
         """
         cut, pad = self._shaping(padding, truncation, max_length, stride, pad_to_multiple_of, padding_side, verbose)
         texts, pairs, batched = split_inputs(text, text_pair, is_split_into_words)
@@ -190,13 +191,13 @@ class MobileBertTokenizerBase(Vocabulary):
         return BatchEncoding(data, rows, return_tensors)
 
     def encode(self, text: Text, text_pair: Text | None = None, **arguments: Any) -> Any:
-        """The input_ids of one text or pair; the arguments are those of a call."""
+        """Return the input_ids of one text or pair; the arguments are those of a call."""
         return self(text, text_pair, **arguments)["input_ids"]
 
     def tokenize(
         self, text: Text, pair: Text | None = None, add_special_tokens: bool = False, **arguments: Any
     ) -> list[str]:
-        """The tokens of one text or pair."""
+        """Return the tokens of one text or pair."""
         return self(text, pair, add_special_tokens=add_special_tokens, verbose=False, **arguments).tokens()
 
     def _encode(
@@ -208,7 +209,7 @@ class MobileBertTokenizerBase(Vocabulary):
         cut: Truncation,
         overflow: bool,
     ) -> list[list[Encoding]]:
-        """The rows of every sample, the first row before its overflow."""
+        """Make the rows of every sample, its overflow after its first row."""
         segments = self._segments([*texts, *(pairs or ())], is_split_into_words)
         parts = [Part(segment, segment.ids) for segment in segments]
         seconds: Sequence[Part | None] = parts[len(texts) :] if pairs is not None else [None] * len(texts)
@@ -233,7 +234,7 @@ class MobileBertTokenizerBase(Vocabulary):
         padding_side: str | None,
         verbose: bool = True,
     ) -> tuple[Truncation, Padding]:
-        """The arguments of a call, checked and completed."""
+        """Check the arguments of a call and fill in defaults."""
         if truncation is None:
             truncation = max_length is not None and padding is False
         cutting = strategy("truncation", truncation, TRUNCATIONS)
@@ -243,8 +244,8 @@ class MobileBertTokenizerBase(Vocabulary):
             max_length = whole("max_length", max_length, 0)
             if verbose and padding is True and cutting == "do_not_truncate":
                 warnings.warn(
-                    "max_length is ignored: padding=True goes to the longest row, and truncation is off; "
-                    "padding='max_length' goes to max_length",
+                    "max_length is ignored: padding=True pads to the longest row, and truncation is off; "
+                    "padding='max_length' pads to max_length",
                     stacklevel=3,
                 )
         elif self.model_max_length < UNLIMITED:
@@ -281,14 +282,14 @@ class MobileBertTokenizerBase(Vocabulary):
         return_tensors: str | None = None,
         verbose: bool = True,
     ) -> BatchEncoding:
-        """Pad inputs that are tokenized already, as a data collator does.
+        """Pad inputs that are already tokenized, as a data collator does.
 
         Args:
-            encoded_inputs: the inputs of one text or of several, {name: list or tensor}, or a list with those of each.
-                input_ids, token_type_ids, attention_mask and special_tokens_mask are padded, anything else is left.
+            encoded_inputs: {name: list or tensor} of one text or of a batch, or a list with one such mapping per text.
+                input_ids, token_type_ids, attention_mask and special_tokens_mask are padded, nothing else.
             The others: as in a call.
         Returns:
-            The padded inputs, without the way back to the texts.
+            The padded inputs, which do not know the texts they came from.
         """
         shared = encoded_inputs if isinstance(encoded_inputs, Mapping) else stack(encoded_inputs)
         inputs = {name: listed(value) for name, value in shared.items()}
@@ -323,19 +324,18 @@ class MobileBertTokenizerBase(Vocabulary):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path | Folder, **options: Any) -> Self:
-        """Open what this class, or transformers, has saved.
+        """Open a tokenizer that this class or transformers saved.
 
-        Reads tokenizer.json and vocab.txt (either may be missing; if both are there they must agree), and where they
-        are there tokenizer_config.json, special_tokens_map.json, added_tokens.json, and from config.json
-        max_position_embeddings, which no model_max_length exceeds. An option comes from `options`, else from
-        tokenizer_config.json, else from tokenizer.json, else it has its default.
+        Reads tokenizer.json and vocab.txt (one may be missing; two must agree) and, where present, tokenizer_config.json,
+        special_tokens_map.json, added_tokens.json, and config.json, whose max_position_embeddings caps model_max_length.
+        `options` override tokenizer_config.json, which overrides tokenizer.json, which overrides the defaults.
 
         Args:
             pretrained_model_name_or_path: a folder or, as a str, a name on the hub.
             options: arguments of the constructor; hub.Options; what keywords.OPENING_TOKENIZER accepts.
         Raises:
-            CheckpointError: a file is missing, damaged, or holds something else than a MobileBERT tokenizer.
-            ConfigError: an option of transformers that is not supported.
+            CheckpointError: a file is missing, damaged, or not part of a MobileBERT tokenizer.
+            ConfigError: an option of transformers is not supported.
             OSError, ImportError: see hub.resolve.
         """
         where, _, overrides = keywords.sort_options(options, keywords.OPENING_TOKENIZER)
@@ -353,7 +353,7 @@ class MobileBertTokenizerBase(Vocabulary):
     def save_pretrained(
         self, save_directory: str | Path, filename_prefix: str | None = None, **options: Any
     ) -> tuple[str, ...]:
-        """Write vocab.txt, tokenizer.json and tokenizer_config.json, which transformers reads too, in one step.
+        """Write vocab.txt, tokenizer.json and tokenizer_config.json in one transaction. transformers reads them too.
 
         Args:
             options: what keywords.SAVING accepts.
@@ -361,32 +361,39 @@ class MobileBertTokenizerBase(Vocabulary):
             The paths.
         """
         keywords.refuse_meaningful(options, keywords.SAVING)
-        return self._save(save_directory, filename_prefix, self.contents())
+        return self._save(save_directory, self.contents(filename_prefix))
 
-    def contents(self) -> dict[str, bytes]:
-        """{file name: content} of what save_pretrained writes, so that weights and tokenizer can be saved in one step."""
-        return {
-            storage.VOCAB_FILE: storage.vocabulary_text(self._tokens[: self._base_size]),
-            storage.TOKENIZER_FILE: storage.tokenizer_text(self._arguments()),
-            storage.CONFIG_FILE: storage.config_text(self._arguments()),
+    def contents(self, filename_prefix: str | None = None) -> dict[str, bytes]:
+        """Return the files that save_pretrained writes, for a caller that saves them in one transaction with the weights.
+
+        Returns:
+            {file name: content}.
+        Raises:
+            ValueError: the vocabulary has a token with a line break, which vocab.txt cannot hold.
+        """
+        arguments = self._arguments()
+        files = {
+            storage.VOCAB_FILE: storage.vocabulary_text(arguments["vocab"]),
+            storage.TOKENIZER_FILE: storage.tokenizer_text(arguments),
+            storage.CONFIG_FILE: storage.config_text(arguments),
         }
+        return {_prefixed(name, filename_prefix): content for name, content in files.items()}
 
     def save_vocabulary(self, save_directory: str | Path, filename_prefix: str | None = None) -> tuple[str, ...]:
-        """Write vocab.txt alone, without the added tokens.
+        """Write only vocab.txt, without the added tokens.
 
         Returns:
             Its path, as a tuple of one.
         """
-        contents = {storage.VOCAB_FILE: storage.vocabulary_text(self._tokens[: self._base_size])}
-        return self._save(save_directory, filename_prefix, contents)
+        content = storage.vocabulary_text(self._tokens[: self._base_size])
+        return self._save(save_directory, {_prefixed(storage.VOCAB_FILE, filename_prefix): content})
 
-    def _save(self, directory: str | Path, prefix: str | None, contents: Mapping[str, bytes]) -> tuple[str, ...]:
-        named = {f"{prefix}-{name}" if prefix else name: content for name, content in contents.items()}
-        save_files(Path(directory), named)
-        return tuple(str(Path(directory) / name) for name in named)
+    def _save(self, directory: str | Path, contents: Mapping[str, bytes]) -> tuple[str, ...]:
+        save_files(Path(directory), contents)
+        return tuple(str(Path(directory) / name) for name in contents)
 
     def _arguments(self) -> dict[str, Any]:
-        """The constructor's arguments that make this tokenizer anew."""
+        """Return the constructor arguments that recreate this tokenizer."""
         options = {name: getattr(self, name) for name in storage.OPTIONS}
         return {
             "vocab": self._tokens[: self._base_size],
@@ -400,6 +407,10 @@ class MobileBertTokenizerBase(Vocabulary):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(vocab_size={self.vocab_size}, model_max_length={self.model_max_length})"
+
+
+def _prefixed(name: str, prefix: str | None) -> str:
+    return f"{prefix}-{name}" if prefix else name
 
 
 def _restore(

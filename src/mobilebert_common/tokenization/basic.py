@@ -1,19 +1,21 @@
 """From text to words to word pieces in plain Python, each piece with its place in the text.
 
-The steps are those of Google's BERT tokenizer: drop control characters, set CJK ideographs apart, lower-case, strip
-accents, split at whitespace and punctuation, then take the longest piece of the vocabulary from the left. Two things
-differ from Google's code: lower-casing goes character by character, as in the Rust library (so a final sigma becomes
-σ, not ς), and composition (NFC) is left out where accents are stripped, since decomposing undoes it.
+The steps are those of Google's BERT tokenizer: drop control characters, put spaces around CJK ideographs, lower-case, strip accents,
+split at whitespace and punctuation, then match the longest piece of the vocabulary from the left. There are two differences from
+Google's code: lower-casing goes character by character, as in the Rust library (a final sigma becomes σ, not ς), and there is no
+composition (NFC) before accents are stripped, since decomposing undoes it.
 """
 
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import groupby
 from typing import NamedTuple
 
 MAX_WORD = 100  # characters; a longer word becomes the unknown token
-CACHE_SIZE = 1 << 16  # words remembered between calls
+CACHED_PIECES = 1 << 17  # of the words remembered between calls; about 140 bytes each
+CACHED_CHARACTERS = 1 << 16  # whose replacements are remembered
 
 IDEOGRAPHS = (
     (0x3400, 0x4DBF),
@@ -32,7 +34,7 @@ LAST_COMPOSED = 0x30000  # no code point from here on has a canonical decomposit
 
 
 class Normalized(NamedTuple):
-    """A text after normalization; character i of it comes from characters starts[i] to ends[i] of the original."""
+    """A normalized text. Its character i comes from characters starts[i] to ends[i] of the original."""
 
     text: str
     starts: Sequence[int]
@@ -40,7 +42,7 @@ class Normalized(NamedTuple):
 
 
 class Normalizer:
-    """Clean a text and bring it to the case and the accents of the vocabulary.
+    """Clean a text and give it the case and the accents of the vocabulary.
 
     Args:
         lower_case: lower-case every character.
@@ -65,11 +67,9 @@ class Normalizer:
         return self._strip_in_order(text) if _stray_marks().search(result.text) else result
 
     def _strip_in_order(self, text: str) -> Normalized:
-        """The same with marks put in canonical order, which is seen only where one that is no accent (not Mn) moves."""
+        """Normalize with marks in canonical order. That changes the result only if a mark that is not an accent (not Mn) moves."""
         cleaned = _replace(text, self._cleaned)
-        marks: list[
-            tuple[int, str, bool]
-        ] = []  # combining class, character, whether it follows another from the same source
+        marks: list[tuple[int, str, bool]] = []  # combining class, character, whether another from the same source precedes it
         ordered: list[tuple[int, str, bool]] = []
         for char in cleaned.text:
             for index, part in enumerate(unicodedata.normalize("NFD", char.lower() if self.lower_case else char)):
@@ -103,11 +103,11 @@ class Piece(NamedTuple):
 
 
 class WordPieces(dict[str, tuple[Piece, ...]]):
-    """The pieces of each word, greedily the longest ones of a vocabulary; worked out when the word is first met.
+    """The pieces of each word: greedily the longest in the vocabulary, worked out when the word first comes up.
 
     Args:
         vocab: {token: id}; a token that continues a word starts with ##.
-        unk_token: stands for a word that cannot be split, or is longer than 100 characters.
+        unk_token: the piece for a word that cannot be split or is longer than 100 characters.
     """
 
     def __init__(self, vocab: Mapping[str, int], unk_token: str) -> None:
@@ -115,13 +115,17 @@ class WordPieces(dict[str, tuple[Piece, ...]]):
         self.vocab = vocab
         self.unk_token = unk_token
         self._longest = max((len(token) for token in vocab), default=0)
+        self._cached = 0  # pieces
 
     def __missing__(self, word: str) -> tuple[Piece, ...]:
         if len(word) > MAX_WORD:
             return self._unknown(word)
-        if len(self) >= CACHE_SIZE:
+        pieces = self._split(word)
+        self._cached += len(pieces)
+        if self._cached > CACHED_PIECES:
             self.clear()
-        self[word] = pieces = self._split(word)
+            self._cached = len(pieces)
+        self[word] = pieces
         return pieces
 
     def _split(self, word: str) -> tuple[Piece, ...]:
@@ -144,14 +148,14 @@ class WordPieces(dict[str, tuple[Piece, ...]]):
 
 @lru_cache(maxsize=1)
 def word_pattern() -> re.Pattern[str]:
-    """Matches a punctuation character, or a run of characters that are neither punctuation nor whitespace."""
+    """Match a punctuation character, or a run of characters that are neither punctuation nor whitespace."""
     marks = (chr(code) for code in range(128, LAST_COMPOSED) if unicodedata.category(chr(code))[0] == "P")
     punctuation = _character_class((*ASCII_PUNCTUATION, *marks))
     return re.compile(rf"[{punctuation}]|[^\s{punctuation}]+")
 
 
 class _Replacements(dict[str, str]):
-    """What each character becomes, worked out when it is first met."""
+    """What each character becomes, worked out when it first comes up."""
 
     def __init__(self, split_ideographs: bool, lower_case: bool, strip_accents: bool) -> None:
         super().__init__()
@@ -160,6 +164,8 @@ class _Replacements(dict[str, str]):
         self.strip_accents = strip_accents
 
     def __missing__(self, char: str) -> str:
+        if len(self) >= CACHED_CHARACTERS:
+            self.clear()
         self[char] = result = self._replacement(char)
         return result
 
@@ -184,10 +190,10 @@ def _replace(text: str, replacements: _Replacements) -> Normalized:
 
 
 def _compose(source: Normalized) -> Normalized:
-    """Apply NFC; a composed character comes from everything that went into it."""
+    """Apply NFC; a composed character comes from all the characters that it replaces."""
     if unicodedata.is_normalized("NFC", source.text):
         return source
-    text = source.text
+    text = _in_order(source.text)
     cuts = [
         index
         for index, char in enumerate(text)
@@ -198,7 +204,7 @@ def _compose(source: Normalized) -> Normalized:
     ends: list[int] = []
     for start, stop in zip(cuts, [*cuts[1:], len(text)], strict=True):
         group = unicodedata.normalize("NFC", text[start:stop])
-        same = len(group) == stop - start  # nothing was joined: keep the places one to one
+        same = len(group) == stop - start  # nothing was composed: each character keeps its place
         for index, char in enumerate(group):
             chars.append(char)
             starts.append(source.starts[start + index if same else start])
@@ -206,29 +212,35 @@ def _compose(source: Normalized) -> Normalized:
     return Normalized("".join(chars), starts, ends)
 
 
+def _in_order(text: str) -> str:
+    """Put every run of marks in canonical order, since NFC takes quadratic time to do so."""
+    runs = groupby(text, lambda char: unicodedata.combining(char) > 0)
+    return "".join(char for marks, run in runs for char in (sorted(run, key=unicodedata.combining) if marks else run))
+
+
 def _follow(first: Normalized, second: Normalized) -> Normalized:
-    """The result of the second step with places in the source of the first."""
+    """Chain two steps: the text of the second, with places in the source of the first."""
     starts = [first.starts[start] for start in second.starts]
     return Normalized(second.text, starts, [first.ends[end - 1] for end in second.ends])
 
 
 @lru_cache(maxsize=1)
 def _composing_starters() -> frozenset[str]:
-    """Characters of combining class 0 that NFC can join to the one before them."""
+    """Find the characters of combining class 0 that NFC can join to the one before them."""
     decomposed = (unicodedata.normalize("NFD", chr(code)) for code in range(128, LAST_COMPOSED))
     return frozenset(char for text in decomposed for char in text[1:] if not unicodedata.combining(char))
 
 
 @lru_cache(maxsize=1)
 def _stray_marks() -> re.Pattern[str]:
-    """Matches a character that canonical ordering may move although it is no accent."""
+    """Match a character that canonical ordering may move although it is not an accent."""
     chars = map(chr, range(128, LAST_COMPOSED))
     marks = (c for c in chars if unicodedata.combining(c) and unicodedata.category(c) != "Mn")
     return re.compile(f"[{_character_class(marks)}]")
 
 
 def _character_class(chars: Iterable[str]) -> str:
-    """The inside of a regular expression's [...] that matches the characters, given in ascending order."""
+    """Return what goes between [ and ] to match the characters, which are in ascending order."""
     ranges: list[list[int]] = []
     for code in map(ord, chars):
         if ranges and code == ranges[-1][1] + 1:

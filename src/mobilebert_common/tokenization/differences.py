@@ -1,7 +1,7 @@
-"""Where MobileBertTokenizer and MobileBertTokenizerFast disagree, measured over every Unicode scalar value.
+"""Measure where MobileBertTokenizer and MobileBertTokenizerFast disagree, over every Unicode scalar value.
 
-`python -m mobilebert_common.tokenization.differences docs/tokenizers.md` measures with the running Python and writes
-what it finds into the table of the document, in the column of that Python's Unicode version.
+`python -m mobilebert_common.tokenization.differences docs/tokenizers.md` writes the result into the table of the document, in the
+column for the Unicode version of the Python that runs it.
 """
 
 import sys
@@ -16,7 +16,7 @@ from .learning import SPECIAL_TOKENS
 from .python import MobileBertTokenizer
 from .rust import MobileBertTokenizerFast
 
-# The options that decide what becomes of a character, each under a letter
+# The options that affect characters, each under a letter
 SETTINGS: dict[str, dict[str, Any]] = {
     "u": {},
     "a": {"strip_accents": False},
@@ -31,9 +31,9 @@ Table = dict[str, Found]  # by Unicode version
 
 
 def measure() -> Found:
-    """The characters that the two classes treat differently: between letters, as a word, or after an accent.
+    """Find the characters that the two classes treat differently: between letters, as a word, or after an accent.
 
-    Where accents are kept, the texts are composed (NFC), as MobileBertTokenizer does and the Rust library does not.
+    Where accents are kept, the texts are composed (NFC) first, since MobileBertTokenizer composes and the Rust library does not.
     """
     found: Found = {}
     for letter, options in SETTINGS.items():
@@ -45,7 +45,7 @@ def measure() -> Found:
 
 
 def read_table(document: str) -> Table:
-    """The differences a document lists."""
+    """Read the differences that a document lists."""
     head, _, *rows = document.split(START)[1].split(END)[0].strip().split("\n")
     versions = [cell.removeprefix("Unicode ") for cell in _cells(head)[2:]]
     table: Table = {version: {} for version in versions}
@@ -59,7 +59,7 @@ def read_table(document: str) -> Table:
 
 
 def write_table(table: Table) -> str:
-    """The table of a document: a row for each run of characters that are alike in every column."""
+    """Write the table of a document: one row for each run of characters that are the same in every column."""
     versions = sorted(table, key=lambda version: [int(part) for part in version.split(".")])
     lines = [["characters", "number", *(f"Unicode {version}" for version in versions)], ["---"] * (2 + len(versions))]
 
@@ -93,7 +93,7 @@ def _differ(python: MobileBertTokenizer, rust: MobileBertTokenizerFast, codes: I
 
 
 def _offsets(tokenizer: MobileBertTokenizerBase, text: str) -> list[tuple[int, int]]:
-    """Where the words are, all of which are unknown; a mark that changes places with an accent takes the accent's."""
+    """Return the offsets of the words, all unknown. A mark that changes places with an accent takes the accent's offset."""
     offsets: list[tuple[int, int]] = tokenizer(text, return_offsets_mapping=True, verbose=False)["offset_mapping"]
     return offsets
 

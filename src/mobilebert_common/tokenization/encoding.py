@@ -1,4 +1,4 @@
-"""What a tokenizer returns: a mapping of lists or tensors that also knows where every token came from."""
+"""What a tokenizer returns: lists or tensors by name, and where in the text each token came from."""
 
 from collections import UserDict
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ class TokenSpan(NamedTuple):
 
 
 class Segment(Protocol):
-    """One text, tokenized, before anything is cut off or added. tokenizers.Encoding is one."""
+    """One tokenized text, before truncation and special tokens. tokenizers.Encoding is one."""
 
     @property
     def ids(self) -> list[int]: ...
@@ -40,7 +40,7 @@ class Segment(Protocol):
 
 
 class SharedSegment:
-    """A segment that several rows are cut from: its lists are made once, not for every row."""
+    """A segment that several rows come from: its lists are made once, not for every row."""
 
     def __init__(self, segment: Segment) -> None:
         self._segment = segment
@@ -63,7 +63,7 @@ class SharedSegment:
 
 
 class Part(NamedTuple):
-    """A run of tokens of a text: the ids from token `start` of the segment on."""
+    """A run of tokens of a segment, from token `start` on."""
 
     segment: Segment
     ids: list[int]
@@ -74,7 +74,7 @@ class Part(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """The (id, token) pairs that stand around texts."""
+    """The (id, token) pairs of [CLS], [SEP] and [PAD]."""
 
     cls: tuple[int, str]
     sep: tuple[int, str]
@@ -83,12 +83,12 @@ class Frame(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """One row of a batch: [CLS] first [SEP] second [SEP] and padding. Its lists are made when they are asked for."""
+    """One row of a batch: [CLS] first [SEP] second [SEP] and padding. Its lists are made on demand."""
 
     first: Part
     second: Part | None
     frame: Frame
-    special: bool  # whether [CLS] and [SEP] are there
+    special: bool  # whether the row has [CLS] and [SEP]
     padding: int = 0
     padding_side: str = "right"
     overflowing: tuple["Encoding", ...] = ()
@@ -122,7 +122,7 @@ class Encoding:
 
     @property
     def word_ids(self) -> list[int | None]:
-        """The word each token is from, counted in its text; None for special tokens."""
+        """The index in its text of the word each token is from; None for special tokens."""
         return self._lay_out(lambda segment: segment.word_ids, None, None, None)
 
     @property
@@ -133,7 +133,7 @@ class Encoding:
 
     @property
     def special_tokens_mask(self) -> list[int]:
-        """1 for the tokens that were added around the texts, padding included."""
+        """1 for [CLS], [SEP] and padding, 0 for tokens of the texts."""
         second = None if self.second is None else [0] * len(self.second.ids)
         return self._row([0] * len(self.first.ids), second, 1, 1, 1)
 
@@ -147,7 +147,7 @@ class Encoding:
         return self._pad([1] * (len(self) - self.padding), 0)
 
     def tokens_of(self, sequence: int) -> range:
-        """The positions in the row of the tokens of a text (0 or 1)."""
+        """The positions in the row of a text's tokens; 0 is the first text, 1 the second."""
         start = self.special + (self.padding if self.padding_side == "left" else 0)
         if sequence == 0:
             return range(start, start + len(self.first.ids))
@@ -203,15 +203,15 @@ class Encoding:
 
 
 class BatchEncoding(UserDict[str, Any]):
-    """A mapping of model inputs, with attribute access, and the way back from tokens to texts.
+    """A mapping of model inputs with attribute access, and with methods that lead from tokens back to the texts.
 
-    An integer index gives the row's Encoding, a string the value of that name. The methods below take the row first
-    where there are several: `token_to_chars(token)` or `token_to_chars(row, token)`.
+    A string as index gives the value of that name, an integer the Encoding of that row. The methods take the row as an optional first
+    argument: `token_to_chars(token)` or `token_to_chars(row, token)`.
 
     Args:
         data: {name: list or tensor}.
-        encodings: one per row, where the rows come from texts.
-        tensor_type: "np", "pt" or "tf" turns the values into tensors of that kind; None leaves them.
+        encodings: one per row; None if the rows do not come from texts.
+        tensor_type: "np", "pt" or "tf" converts the values to tensors of that kind; None leaves them alone.
     """
 
     def __init__(
@@ -229,7 +229,7 @@ class BatchEncoding(UserDict[str, Any]):
             return self.data[key]
         if self._encodings is not None:
             return self._encodings[key]
-        raise KeyError(f"{key!r}: only what a tokenizer returns has rows; pad() and plain data have names")
+        raise KeyError(f"{key!r}: these inputs do not come from a tokenizer call, so they have names but no rows")
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -296,12 +296,12 @@ class BatchEncoding(UserDict[str, Any]):
         return row.char_to_word(char, sequence_index)
 
     def convert_to_tensors(self, tensor_type: str | None = None) -> Self:
-        """Turn every value into an int64 tensor, in place.
+        """Convert every value to an int64 tensor, in place.
 
         Args:
             tensor_type: "np" for numpy, "pt" for PyTorch, "tf" for Keras; None does nothing.
         Raises:
-            ValueError: another name, or rows of different lengths.
+            ValueError: tensor_type is something else, or rows differ in length.
         """
         if tensor_type is None:
             return self
@@ -317,7 +317,7 @@ class BatchEncoding(UserDict[str, Any]):
         return self
 
     def to(self, device: Any, *, non_blocking: bool = False) -> Self:
-        """Move the tensors that can be moved (PyTorch's) to a device, in place."""
+        """Move PyTorch tensors to a device, in place."""
         for name, value in self.data.items():
             if hasattr(value, "to"):
                 self.data[name] = value.to(device=device, non_blocking=non_blocking)
@@ -333,7 +333,7 @@ class BatchEncoding(UserDict[str, Any]):
 
 
 def _array(name: str, value: Any) -> Any:
-    """A list, or a tensor of any framework, as an array; integers become int64."""
+    """Convert a list, or a tensor of any framework, to an array; integers become int64."""
     try:
         array = np.asarray(value)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Learning a small vocabulary from texts."""
+"""Learn a small vocabulary from texts."""
 
 from collections.abc import Iterable
 
@@ -20,16 +20,16 @@ def learn_vocabulary(
 ) -> list[str]:
     """Learn a WordPiece vocabulary: the special tokens, every character of the texts, and their most frequent pieces.
 
-    The same texts give the same vocabulary. It serves demonstrations and tests; a published model needs the vocabulary
-    it was trained with.
+    The same texts give the same vocabulary. This is for demonstrations and tests; a published model needs the vocabulary it was
+    trained with.
 
     Args:
-        vocab_size: how many tokens at most.
-        min_frequency: how often a pair of pieces must occur to be joined.
+        vocab_size: the maximum number of tokens.
+        min_frequency: how often a pair of pieces must occur to be merged.
     Returns:
         The tokens in the order of their ids.
     Raises:
-        ValueError: vocab_size has no room for the special tokens and the characters.
+        ValueError: vocab_size is too small for the special tokens and the characters.
     """
     normalizer = normalizers.BertNormalizer(
         clean_text=True,
@@ -41,7 +41,7 @@ def learn_vocabulary(
     words = [[word for word, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(text))] for text in texts]
     characters = {char for text in words for word in text for char in word}
     following = {f"##{char}" for text in words for word in text for char in word[1:]}
-    # named in order: the library numbers characters as a hash table yields them, and ties depend on the numbers
+    # in a fixed order: the library would number characters in the order of a hash table, and the numbers break ties
     given = [*SPECIAL_TOKENS, *sorted(characters), *sorted(following)]
     if vocab_size < len(given):
         raise ValueError(

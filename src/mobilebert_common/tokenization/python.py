@@ -1,6 +1,18 @@
-"""MobileBertTokenizer: tokenization in plain Python."""
+"""MobileBertTokenizer: tokenization in plain Python.
+
+Why keep it beside the Rust one:
+
+- It is the slow MobileBertTokenizer of transformers 4. Its do_basic_tokenize=False and never_split do not exist in the Rust library.
+- It checks the Rust one. It follows the published algorithm and shares no code with the library where texts are split, so the tests
+  can compare the two on every Unicode scalar value; docs/tokenizers.md lists what they found.
+
+What it costs: this file, basic.py and differences.py, about 560 lines, and a measurement for every new version of Unicode in Python.
+Remove it when transformers 4 is no longer supported, since version 5 has no slow tokenizer either. Truncation, padding and offsets
+would stay: base.py does them for both classes.
+"""
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
@@ -11,7 +23,7 @@ from .basic import Normalized, Normalizer, WordPieces, word_pattern
 
 
 class Match(NamedTuple):
-    """A stretch of a text: a token found whole, or, with no token, what lies between."""
+    """A stretch of a text: a token that was found, or None for the text between two of them."""
 
     token: str | None
     start: int
@@ -19,29 +31,33 @@ class Match(NamedTuple):
 
 
 class Seeker:
-    """Finds tokens that stand in a text as such, before it is split into words.
+    """Finds added tokens in a text before it is split into words; of those that start at the same place, the longest.
+
+    A file may have ten thousand tokens, so they are not tried one by one. Take the last one that sorts before the rest of the text:
+    the longest token that starts here is that one or one it begins with.
 
     Args:
-        entries: {what to look for: its entry}; the longest wins.
+        entries: {string to look for: its entry}.
     """
 
     def __init__(self, entries: Mapping[str, "Sought"]) -> None:
         self._entries = entries
-        longest_first = sorted(entries, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, longest_first))) if entries else None
+        self._first_characters = {token[0] for token in entries}
+        self._longest = max(map(len, entries), default=0)
+        self._tokens = sorted(entries)
+        self._beginnings = _beginnings(self._tokens)
 
     def __call__(self, text: str) -> Iterator[Match]:
-        """The stretches that make up the text, in order."""
+        """Split the text into stretches, in order."""
         done = 0
-        for found in self._pattern.finditer(text) if self._pattern else ():
-            entry = self._entries[found.group()]
-            start, stop = found.span()
+        for start, stop in self._places(text):
+            entry = self._entries[text[start:stop]]
             if _touches(entry.boundary, text, start, stop):
                 continue
             if entry.lstrip:
-                start = max(done, len(text[:start].rstrip()))
+                start = done + len(text[done:start].rstrip())
             if entry.rstrip:
-                stop = len(text) - len(text[stop:].lstrip())
+                stop = SPACES.match(text, stop).end()  # type: ignore[union-attr]  # it always matches
             if done < start:
                 yield Match(None, done, start)
             yield Match(entry.token, start, stop)
@@ -49,9 +65,29 @@ class Seeker:
         if done < len(text):
             yield Match(None, done, len(text))
 
+    def _places(self, text: str) -> Iterator[tuple[int, int]]:
+        """Where tokens stand, from left to right, without overlap."""
+        done = 0
+        for start, char in enumerate(text) if self._tokens else ():
+            if start >= done and char in self._first_characters:
+                length = self._length_at(text, start)
+                if length:
+                    done = start + length
+                    yield start, done
+
+    def _length_at(self, text: str, start: int) -> int:
+        """Return the length of the longest token that starts at a place; 0 if there is none."""
+        window = text[start : start + self._longest]
+        index = bisect_right(self._tokens, window)
+        if not index:
+            return 0
+        nested = self._beginnings[index - 1]
+        count = bisect_left(nested, True, key=lambda token: not window.startswith(token))
+        return len(nested[count - 1]) if count else 0
+
 
 class Sought(NamedTuple):
-    """A token to look for, and a pattern of characters that may not touch it."""
+    """A token to look for, and a pattern of characters that must not touch it."""
 
     token: str
     boundary: re.Pattern[str] | None = None
@@ -61,11 +97,12 @@ class Sought(NamedTuple):
 
 WORD_CHARACTER = re.compile(r"\w")
 NOT_SPACE = re.compile(r"\S")
+SPACES = re.compile(r"\s*")
 
 
 @dataclass
 class PythonSegment:
-    """A tokenized text, as MobileBertTokenizer makes it."""
+    """A text tokenized by MobileBertTokenizer."""
 
     ids: list[int] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
@@ -80,7 +117,7 @@ class PythonSegment:
 
 
 class MobileBertTokenizer(MobileBertTokenizerBase):
-    """The tokenizer in plain Python. It follows the Unicode tables of Python, so a new Python may bring new characters.
+    """The tokenizer in plain Python. It uses Python's Unicode tables, so characters may change with the version of Python.
 
     The arguments are those of MobileBertTokenizerBase.
     """
@@ -105,6 +142,7 @@ class MobileBertTokenizer(MobileBertTokenizerBase):
                 normalized[self._normalize(token.content).text] = entry
             else:
                 as_written[token.content] = entry
+        normalized.pop("", None)  # normalization drops the whole token, so no text has it
         self._as_written, self._normalized = Seeker(as_written), Seeker(normalized)
         self._words = word_pattern() if self.do_basic_tokenize else re.compile(r"\S+")
 
@@ -125,7 +163,7 @@ class MobileBertTokenizer(MobileBertTokenizerBase):
         return segment
 
     def _tokenize(self, text: str, segment: PythonSegment, number: int | None) -> None:
-        """Append the pieces of a text; all belong to the word `number`, or, if None, each word gets the next number."""
+        """Append the pieces of a text. All belong to word `number`; if it is None, the words are numbered from 0."""
         count = 0
         for token, begin, end in self._as_written(text):
             if token is not None:
@@ -153,8 +191,20 @@ class MobileBertTokenizer(MobileBertTokenizerBase):
         return Normalized(text, range(len(text)), range(1, len(text) + 1))
 
 
+def _beginnings(tokens: Sequence[str]) -> list[tuple[str, ...]]:
+    """For each of the sorted tokens, list the tokens that it begins with, from the shortest to itself."""
+    nested: list[str] = []
+    found = []
+    for token in tokens:
+        while nested and not token.startswith(nested[-1]):
+            nested.pop()
+        nested.append(token)
+        found.append(tuple(nested))
+    return found
+
+
 def _touches(boundary: re.Pattern[str] | None, text: str, start: int, stop: int) -> bool:
-    """Whether a character of the boundary pattern stands right before or after a stretch of the text."""
+    """Whether the character right before or after a stretch of the text matches the boundary pattern."""
     if boundary is None:
         return False
     return bool(boundary.match(text[start - 1 : start]) or boundary.match(text[stop : stop + 1]))

@@ -1,4 +1,4 @@
-"""MobileBertTokenizerFast: tokenization by the Rust library `tokenizers`."""
+"""MobileBertTokenizerFast: tokenization with the Rust library `tokenizers`."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -14,14 +14,14 @@ from .encoding import Segment
 class MobileBertTokenizerFast(MobileBertTokenizerBase):
     """The tokenizer in Rust: the reference, and the one to use.
 
-    The arguments are those of MobileBertTokenizerBase; do_basic_tokenize and never_split cannot be changed here.
+    The arguments are those of MobileBertTokenizerBase, but do_basic_tokenize and never_split must keep their defaults.
     """
 
     is_fast: ClassVar[bool] = True
 
     @property
     def backend_tokenizer(self) -> Tokenizer:
-        """A Rust tokenizer of its own, which adds the special tokens too."""
+        """A separate Rust tokenizer that also adds the special tokens."""
         backend = self._without_template()
         cls, sep = self.cls_token, self.sep_token
         backend.post_processor = processors.TemplateProcessing(
@@ -34,7 +34,7 @@ class MobileBertTokenizerFast(MobileBertTokenizerBase):
     def _prepare(self) -> None:
         if not self.do_basic_tokenize or self.never_split:
             raise ValueError(
-                "the Rust tokenizer knows no do_basic_tokenize=False and no never_split: use MobileBertTokenizer"
+                "the Rust tokenizer does not support do_basic_tokenize=False or never_split: use MobileBertTokenizer"
             )
         self._normalizer = normalizers.BertNormalizer(
             clean_text=True,
@@ -65,5 +65,5 @@ class MobileBertTokenizerFast(MobileBertTokenizerBase):
         try:
             return self._backend.encode_batch(batch, is_pretokenized=is_split_into_words, add_special_tokens=False)
         except (TypeError, ValueError):
-            check_texts(texts, is_split_into_words)  # says it more clearly
+            check_texts(texts, is_split_into_words)  # its message is clearer
             raise

@@ -1,4 +1,4 @@
-"""How long the rows of a batch become: truncation with overflow, and padding."""
+"""Truncation with overflow, and padding."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ PADDINGS = ("longest", "max_length", "do_not_pad")
 
 @dataclass(frozen=True)
 class Truncation:
-    """Cut texts so that a row has at most `max_length` tokens; None cuts nothing.
+    """Truncate texts so that a row has at most `max_length` tokens; None means no limit.
 
-    What is cut off can be kept as further rows, each of which repeats `stride` tokens of the row before it.
+    What is cut off can become further rows, each of which repeats `stride` tokens of the row before it.
     """
 
     max_length: int | None
@@ -25,13 +25,13 @@ class Truncation:
     def __call__(
         self, first: Part, second: Part | None, special: int, overflow: bool
     ) -> list[tuple[Part, Part | None]]:
-        """The texts of the row, then of its overflow.
+        """Return the texts of the row, then those of its overflow.
 
-        That is each later part of the first text with all parts of the second, then the first part with the later ones.
+        The overflow is every later part of the first text with each part of the second, then the first part with each later one.
 
         Args:
-            special: how many tokens of the row are special ones.
-            overflow: whether rows for what is cut off are wanted.
+            special: how many special tokens the row has.
+            overflow: whether to make rows of what is cut off.
         """
         if self.max_length is None:
             return [(first, second)]
@@ -54,7 +54,7 @@ class Truncation:
         return [(firsts[0], seconds[0]), *later, *((firsts[0], other) for other in seconds[1:])]
 
     def _share(self, first: int, second: int | None, limit: int) -> tuple[int, int | None]:
-        """How many tokens each text keeps, when both together are too long."""
+        """Return how many tokens each text keeps when they do not fit."""
         if limit == 0 or (second is None and self.strategy != "only_second"):
             return limit, None if second is None else 0
         if self.strategy == "longest_first":
@@ -88,7 +88,7 @@ class Truncation:
 
 @dataclass(frozen=True)
 class Padding:
-    """Bring rows to one length: the longest row's, `max_length`, or the next multiple of a number."""
+    """Pad rows to the length of the longest or to `max_length`, rounded up to a multiple of `multiple`."""
 
     strategy: str
     max_length: int | None
@@ -96,7 +96,7 @@ class Padding:
     side: str
 
     def __call__(self, rows: list[list[Encoding]]) -> list[list[Encoding]]:
-        """Pad the rows of every sample; the length is that of the samples' first rows."""
+        """Pad the rows of every sample; "longest" means the longest first row of a sample."""
         if self.strategy == "do_not_pad":
             return rows
         length = self.length([len(sample[0]) for sample in rows])
@@ -108,7 +108,7 @@ class Padding:
 
 
 def windows(length: int, room: int, stride: int) -> list[tuple[int, int]]:
-    """(start, stop) of windows of `room` tokens that cover `length`, each repeating `stride` of the one before."""
+    """Return (start, stop) of windows of `room` tokens that cover `length`; each repeats `stride` tokens of the one before."""
     if room == 0:
         return [(0, 0), (0, length)]
     count = 1 + -(-(length - room) // (room - stride))

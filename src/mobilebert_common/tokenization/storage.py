@@ -1,7 +1,7 @@
 """The files of a tokenizer: vocab.txt, tokenizer.json, tokenizer_config.json, and those that older transformers write.
 
-A tokenizer.json is read as data. Its parts must be the ones a MobileBERT tokenizer has, and what is taken from them is
-checked; the Rust tokenizer is then built from that, since the library may panic or abort on a file made to harm it.
+tokenizer.json is read as data: its components must be those of a MobileBERT tokenizer, and their values are checked. The Rust
+tokenizer is built from the values, because a crafted file can make the library panic or abort.
 """
 
 import json
@@ -23,20 +23,20 @@ MAP_FILE = "special_tokens_map.json"
 ADDED_FILE = "added_tokens.json"
 MODEL_CONFIG_FILE = "config.json"
 
-MAX_VOCAB_BYTES = 4 << 20  # of a hundred languages: one million
-MAX_TOKENIZER_BYTES = 8 << 20  # of a hundred languages: two million
+MAX_VOCAB_BYTES = 4 << 20  # a vocabulary of a hundred languages has one million
+MAX_TOKENIZER_BYTES = 8 << 20  # a vocabulary of a hundred languages takes two million
 MAX_TOKENS = 250_000
 MAX_TOKEN = 1000  # characters
-MAX_ADDED, MAX_ADDED_CHARACTERS = 10_000, 200_000  # of a list of tokens that a text is searched for
+MAX_ADDED, MAX_ADDED_CHARACTERS = 10_000, 200_000  # in a list of tokens to look for in texts
 
-# what a tokenizer is read from, and its size in bytes at most
+# the files of a tokenizer, with the maximum size in bytes
 FILES: dict[str, int] = {
     VOCAB_FILE: MAX_VOCAB_BYTES,
     TOKENIZER_FILE: MAX_TOKENIZER_BYTES,
     **dict.fromkeys((CONFIG_FILE, MAP_FILE, ADDED_FILE, MODEL_CONFIG_FILE), MAX_JSON),
 }
 
-# Options of a tokenizer, with the JSON types of tokenizer_config.json, in the order in which they are written
+# Options of a tokenizer and their types in tokenizer_config.json, in the order in which they are written
 OPTIONS: dict[str, tuple[type, ...]] = {
     "additional_special_tokens": (list,),
     "clean_up_tokenization_spaces": (bool,),
@@ -60,7 +60,7 @@ NORMALIZER_OPTIONS = {
 
 @dataclass
 class Stored:
-    """What files say: the tokens in the order of their ids, the added ones, and options of the constructor."""
+    """What the files contain: the tokens in the order of their ids, the added tokens, and constructor options."""
 
     tokens: list[str]
     added: dict[int, AddedToken] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class Stored:
 
 
 def read_directory(directory: Path | Folder, default_length: int, unlimited: int) -> Stored:
-    """Put together what the files of a directory say; see MobileBertTokenizerBase.from_pretrained."""
+    """Read the files of a directory; see MobileBertTokenizerBase.from_pretrained."""
     if isinstance(directory, Path) and not directory.is_dir():
         raise CheckpointError(directory, "is not a directory")
     return read_consistently(directory, lambda folder: read_folder(folder, default_length, unlimited))
@@ -110,12 +110,12 @@ def read_vocabulary(path: Path) -> list[str]:
 
 
 def parse_vocabulary(path: Path, data: bytes) -> list[str]:
-    """The tokens of a vocab.txt: one a line, the line number from 0 being its id.
+    """Parse vocab.txt: one token per line; its id is the line number, counted from 0.
 
     Args:
         path: of the file, for errors.
     Raises:
-        CheckpointError: with the line at fault.
+        CheckpointError: the file is unusable; the message names the line, counted from 1.
     """
     if data.count(b"\n") > MAX_TOKENS:
         raise CheckpointError(path, f"has more than {MAX_TOKENS:,} lines")
@@ -134,10 +134,10 @@ def parse_vocabulary(path: Path, data: bytes) -> list[str]:
 
 
 def checked_tokens(vocab: Sequence[str] | Mapping[str, int]) -> list[str]:
-    """The tokens of a vocabulary in the order of their ids, each a proper one, none twice.
+    """Return the tokens of a vocabulary in the order of their ids, after a check that each is valid and none occurs twice.
 
     Raises:
-        ValueError: with the line at fault, counted from 1.
+        ValueError: one is not; the message names the line, counted from 1.
     """
     if isinstance(vocab, Mapping):
         by_id = {index: token for token, index in vocab.items()}
@@ -160,7 +160,7 @@ def checked_tokens(vocab: Sequence[str] | Mapping[str, int]) -> list[str]:
 
 
 def check_token(token: Any) -> str:
-    """The token, if it can be one: a str that is not empty, not overlong and can be written as UTF-8."""
+    """Return the token after a check that it is a str, not empty, not too long, and valid Unicode."""
     if not isinstance(token, str):
         raise TypeError(f"a token must be a str, not {type(token).__name__}")
     if not token:
@@ -178,12 +178,12 @@ def read_tokenizer(path: Path) -> Stored:
 
 
 def parse_tokenizer(path: Path, data: bytes) -> Stored:
-    """Read tokenizer.json as data. Its truncation and padding are what a call left there, and are dropped.
+    """Parse tokenizer.json as data. Its truncation and padding are leftovers of a call and are ignored.
 
     Args:
         path: of the file, for errors.
     Raises:
-        CheckpointError: with the part that is not as a MobileBERT tokenizer has it.
+        CheckpointError: a component is not that of a MobileBERT tokenizer; the message names it.
     """
     content = parse_json(path, data)
     unknown = sorted(content.keys() - _TOKENIZER_KEYS)
@@ -208,15 +208,15 @@ def parse_tokenizer(path: Path, data: bytes) -> Stored:
 
 
 def vocabulary_text(tokens: Sequence[str]) -> bytes:
-    """The content of vocab.txt."""
+    """Return the content of vocab.txt."""
     broken = [token for token in tokens if "\n" in token or token.endswith("\r")]
     if broken:
-        raise ValueError(f"vocab.txt cannot hold these tokens, which have line breaks: {', '.join(map(repr, broken))}")
+        raise ValueError(f"vocab.txt cannot store these tokens, which have line breaks: {', '.join(map(repr, broken))}")
     return "".join(f"{token}\n" for token in tokens).encode()
 
 
 def tokenizer_text(arguments: Mapping[str, Any]) -> bytes:
-    """The content of tokenizer.json, as the Rust library writes it.
+    """Return the content of tokenizer.json, as the Rust library writes it.
 
     Args:
         arguments: the constructor's.
@@ -251,7 +251,7 @@ def tokenizer_text(arguments: Mapping[str, Any]) -> bytes:
 
 
 def config_text(arguments: Mapping[str, Any]) -> bytes:
-    """The content of tokenizer_config.json, for this package and for transformers.
+    """Return the content of tokenizer_config.json, for this package and for transformers.
 
     Args:
         arguments: the constructor's.
@@ -281,7 +281,7 @@ _TOKENIZER_KEYS = set(
 
 @dataclass(frozen=True)
 class Allowed:
-    """What a component of tokenizer.json may be: its type, keys that are checked elsewhere, and fixed values."""
+    """What is allowed in a component of tokenizer.json: its type, keys that are checked elsewhere, and fixed values."""
 
     type: str
     free: frozenset[str] = frozenset()
@@ -301,11 +301,11 @@ _ALLOWED = {
 
 
 def _part(path: Path, content: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """A component of tokenizer.json, which is as it is allowed to be."""
+    """Return a component of tokenizer.json after a check against what is allowed."""
     part, allowed = content.get(name), _ALLOWED[name]
     if not isinstance(part, dict):
         raise CheckpointError(path, f"{name} is missing, or not an object")
-    kind = part.get("type", allowed.type if name == "model" else None)  # older files do not name the model
+    kind = part.get("type", allowed.type if name == "model" else None)  # older files lack the type of the model
     if kind != allowed.type:
         raise CheckpointError(path, f"{name} is of type {_short(kind)}; a MobileBERT tokenizer has {allowed.type}")
     unknown = sorted(part.keys() - allowed.free - allowed.fixed.keys() - {"type"})
@@ -319,7 +319,7 @@ def _part(path: Path, content: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _frame(path: Path, processor: Any, tokens: Sequence[str], added: Mapping[int, AddedToken]) -> dict[str, str]:
-    """The [CLS] and [SEP] of a post-processor, which must be of the one form MobileBERT has."""
+    """Return the [CLS] and [SEP] of a post-processor, which must be one of the two that a MobileBERT tokenizer can have."""
     standard: tuple[dict[str, Any], ...] = ()
     try:
         if processor["type"] == "BertProcessing":
@@ -331,7 +331,7 @@ def _frame(path: Path, processor: Any, tokens: Sequence[str], added: Mapping[int
         }
         standard = _template(cls, ids[cls], sep, ids[sep]), _bert_processing(cls, ids[cls], sep, ids[sep])
     except (KeyError, IndexError, TypeError):
-        pass  # it lacks a part, which none of the standard ones does
+        pass  # something is missing, so it cannot be a standard one
     if not any(json.dumps(processor, sort_keys=True) == json.dumps(form, sort_keys=True) for form in standard):
         raise CheckpointError(
             path, "post_processor is not the standard [CLS] A [SEP] B [SEP] with tokens of the vocabulary"
@@ -362,7 +362,7 @@ def _bert_processing(cls: str, cls_id: int, sep: str, sep_id: int) -> dict[str, 
 
 
 def _options(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
-    """The options and special tokens among the keys of a file; the other keys are somebody else's."""
+    """Return the options and special tokens in a file; other keys are not for us."""
     options = _special_options(path, content)
     for name, kinds in OPTIONS.items():
         if name in content and name != "additional_special_tokens":
@@ -377,7 +377,7 @@ def _options(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _special_options(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
-    """The special tokens among the keys of a file."""
+    """Return the special tokens in a file."""
     options: dict[str, Any] = {
         role: _token(path, role, content[role]) for role in ROLES if content.get(role) is not None
     }
@@ -389,7 +389,7 @@ def _special_options(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tokens(path: Path, name: str, values: Sequence[Any]) -> list[str]:
-    """A list of tokens of a file, not too long."""
+    """Check a list of tokens in a file, and its length."""
     tokens = [_token(path, name, value) for value in values[: MAX_ADDED + 1]]
     if len(tokens) > MAX_ADDED or sum(map(len, tokens)) > MAX_ADDED_CHARACTERS:
         limits = f"{MAX_ADDED:,} of {MAX_ADDED_CHARACTERS:,} characters in all"
@@ -398,7 +398,7 @@ def _tokens(path: Path, name: str, values: Sequence[Any]) -> list[str]:
 
 
 def _token(path: Path, name: str, value: Any) -> str:
-    """A token of a file: a string, or an object with flags, which are those of the added tokens."""
+    """Check a token in a file: a string, or an object with its content and flags."""
     content = value.get("content") if isinstance(value, dict) else value
     try:
         return check_token(content)
@@ -407,7 +407,7 @@ def _token(path: Path, name: str, value: Any) -> str:
 
 
 def _added(path: Path, name: str, entries: Any, tokens: Sequence[str]) -> dict[int, AddedToken]:
-    """The added tokens of a list of objects; an id is the vocabulary's for that token, or continues it."""
+    """Read added tokens from a list of objects. A token has its id in the vocabulary, or the next free one."""
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise CheckpointError(path, f"{name} is not a list of objects")
     _tokens(path, name, entries)
@@ -417,7 +417,7 @@ def _added(path: Path, name: str, entries: Any, tokens: Sequence[str]) -> dict[i
         content = _token(path, name, entry.get("content"))
         flags = {flag: entry.get(flag, False) for flag in FLAGS}
         if entry.keys() - {"id", "content", *FLAGS} or not all(isinstance(flag, bool) for flag in flags.values()):
-            raise CheckpointError(path, f"{name}: the entry of {content!r} has other fields than a token has")
+            raise CheckpointError(path, f"{name}: the entry of {content!r} has an unknown field, or a flag that is not true or false")
         index = ids.setdefault(content, len(ids))
         if type(entry.get("id")) is not int or entry["id"] != index or index in added:
             raise CheckpointError(path, f"{name}: {content!r} has the id {_short(entry.get('id'))} instead of {index}")
@@ -453,7 +453,7 @@ def _compare(tokens: Sequence[str], others: Sequence[str], path: Path) -> None:
 
 
 def _length(path: Path, given: Any, positions: Any, default: int, unlimited: int) -> int:
-    """model_max_length: what is given, else the default, but no more than the model has positions."""
+    """Return model_max_length: the given one, else the default, but at most the number of positions the model has."""
     length = int(given) if given is not None and 0 < given < unlimited else None
     if positions is None:
         return length or default

@@ -1,6 +1,7 @@
-"""The tokens of a tokenizer: their ids, their roles, the ones added later, and the way from ids back to text."""
+"""The tokens of a tokenizer: ids, roles, added tokens, and decoding."""
 
 import operator
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, overload
@@ -10,7 +11,7 @@ from tokenizers import AddedToken
 from .arguments import listed
 from .storage import check_token
 
-# (what to replace, by what) in decoded text; the first list is for single tokens, which never hold " ' " whole
+# (old, new) to replace in decoded text; single tokens have a list of their own because none contains " ' "
 _MARKS = ((" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","))
 _CONTRACTIONS = ((" n't", "n't"), (" 'm", "'m"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"))
 CLEANED_IN_TOKENS = (*_MARKS, *_CONTRACTIONS)
@@ -18,7 +19,7 @@ CLEANED_IN_TEXT = (*_MARKS, (" ' ", "'"), *_CONTRACTIONS)
 
 
 class SpecialToken:
-    """The token that has a role, as an attribute: `tokenizer.mask_token`. A new one must be in the vocabulary."""
+    """Attribute for the token with a role: `tokenizer.mask_token`. A token assigned to it must be in the vocabulary."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -31,7 +32,7 @@ class SpecialToken:
 
 
 class SpecialTokenId:
-    """The id of the token that has a role, as an attribute: `tokenizer.mask_token_id`."""
+    """Attribute for the id of the token with a role: `tokenizer.mask_token_id`."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name.removesuffix("_id")
@@ -41,15 +42,15 @@ class SpecialTokenId:
 
 
 class Vocabulary(ABC):
-    """What both MobileBERT tokenizers do with tokens and ids.
+    """Tokens and ids, the same for both MobileBERT tokenizers.
 
     Args:
         tokens: the vocabulary, in the order of the ids.
-        added: {id: token} of tokens added to it before.
-        roles: {"cls_token": token, …}, each of the five roles.
-        additional: further special tokens; added where they are new.
+        added: {id: token}, the tokens that were added earlier.
+        roles: {"cls_token": token, …} for the five roles.
+        additional: more special tokens; new ones are added.
     Raises:
-        ValueError: a role's token is missing, or an added token's id does not fit.
+        ValueError: the token of a role is missing, or the id of an added token does not continue the vocabulary.
     """
 
     pad_token_type_id: ClassVar[int] = 0
@@ -87,7 +88,7 @@ class Vocabulary(ABC):
 
     @abstractmethod
     def _prepare(self) -> None:
-        """Build whatever depends on the tokens; called after each change of them."""
+        """Build whatever depends on the tokens; called whenever they change."""
 
     # From ids to text
 
@@ -97,10 +98,10 @@ class Vocabulary(ABC):
         skip_special_tokens: bool = False,
         clean_up_tokenization_spaces: bool | None = None,
     ) -> str:
-        """The text of one row of ids: a list or tensor of them, or a single one.
+        """Turn one row of ids, a list or a tensor, or a single id, back into text.
 
-        Spaces before punctuation are taken out token by token; clean_up_tokenization_spaces (None: as the tokenizer's
-        attribute says) does so again over the whole text, which also joins what a token's end hides.
+        Spaces before punctuation and contractions are removed token by token. clean_up_tokenization_spaces (None: the tokenizer's
+        attribute) removes them again from the whole text, which also catches those that span tokens.
         """
         ids = listed(token_ids)
         text = self.convert_tokens_to_string(
@@ -117,11 +118,11 @@ class Vocabulary(ABC):
         skip_special_tokens: bool = False,
         clean_up_tokenization_spaces: bool | None = None,
     ) -> list[str]:
-        """The texts of several rows of ids."""
+        """Decode several rows of ids."""
         return [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in listed(sequences)]
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
-        """Join tokens to a text: ## goes onto the word before, everything else after a space."""
+        """Join tokens into a text: one with ## is appended to the word before it, any other follows a space."""
         joined = list(tokens[:1])
         for token in tokens[1:]:
             joined.append(token[2:] if token.startswith("##") else f" {token}")
@@ -133,7 +134,7 @@ class Vocabulary(ABC):
     @overload
     def convert_ids_to_tokens(self, ids: Iterable[int], skip_special_tokens: bool = False) -> list[str]: ...
     def convert_ids_to_tokens(self, ids: int | Iterable[int], skip_special_tokens: bool = False) -> str | list[str]:
-        """The token of an id, or the tokens of several."""
+        """Return the token of an id, or the tokens of several ids."""
         if isinstance(ids, int):
             return self._tokens_of([ids], skip_special_tokens=False)[0]
         return self._tokens_of(listed(ids), skip_special_tokens)
@@ -144,7 +145,7 @@ class Vocabulary(ABC):
     @overload
     def convert_tokens_to_ids(self, tokens: Iterable[str]) -> list[int]: ...
     def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> int | list[int]:
-        """The id of a token, or the ids of several; that of the unknown token where there is none."""
+        """Return the id of a token, or the ids of several; a token outside the vocabulary has the id of the unknown token."""
         if isinstance(tokens, str):
             return self._ids.get(tokens, self.unk_token_id)
         unknown = self.unk_token_id
@@ -156,7 +157,7 @@ class Vocabulary(ABC):
         try:
             return [tokens[operator.index(index)] for index in ids if index not in skipped and _in(index, tokens)]
         except TypeError:
-            raise TypeError(f"an id must be a whole number, and these are {ids!r:.80}") from None
+            raise TypeError(f"an id must be a whole number; got {ids!r:.80}") from None
 
     # Special tokens
 
@@ -166,27 +167,27 @@ class Vocabulary(ABC):
     def build_inputs_with_special_tokens(
         self, token_ids_0: list[int], token_ids_1: list[int] | None = None
     ) -> list[int]:
-        """[CLS] 0 [SEP], or [CLS] 0 [SEP] 1 [SEP]."""
+        """Return [CLS] 0 [SEP], or [CLS] 0 [SEP] 1 [SEP]."""
         row = [self.cls_token_id, *token_ids_0, self.sep_token_id]
         return row if token_ids_1 is None else [*row, *token_ids_1, self.sep_token_id]
 
     def create_token_type_ids_from_sequences(
         self, token_ids_0: list[int], token_ids_1: list[int] | None = None
     ) -> list[int]:
-        """0 for [CLS] 0 [SEP], 1 for 1 [SEP]."""
+        """Return 0 for each token of [CLS] 0 [SEP] and 1 for each of 1 [SEP]."""
         return [0] * (len(token_ids_0) + 2) + ([] if token_ids_1 is None else [1] * (len(token_ids_1) + 1))
 
     def get_special_tokens_mask(
         self, token_ids_0: list[int], token_ids_1: list[int] | None = None, already_has_special_tokens: bool = False
     ) -> list[int]:
-        """1 where a row has a special token.
+        """Return 1 for each special token of a row and 0 for the others.
 
         Args:
-            token_ids_0, token_ids_1: the ids of the texts; or of a whole row, with already_has_special_tokens.
+            token_ids_0, token_ids_1: the ids of the texts; with already_has_special_tokens, token_ids_0 is the whole row.
         """
         if already_has_special_tokens:
             if token_ids_1 is not None:
-                raise ValueError("a row that has its special tokens is given whole, as token_ids_0")
+                raise ValueError("with already_has_special_tokens, token_ids_0 is the whole row and token_ids_1 must be None")
             special = set(self.all_special_ids)
             return [int(index in special) for index in token_ids_0]
         second = [] if token_ids_1 is None else [*[0] * len(token_ids_1), 1]
@@ -194,7 +195,7 @@ class Vocabulary(ABC):
 
     @property
     def special_tokens_map(self) -> dict[str, str | list[str]]:
-        """{role: token}, and the additional ones where there are any."""
+        """{role: token}, and the additional special tokens if there are any."""
         return {
             **self._special,
             **({"additional_special_tokens": self.additional_special_tokens} if self._additional else {}),
@@ -216,14 +217,14 @@ class Vocabulary(ABC):
 
     @property
     def vocab_size(self) -> int:
-        """How many tokens the vocabulary has without the ones added later; len(tokenizer) counts those too."""
+        """The size of the vocabulary without added tokens; len(tokenizer) includes them."""
         return self._base_size
 
     def __len__(self) -> int:
         return len(self._tokens)
 
     def get_vocab(self) -> dict[str, int]:
-        """{token: id}, with the added tokens."""
+        """Return {token: id}, including added tokens."""
         return dict(self._ids)
 
     @property
@@ -232,7 +233,7 @@ class Vocabulary(ABC):
 
     @property
     def added_tokens_decoder(self) -> dict[int, AddedToken]:
-        """{id: token} of the tokens that are found in a text before it is split: special and added ones."""
+        """{id: token} of the special and added tokens, which are found in a text before it is split."""
         return {index: self._added[index] for index in sorted(self._added)}
 
     @property
@@ -245,13 +246,13 @@ class Vocabulary(ABC):
     def add_tokens(
         self, new_tokens: str | AddedToken | Sequence[str | AddedToken], special_tokens: bool = False
     ) -> int:
-        """Add tokens that are found in a text before it is split. The model's embeddings must grow with them.
+        """Add tokens that are found in a text before it is split. The model's embeddings need as many new rows.
 
         Args:
-            new_tokens: a plain string is looked for in the normalized text, or as it is if special.
-            special_tokens: decoding can skip them.
+            new_tokens: a plain string is looked for in the normalized text, or, if special, in the original.
+            special_tokens: decoding can skip the tokens.
         Returns:
-            How many were not in the vocabulary before.
+            How many of them are new to the vocabulary.
         """
         tokens = [new_tokens] if isinstance(new_tokens, (str, AddedToken)) else new_tokens
         before = len(self)
@@ -262,12 +263,12 @@ class Vocabulary(ABC):
     def add_special_tokens(
         self, special_tokens_dict: Mapping[str, Any], replace_additional_special_tokens: bool = True
     ) -> int:
-        """Give roles to tokens and add those that are new.
+        """Give tokens a role, and add those that are new.
 
         Args:
             special_tokens_dict: {"cls_token": token, …, "additional_special_tokens": [token, …]}.
         Returns:
-            How many were not in the vocabulary before.
+            How many of them are new to the vocabulary.
         """
         roles = dict(special_tokens_dict)
         additional = [*roles.pop("additional_special_tokens", ()), *roles.pop("extra_special_tokens", ())]
@@ -285,6 +286,8 @@ class Vocabulary(ABC):
     def _add(self, tokens: Iterable[AddedToken]) -> None:
         for token in tokens:
             check_token(token.content)
+            if (token.lstrip or token.rstrip) and _is_blank(token.content):
+                raise ValueError(f"the added token {token.content!r} is white space and cannot have lstrip or rstrip")
             if token.content not in self._ids:
                 self._ids[token.content] = len(self._tokens)
                 self._tokens.append(token.content)
@@ -292,10 +295,10 @@ class Vocabulary(ABC):
 
     def _check_unknown(self, token: str) -> None:
         if self._ids[token] >= self._base_size:
-            raise ValueError(f"the unknown token {token!r} was added later: it must be in the vocabulary itself")
+            raise ValueError(f"the unknown token {token!r} is an added token: it must be in the vocabulary itself")
 
     def _make_special(self, token: str | AddedToken) -> None:
-        """See that a token is among the added ones, and special."""
+        """Make sure that a token is an added one, and special."""
         known = self._added.get(self._ids.get(str(token), -1))
         if known is None or not known.special:
             self._add([_added_token(known or token, special=True)])
@@ -311,7 +314,7 @@ class Vocabulary(ABC):
 
 
 def _added_token(token: str | AddedToken, special: bool) -> AddedToken:
-    """A token as it is added; a string is looked for in the normalized text unless it is special."""
+    """Make an AddedToken; a plain string is looked for in the normalized text unless it is special."""
     if isinstance(token, AddedToken):
         if not special or token.special:
             return token
@@ -320,6 +323,15 @@ def _added_token(token: str | AddedToken, special: bool) -> AddedToken:
     if not isinstance(token, str):
         raise TypeError(f"a token must be a str or an AddedToken, not {type(token).__name__}")
     return AddedToken(token, normalized=not special, special=special)
+
+
+def _is_blank(text: str) -> bool:
+    """Whether a text is white space, or may be after normalization.
+
+    The Rust library also finds such a token within white space that it has just stripped. Stripping again makes it panic (lstrip) or
+    takes quadratic time (rstrip).
+    """
+    return all(unicodedata.category(char)[0] in "CZM" for char in text)
 
 
 def _in(index: int, tokens: Sequence[str]) -> bool:
