@@ -21,12 +21,12 @@ from mobilebert_common.model.outputs import (
     TokenClassifierOutput,
 )
 
-from .base import dropout, fold
 from .checks import sizes
 from .layers import Linear, PreTrainingHeads
 from .losses import Losses, class_losses, classification_losses, span_losses, total
 from .model import TFMobileBertModel, take_positions
 from .pretrained import PreTrainedModel
+from .seeds import dropout, seed_for
 
 
 class HeadModel(PreTrainedModel):
@@ -97,7 +97,7 @@ class TFMobileBertForPreTraining(HeadModel):
         seed = self.draw_seed(training)
         tensors = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         switches = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
-        base = self.mobilebert(*tensors, **switches, return_dict=True, seed=fold(seed, 1))
+        base = self.mobilebert(*tensors, **switches, return_dict=True, seed=seed_for(self.mobilebert, seed))
         x = take_positions(base.last_hidden_state, masked_lm_positions)
         scores = {
             "prediction_logits": self.cls.predictions(x, self.get_input_embeddings().embeddings),  # [b t v]
@@ -142,7 +142,7 @@ class TFMobileBertForMaskedLM(HeadModel):
         seed = self.draw_seed(training)
         tensors = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         switches = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
-        base = self.mobilebert(*tensors, **switches, return_dict=True, seed=fold(seed, 1))
+        base = self.mobilebert(*tensors, **switches, return_dict=True, seed=seed_for(self.mobilebert, seed))
         x = take_positions(base.last_hidden_state, masked_lm_positions)
         logits = self.cls.predictions(x, self.get_input_embeddings().embeddings)  # [b t v]
         return self.complete(base, {"logits": logits}, {"labels": labels}, return_dict)
@@ -183,7 +183,7 @@ class TFMobileBertForNextSentencePrediction(HeadModel):
         seed = self.draw_seed(training)
         tensors = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         switches = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
-        base = self.mobilebert(*tensors, **switches, return_dict=True, seed=fold(seed, 1))
+        base = self.mobilebert(*tensors, **switches, return_dict=True, seed=seed_for(self.mobilebert, seed))
         logits = self.cls.seq_relationship(base.pooler_output)  # [b 2]
         given = {"labels": inputs.one_name(labels, next_sentence_label)}
         return self.complete(base, {"logits": logits}, given, return_dict)
@@ -226,7 +226,7 @@ class TFMobileBertForSequenceClassification(HeadModel):
         seed = self.draw_seed(training)
         tensors = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         switches = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
-        base = self.mobilebert(*tensors, **switches, return_dict=True, seed=fold(seed, 1))
+        base = self.mobilebert(*tensors, **switches, return_dict=True, seed=seed_for(self.mobilebert, seed))
         logits = self.classifier(dropout(base.pooler_output, self.dropout, seed))  # [b num_labels]
         return self.complete(base, {"logits": logits}, {"labels": labels}, return_dict)
 
@@ -272,7 +272,7 @@ class TFMobileBertForMultipleChoice(HeadModel):
         rows = (input_ids, attention_mask, token_type_ids, position_ids)
         tensors = (*map(flatten_choices, rows), head_mask, flatten_choices(inputs_embeds))
         switches = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
-        base = self.mobilebert(*tensors, **switches, return_dict=True, seed=fold(seed, 1))
+        base = self.mobilebert(*tensors, **switches, return_dict=True, seed=seed_for(self.mobilebert, seed))
         logits = self.classifier(dropout(base.pooler_output, self.dropout, seed))  # [b*c 1]
         logits = ops.reshape(logits, (-1, source.shape[1]))  # [b c]
         return self.complete(base, {"logits": logits}, {"labels": labels}, return_dict)
@@ -313,7 +313,7 @@ class TFMobileBertForTokenClassification(HeadModel):
         seed = self.draw_seed(training)
         tensors = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         switches = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
-        base = self.mobilebert(*tensors, **switches, return_dict=True, seed=fold(seed, 1))
+        base = self.mobilebert(*tensors, **switches, return_dict=True, seed=seed_for(self.mobilebert, seed))
         logits = self.classifier(dropout(base.last_hidden_state, self.dropout, seed))  # [b t num_labels]
         return self.complete(base, {"logits": logits}, {"labels": labels}, return_dict)
 
@@ -353,7 +353,7 @@ class TFMobileBertForQuestionAnswering(HeadModel):
         seed = self.draw_seed(training)
         tensors = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         switches = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
-        base = self.mobilebert(*tensors, **switches, return_dict=True, seed=fold(seed, 1))
+        base = self.mobilebert(*tensors, **switches, return_dict=True, seed=seed_for(self.mobilebert, seed))
         logits = self.qa_outputs(base.last_hidden_state)  # [b t 2]
         scores = {"start_logits": logits[..., 0], "end_logits": logits[..., 1]}
         given = {"start_positions": start_positions, "end_positions": end_positions}

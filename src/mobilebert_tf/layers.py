@@ -18,8 +18,9 @@ from mobilebert_common.model.architectures import ARCHITECTURES
 from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.schema import letters
 
-from .base import Layer, checkpoint, dropout, fold
+from .base import Layer, checkpoint
 from .checks import check_ids
+from .seeds import dropout, seed_for
 
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "relu": ops.relu,
@@ -282,9 +283,15 @@ class Attention(Layer):
         seed: Any = None,
     ) -> tuple[Any, Any]:
         context, probabilities = self.self(
-            query, key, value, attention_bias, head_mask, output_attentions=output_attentions, seed=fold(seed, 1)
+            query,
+            key,
+            value,
+            attention_bias,
+            head_mask,
+            output_attentions=output_attentions,
+            seed=seed_for(self.self, seed),
         )
-        return self.output_(context, residual, seed=fold(seed, 2)), probabilities
+        return self.output_(context, residual, seed=seed_for(self.output_, seed)), probabilities
 
 
 class Intermediate(Layer):
@@ -331,7 +338,9 @@ class Output(Projection):
 
     def call(self, x: Any, residual: Any, hidden_states: Any, seed: Any = None) -> Any:
         x = super().call(x, residual, seed)  # [b t k]
-        return x if self.bottleneck is None else self.bottleneck(x, hidden_states, seed=seed)  # [b t h]
+        if self.bottleneck is None:
+            return x
+        return self.bottleneck(x, hidden_states, seed=seed_for(self.bottleneck, seed))  # [b t h]
 
 
 class Bottleneck(Layer):
@@ -389,11 +398,18 @@ class TransformerLayer(Layer):
         else:
             query, key, value, residual = self.bottleneck(hidden_states)
         x, probabilities = self.attention(
-            query, key, value, residual, attention_bias, head_mask, output_attentions=output_attentions, seed=seed
+            query,
+            key,
+            value,
+            residual,
+            attention_bias,
+            head_mask,
+            output_attentions=output_attentions,
+            seed=seed_for(self.attention, seed),
         )  # [b t k]
         for ffn in self.ffn:
             x = ffn(x)
-        return self.output_(self.intermediate(x), x, hidden_states, seed=fold(seed, 3)), probabilities
+        return self.output_(self.intermediate(x), x, hidden_states, seed=seed_for(self.output_, seed)), probabilities
 
 
 class Encoder(Layer):
@@ -425,7 +441,7 @@ class Encoder(Layer):
                 attention_bias,
                 None if head_mask is None else head_mask[number],
                 output_attentions=output_attentions,
-                seed=fold(seed, 4 * number),
+                seed=seed_for(layer, seed),
             )
             states.append(hidden_states)
             attentions.append(probabilities)

@@ -14,6 +14,7 @@ from mobilebert_common.model.outputs import BaseModelOutputWithPooling
 from .checks import check_ids, check_model_inputs, sizes
 from .layers import Embeddings, Encoder, Pooler
 from .pretrained import PreTrainedModel
+from .seeds import seed_for
 
 
 @keras.saving.register_keras_serializable(package="mobilebert")
@@ -68,13 +69,15 @@ class TFMobileBertModel(PreTrainedModel):
         output_attentions = config.output_attentions if output_attentions is None else output_attentions
         output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
         seed = self.draw_seed(training) if seed is None else seed
-        x = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds, seed=seed)  # [b t h]
+        x = self.embeddings(
+            input_ids, token_type_ids, position_ids, inputs_embeds, seed=seed_for(self.embeddings, seed)
+        )  # [b t h]
         states, attentions = self.encoder(
             x,
             self.attention_bias(attention_mask),
             self.layer_masks(head_mask),
             output_attentions=output_attentions,
-            seed=seed,
+            seed=seed_for(self.encoder, seed),
         )
         output = BaseModelOutputWithPooling(
             last_hidden_state=states[-1],

@@ -67,7 +67,7 @@ class TFMobileBertForGrading(mobilebert_tf.heads.HeadModel):
             token_type_ids,
             head_mask=head_mask,
             return_dict=True,
-            seed=mobilebert_tf.heads.fold(seed, 1),
+            seed=mobilebert_tf.heads.seed_for(self.mobilebert, seed),
             **switches,
         )
         x = mobilebert_tf.heads.dropout(keras.ops.mean(base.last_hidden_state, axis=1), self.dropout, seed)  # [b h]
