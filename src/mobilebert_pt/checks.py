@@ -14,7 +14,7 @@ from .arrays import dtype_name
 
 
 def check_tensors(**given: Any) -> None:
-    """Refuse what is no tensor, by its name; None is an input that is not given."""
+    """Refuse inputs that are not tensors; None stands for one that is not given."""
     for name, value in given.items():
         if value is not None and not isinstance(value, Tensor):
             kind = type(value)
@@ -30,8 +30,8 @@ def check_tensors(**given: Any) -> None:
 def check_ids(ids: Tensor, limit: int, name: str) -> Tensor:
     """Refuse ids outside 0 to limit - 1; returns the ids.
 
-    On the CPU this is a ValueError. On an accelerator, where looking would stall the stream, and in traced code it is
-    an assertion on the device with the same text; exported programs keep it until their runtime drops it.
+    On the CPU this is a ValueError. On an accelerator, where reading the ids would stall the stream, and in traced code
+    it is an assertion on the device with the same text; exported programs keep it, unless their runtime drops it.
     """
     check_tensors(**{name: ids})
     inputs.check_integer(name, dtype_name(ids.dtype))
@@ -51,7 +51,7 @@ def check_model_inputs(
     head_mask: Tensor | None,
     config: MobileBertConfig,
 ) -> None:
-    """Refuse what is no tensor, and shapes and dtypes the model has no meaning for."""
+    """Refuse what is not a tensor, and shapes and dtypes that the model cannot take."""
     check_tensors(
         input_ids=input_ids, inputs_embeds=inputs_embeds, attention_mask=attention_mask, head_mask=head_mask
     )
@@ -67,7 +67,7 @@ def check_model_inputs(
 
 
 def check_classes(labels: Tensor, classes: int, name: str) -> None:
-    """Refuse class labels that no score stands for."""
+    """Refuse class labels outside the classes that are scored."""
     inputs.check_integer(name, dtype_name(labels.dtype))
     if torch.compiler.is_compiling() or labels.device.type != "cpu":
         return  # cross_entropy asserts it on the device

@@ -29,7 +29,7 @@ from .pretrained import PreTrainedModel
 
 
 class HeadModel(PreTrainedModel):
-    """What all heads share: the base model, and an output made of scores and labels."""
+    """What all heads share: the base model, and an output made from scores and labels."""
 
     output_class: type[ModelOutput]
 
@@ -39,7 +39,7 @@ class HeadModel(PreTrainedModel):
         self.dropout = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
 
     def label_losses(self, scores: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> list[Losses]:
-        """The losses of each label given; this is the rule for classes."""
+        """The losses of each label given, for labels that are classes."""
         expected = ARCHITECTURES[self.architecture].labels
         return [class_losses(scores[expected[name].scores], label, name) for name, label in labels.items()]
 
@@ -50,7 +50,7 @@ class HeadModel(PreTrainedModel):
         labels: dict[str, Tensor | None],
         return_dict: bool | None,
     ) -> Any:
-        """The head's output, with a loss where labels were given."""
+        """The head's output, with a loss if labels are given."""
         given = {name: label for name, label in labels.items() if label is not None}
         check_tensors(**given)
         loss = total(self.label_losses(scores, given)) if given else None
@@ -103,7 +103,7 @@ class MobileBertForPreTraining(HeadModel):
 
 
 class MobileBertForMaskedLM(HeadModel):
-    """A score of every word for every token, or for those asked for."""
+    """A score of every word for every token, or for some of them."""
 
     output_class = MaskedLMOutput
 
@@ -217,7 +217,7 @@ class MobileBertForSequenceClassification(HeadModel):
 
 
 class MobileBertForMultipleChoice(HeadModel):
-    """Which of several endings: a score for each from its pooled output."""
+    """Which of several endings fits: a score for each, from its pooled output."""
 
     output_class = MultipleChoiceModelOutput
 
@@ -241,7 +241,7 @@ class MobileBertForMultipleChoice(HeadModel):
         """
         Args:
             input_ids and the others of MobileBertModel: with an axis of choices after the batch, [b c t].
-            labels: [b] numbers of the right choices (-100 is ignored).
+            labels: [b] indices of the right choices (-100 is ignored).
         """
         check_tensors(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)
         check_tensors(position_ids=position_ids, inputs_embeds=inputs_embeds)
@@ -258,7 +258,7 @@ class MobileBertForMultipleChoice(HeadModel):
 
 
 class MobileBertForTokenClassification(HeadModel):
-    """A label for each token, such as a named entity's."""
+    """A label for each token, as in named-entity recognition."""
 
     output_class = TokenClassifierOutput
 
@@ -281,7 +281,7 @@ class MobileBertForTokenClassification(HeadModel):
     ) -> TokenClassifierOutput | tuple[Any, ...]:
         """
         Args:
-            labels: [b t] classes, -100 for tokens that count for nothing.
+            labels: [b t] classes, -100 for tokens to ignore.
             the others: as MobileBertModel.
         """
         tensors = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
@@ -329,7 +329,7 @@ class MobileBertForQuestionAnswering(HeadModel):
         return self.complete(base, scores, given, return_dict)
 
     def label_losses(self, scores: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> list[Losses]:
-        """Half the loss of either end."""
+        """Half the loss of each end."""
         expected = ARCHITECTURES[self.architecture].labels
         inputs.check_together(list(labels), list(expected))
         ends = [span_losses(scores[expected[name].scores], labels[name], name) for name in expected]

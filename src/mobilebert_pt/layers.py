@@ -60,13 +60,13 @@ class Embedding(nn.Embedding):
         return super().forward(check_ids(ids, self.num_embeddings, self.ids_name))
 
     def resize(self, rows: int) -> None:
-        """Give the table another number of rows: old ones stay, new ones are drawn as at the start."""
+        """Change the number of rows: old ones are kept, new ones are initialized."""
         self.weight = resized(self.weight, rows, 0, self.initializer_range)
         self.num_embeddings = rows
 
 
 class Matrix(nn.Module):
-    """A matrix that a head multiplies with as it is stored; its vocabulary is on axis `words`."""
+    """A matrix that a head multiplies by as it is stored; axis `words` is the vocabulary."""
 
     def __init__(self, config: MobileBertConfig, shape: tuple[int, int], words: int) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class Matrix(nn.Module):
 
 
 class NoNorm(nn.Module):
-    """`x * weight + bias`: what MobileBERT has in place of layer normalisation, for latency (section 3.3)."""
+    """`x * weight + bias`, which replaces layer normalisation in MobileBERT, for latency (section 3.3)."""
 
     def __init__(self, config: MobileBertConfig, size: int) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ def truncated_normal_(weight: Tensor, deviation: float) -> None:
 
 
 def resized(weight: nn.Parameter, rows: int, axis: int, deviation: float) -> nn.Parameter:
-    """A parameter with another length of an axis: what both have stays, the rest is drawn anew, or 0 for a deviation of 0."""
+    """A parameter with another length along an axis: what fits is kept, new values are random, or 0 if the deviation is 0."""
     values = weight.detach().narrow(axis, 0, min(rows, weight.shape[axis]))
     fresh = values.new_zeros(
         [rows - values.shape[axis] if at == axis else size for at, size in enumerate(values.shape)]
@@ -126,7 +126,7 @@ def resized(weight: nn.Parameter, rows: int, axis: int, deviation: float) -> nn.
 
 
 class Projection(nn.Module):
-    """`norm(dropout(dense(x)) + residual)`, which every block of the model ends with; a bottleneck has no residual."""
+    """`norm(dropout(dense(x)) + residual)`, the end of every block of the model; a bottleneck has no residual."""
 
     def __init__(self, config: MobileBertConfig, size_in: int, size_out: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -183,14 +183,14 @@ class Embeddings(nn.Module):
 
 
 class AttentionBias(NamedTuple):
-    """What hides positions from attention that can only add to the scores, as the fused kernels do.
+    """The attention mask for fused kernels, which can only add it to the scores.
 
-    A row that hides everything is to be uniform and without gradient. There the bias is 0 and `seen` takes the query
-    out: with the smallest number in the whole row, the kernels' backward pass loses the softmax's sum to rounding.
+    A row that hides everything must give uniform attention and no gradient. There the bias is 0 and `seen` zeroes the
+    query: if the whole row were finfo.min, rounding would make the kernels' backward pass lose the softmax's sum.
     """
 
-    bias: Tensor  # [b 1 1 t] or [b 1 t t], 0 where visible or nothing is, elsewhere finfo.min
-    seen: Tensor | None  # [b 1 1 1] or [b 1 t 1], 0 for rows that hide everything; None where there is none
+    bias: Tensor  # [b 1 1 t] or [b 1 t t], 0 where visible and in rows that hide everything, elsewhere finfo.min
+    seen: Tensor | None  # [b 1 1 1] or [b 1 t 1], 0 for rows that hide everything; None if there are none
 
 
 class SelfAttention(nn.Module):
@@ -289,7 +289,7 @@ class FFN(nn.Module):
 
 
 class Output(Projection):
-    """The second half of the last FFN, and the way back from the layer's width to the hidden size."""
+    """The second half of the last FFN, then the projection from the layer's width back to the hidden size."""
 
     def __init__(self, config: MobileBertConfig) -> None:
         width, dropout = config.true_hidden_size, config.hidden_dropout_prob
@@ -361,7 +361,7 @@ class Encoder(nn.Module):
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
         self.layer = nn.ModuleList([TransformerLayer(config) for _ in range(config.num_hidden_layers)])
-        self.checkpointed: int | None = None  # each n-th layer computes its activations again
+        self.checkpointed: int | None = None  # recompute every n-th layer in the backward pass
 
     def forward(
         self,
@@ -387,7 +387,7 @@ class Encoder(nn.Module):
 
 
 class Pooler(nn.Module):
-    """The first token, [b t h] -> [b h], through a dense layer and tanh where classifier_activation says so."""
+    """The first token, [b t h] -> [b h], through a dense layer and tanh if classifier_activation is true."""
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
@@ -399,7 +399,7 @@ class Pooler(nn.Module):
 
 
 class Transform(nn.Module):
-    """What the masked-LM head does before it scores, `norm(act(dense(x)))`, with a real LayerNorm in every configuration."""
+    """The first step of the masked-LM head, `norm(act(dense(x)))`; its norm is a LayerNorm in every configuration."""
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
@@ -414,9 +414,9 @@ class Transform(nn.Module):
 class Predictions(nn.Module):
     """Scores of every word, [b t h] -> [b t v].
 
-    The first e features meet the word embeddings, which are an argument, or a decoder of the head's own where
-    tie_word_embeddings is false; the other h - e meet `dense`. Two products, where transformers copies both matrices
-    into one of 62.5 MB at every call.
+    The first e features are multiplied by the word embeddings, which are an argument, or by the head's own decoder if
+    tie_word_embeddings is false; the other h - e by `dense`. These are two products, while transformers copies both
+    matrices into one of 62.5 MB in every call.
     """
 
     def __init__(self, config: MobileBertConfig) -> None:
@@ -435,12 +435,12 @@ class Predictions(nn.Module):
         x = self.transform(x)
         table = word_embeddings if self.decoder is None else self.decoder.weight  # [v e]
         own, extra = x.flatten(0, -2).split([table.shape[1], x.shape[-1] - table.shape[1]], dim=-1)
-        scores = F.linear(own, table, self.bias)  # [b*t v], the largest tensor of the model: added to in its place
+        scores = F.linear(own, table, self.bias)  # [b*t v], the largest tensor of the model, so added in place
         scores = scores.addmm_(extra.to(scores.dtype), self.dense.weight.to(scores.dtype))
         return scores.unflatten(0, x.shape[:-1])
 
     def resize(self, rows: int) -> None:
-        """As Embedding.resize, for all that has a number for each word; a new bias is 0."""
+        """As Embedding.resize, for every weight with a row or a column per word; new biases are 0."""
         self.dense.resize(rows)
         if self.decoder is not None:
             self.decoder.resize(rows)
@@ -448,16 +448,16 @@ class Predictions(nn.Module):
 
 
 def _drop_copies(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
-    """Take what transformers' state_dicts say twice: a tied decoder, and the bias, which an untied one has as well."""
+    """Drop duplicate entries of transformers' state_dicts: a tied decoder, and the second copy of the bias."""
     bias = state.pop(f"{prefix}decoder.bias", None)
     if module.decoder is None:
         state.pop(f"{prefix}decoder.weight", None)
     elif bias is not None:
-        state[f"{prefix}bias"] = bias  # the one that transformers adds
+        state[f"{prefix}bias"] = bias  # the copy that transformers uses
 
 
 class PreTrainingHeads(nn.Module):
-    """The heads of pre-training that a model class has: words, the relation of two sentences, or both."""
+    """The pre-training heads of a model class: masked words, the relation of two sentences, or both."""
 
     def __init__(self, config: MobileBertConfig, architecture: str) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """The losses of the heads in PyTorch. mobilebert_tf/losses.py is its translation.
 
-Each returns the loss of each example or token and its weight, 0 where the label is to be ignored and else 1; `total`
-turns them into the loss. Half-precision logits are raised to float32 first.
+Each returns one loss per example or token and its weight, 0 for labels to ignore and 1 for others; `total` reduces them
+to a number. Half-precision logits are raised to float32 first.
 """
 
 import torch
@@ -56,12 +56,12 @@ def span_losses(logits: Tensor, positions: Tensor, name: str) -> Losses:
 
 
 def raised(logits: Tensor) -> Tensor:
-    """Half-precision numbers as float32."""
+    """Half-precision logits as float32, others as they are."""
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 
 def mean(losses: Tensor, weights: Tensor) -> Tensor:
-    """The weighted mean, and 0 where every weight is 0."""
+    """The weighted mean; 0 if all weights are 0."""
     return (losses * weights).sum() / weights.sum().clamp(min=1)
 
 

@@ -48,7 +48,7 @@ class MobileBertModel(PreTrainedModel):
             token_type_ids: [b t]. Default: 0.
             position_ids: [b t] or [1 t]. Default: 0 to t - 1.
             head_mask: [n] or [L n]; multiplies the heads' attention.
-            output_hidden_states, output_attentions, return_dict: as in the configuration, if not given.
+            output_hidden_states, output_attentions, return_dict: as in the configuration by default.
         Raises:
             ValueError: ids outside their table, a wrong dtype or shape, an empty batch, a sequence too long.
         """
@@ -90,10 +90,10 @@ class MobileBertModel(PreTrainedModel):
 
 
 def take_positions(x: Tensor, positions: Tensor | list[list[int]] | None) -> Tensor:
-    """[b t h] at [b m] -> [b m h]; all of it where no positions are given."""
+    """[b t h] at [b m] -> [b m h]; x itself if no positions are given."""
     if positions is None:
         return x
-    if isinstance(positions, list):  # Keras makes tensors of lists itself
+    if isinstance(positions, list):  # which Keras converts itself
         positions = torch.tensor(positions, device=x.device)
     check_tensors(masked_lm_positions=positions)
     inputs.check_positions(positions.shape, x.shape)
@@ -102,5 +102,5 @@ def take_positions(x: Tensor, positions: Tensor | list[list[int]] | None) -> Ten
 
 
 def known(condition: Tensor) -> bool:
-    """Whether all of a condition is true, where looking is free: on the CPU, outside traced code; elsewhere False."""
+    """Whether a condition is true everywhere; False where reading it is not free: off the CPU and in traced code."""
     return condition.device.type == "cpu" and not torch.compiler.is_compiling() and bool(condition.all())

@@ -1,4 +1,4 @@
-"""Let torch look into the outputs: torch.export, DDP and functional transforms flatten them as trees."""
+"""Register the output classes as trees, which torch.export, DDP and functional transforms flatten."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from mobilebert_common.model.outputs import OUTPUTS, ModelOutput
 
 
 def register(cls: type[ModelOutput]) -> None:
-    """Teach torch's pytree one output class."""
+    """Register one output class with torch's pytree."""
 
     def flatten(output: ModelOutput) -> tuple[list[Any], list[str]]:
         return list(output.values()), list(output)

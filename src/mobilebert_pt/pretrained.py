@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class PreTrainedModel(Pretrained, nn.Module):
     """A model with a configuration that opens from and saves to a checkpoint directory."""
 
-    framework = "pt"  # what a tokenizer's return_tensors calls it
+    framework = "pt"  # as in a tokenizer's return_tensors
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
@@ -56,20 +56,20 @@ class PreTrainedModel(Pretrained, nn.Module):
         torch_dtype: str | torch.dtype | None = None,
         **options: Any,
     ) -> Any:
-        """Open a checkpoint directory or a model of the hub, in evaluation mode.
+        """Open a checkpoint directory or a model on the hub, in evaluation mode.
 
         Args:
             pretrained_model_name_or_path: a folder with config.json and model.safetensors, from either twin or from
                 transformers, or, as a str, a name on the hub such as "google/mobilebert-uncased".
-            dtype: "float32", "float64", "bfloat16" or "float16", whatever the file holds; "auto" is what it holds.
+            dtype: "float32", "float64", "bfloat16" or "float16", whatever the file holds; "auto" keeps the file's.
             device: where the parameters go; the CPU by default.
-            config: takes the place of config.json.
-            ignore_mismatched_sizes: a tensor of another shape starts fresh, as a classifier for other labels does.
-            zero_pad_embedding: set the word embedding of [PAD] to zero, without which padding changes results.
-            output_loading_info: also return which tensors were missing, unexpected and of another shape.
+            config: used instead of config.json.
+            ignore_mismatched_sizes: initialize what has another shape in the file, e.g. a classifier for other labels.
+            zero_pad_embedding: set the word embedding of [PAD] to zero; otherwise padding changes results.
+            output_loading_info: also return the names of missing, unexpected and mismatched tensors.
             torch_dtype: the older name of dtype.
-            options: arguments of the constructor; keys of the configuration that take precedence, for example
-                num_labels=3; revision, token and the rest of hub.Options; what keywords.OPENING_MODEL accepts.
+            options: arguments of the constructor; keys that take precedence over config.json, e.g. num_labels=3;
+                hub.Options, e.g. revision and token; arguments of transformers, see keywords.OPENING_MODEL.
         Raises:
             CheckpointError: a file is missing or damaged, or the tensors do not fit; one error names all of them.
             ConfigError: an option that is unknown, impossible or not supported.
@@ -107,9 +107,9 @@ class PreTrainedModel(Pretrained, nn.Module):
         """Write config.json, model.safetensors and manifest.json in one step; other files of the directory stay.
 
         Args:
-            is_main_process: where it is false nothing is written; of several processes one saves.
-            state_dict: written in place of the model's own, which it has the names of.
-            options: what keywords.SAVING accepts.
+            is_main_process: if false, nothing is written; of several processes, one saves.
+            state_dict: saved instead of the model's own; it must have the same names.
+            options: arguments of transformers, see keywords.SAVING.
         Raises:
             OSError: nothing was written, and what was there is intact.
             ConfigError: an option that is unknown or not supported.
@@ -126,24 +126,24 @@ class PreTrainedModel(Pretrained, nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the parameters are kept in."""
+        """The dtype of the parameters."""
         return self.get_input_embeddings().weight.dtype
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """The device of the parameters."""
         return self.get_input_embeddings().weight.device
 
     @property
     def base_model(self) -> "MobileBertModel":
-        """The model without its head, as to freeze it."""
+        """The base model, e.g. to freeze it."""
         return base_model(self)
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
-        """How many parameters the model has.
+        """The number of parameters.
 
         Args:
-            only_trainable: leave out those that are frozen.
+            only_trainable: leave out frozen ones.
             exclude_embeddings: leave out the tables of words, positions and segments.
         """
         tables = {
@@ -157,20 +157,20 @@ class PreTrainedModel(Pretrained, nn.Module):
         return base_model(self).embeddings.word_embeddings
 
     def get_output_embeddings(self) -> Predictions | None:
-        """The masked-LM head, where there is one."""
+        """The masked-LM head, if there is one."""
         heads = getattr(self, "cls", None)
         return None if heads is None else heads.predictions
 
     def resize_token_embeddings(
         self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None
     ) -> Embedding:
-        """Give the vocabulary another size, in the embeddings and in the masked-LM head.
+        """Resize the vocabulary, in the embeddings and in the masked-LM head.
 
-        Old rows stay, new ones are fresh. Optimizers made before are void.
+        Old rows are kept, new ones are initialized. Existing optimizers do not know the new parameters.
 
         Args:
-            new_num_tokens: rows of the table; by default those it has.
-            pad_to_multiple_of: round that up, for the hardware's sake.
+            new_num_tokens: rows of the new table; default: as many as it has.
+            pad_to_multiple_of: round the rows up to a multiple, which is faster on some hardware.
         """
         resized = resized_config(self.config, new_num_tokens, pad_to_multiple_of)
         table = self.get_input_embeddings()
@@ -187,17 +187,17 @@ class PreTrainedModel(Pretrained, nn.Module):
 
 
 def initialize_missing(model: nn.Module, dtype: torch.dtype) -> None:
-    """Initial values for what is still on meta: a head the file does not have, or what a subclass adds."""
+    """Initialize what is still on the meta device: a head that the file lacks, or layers that a subclass adds."""
     for module in model.modules():
         if any(parameter.is_meta for parameter in module.parameters(recurse=False)):
             loaded = {name: parameter.detach() for name, parameter in module.named_parameters(recurse=False)}
             module.to_empty(device="cpu", recurse=False).reset_parameters()
             module.to(dtype)
-            for name, tensor in loaded.items():  # where a weight is of another shape, its bias may fit
+            for name, tensor in loaded.items():  # the bias of a mismatched weight may have been loaded
                 if not tensor.is_meta:
                     module.get_parameter(name).data = tensor
 
 
 def base_model(model: PreTrainedModel) -> "MobileBertModel":
-    """A model without its head."""
+    """The base model of a model, which may be the model itself."""
     return getattr(model, model.base_model_prefix, model)

@@ -1,4 +1,4 @@
-"""Which backends of Keras this package runs on; imported before all that makes a layer."""
+"""The backends of Keras that this package runs on; imported before any layer is made."""
 
 import keras
 

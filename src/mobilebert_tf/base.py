@@ -1,4 +1,4 @@
-"""What torch brings and Keras does not: layers that build themselves, and a call that is repeated in the backward pass."""
+"""What Keras lacks beside torch: layers that build their sub-layers, and activation checkpointing of one layer."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,21 +7,21 @@ import keras
 
 
 class Layer(keras.layers.Layer):
-    """A layer whose children know their sizes: building it needs no example and makes all variables at once."""
+    """A layer whose sub-layers know their sizes, so that building it needs no input shape and creates all variables."""
 
     def build(self, input_shape: Any = None) -> None:
         build_children(self)
 
 
 def build_children(layer: keras.layers.Layer) -> None:
-    """Build the sub-layers that are not built yet; inside `build`, so that variable paths follow the layers' names."""
+    """Build the sub-layers that are not built yet; called in `build`, so that variable paths follow the layers' names."""
     for child in layer._flatten_layers(include_self=False, recursive=False):
         if not child.built:
             child.build()
 
 
 def checkpoint(layer: keras.layers.Layer) -> Callable[..., tuple[Any, ...]]:
-    """A layer that returns a tuple, such that its backward pass computes it again; what is None stays None."""
+    """Call a layer, and recompute it in the backward pass; it returns a tuple, in which None stays None."""
 
     def call(hidden_states: Any, *arguments: Any, **keywords: Any) -> tuple[Any, ...]:
         absent: list[bool] = []

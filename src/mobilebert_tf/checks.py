@@ -11,10 +11,10 @@ from mobilebert_common.model.config import MobileBertConfig
 
 
 def check_ids(ids: Any, limit: int, name: str) -> tuple[Any, Any]:
-    """Refuse ids outside 0 to limit - 1; returns ids that a table can be asked for, and where they are the given ones.
+    """Refuse ids outside 0 to limit - 1; returns ids to look up, and which of them are valid, or None if all are.
 
-    In eager code this is a ValueError, and the second result is None. In a TensorFlow graph it is an assertion with the
-    same text; XLA drops assertions, so the caller makes the row of an impossible id NaN instead of another id's.
+    In eager code this is a ValueError. In a TensorFlow graph it is an assertion with the same text; XLA drops assertions,
+    so the ids returned are clipped, and the caller fills the rows of invalid ones with NaN.
     """
     inputs.check_integer(name, keras.backend.standardize_dtype(ids.dtype))
     values = concrete(ids)
@@ -29,7 +29,7 @@ def check_ids(ids: Any, limit: int, name: str) -> tuple[Any, Any]:
 def check_model_inputs(
     input_ids: Any, inputs_embeds: Any, attention_mask: Any, head_mask: Any, config: MobileBertConfig
 ) -> None:
-    """Refuse shapes and dtypes the model has no meaning for."""
+    """Refuse shapes and dtypes that the model cannot take."""
     inputs.check_one_source(input_ids, inputs_embeds)
     source = inputs_embeds if input_ids is None else input_ids
     inputs.check_shape(sizes(source), config)
@@ -42,7 +42,7 @@ def check_model_inputs(
 
 
 def check_classes(labels: Any, classes: int, name: str) -> None:
-    """Refuse class labels that no score stands for."""
+    """Refuse class labels outside the classes that are scored."""
     inputs.check_integer(name, keras.backend.standardize_dtype(labels.dtype))
     values = concrete(labels)
     if values is not None:
@@ -53,17 +53,17 @@ def check_classes(labels: Any, classes: int, name: str) -> None:
 
 
 def sizes(tensor: Any) -> tuple[int | None, ...]:
-    """A tensor's shape; a length that is not known yet is None, which JAX has a symbol for."""
+    """A tensor's shape, with None for a length not known yet, for which JAX has a symbol."""
     return tuple(size if isinstance(size, int) else None for size in tensor.shape)
 
 
 def concrete(tensor: Any) -> np.ndarray | None:
-    """The values of a tensor that has any now; None while a graph is traced."""
+    """The values of a tensor; None while a graph is traced."""
     if isinstance(tensor, keras.KerasTensor):
         return None
     try:
         return np.asarray(tensor)
-    except Exception:  # each backend has its own way to say that a traced tensor has no value yet
+    except Exception:  # each backend raises an error of its own for a traced tensor
         return None
 
 

@@ -186,7 +186,7 @@ def weights_like(sample_weight: Any, losses: Any) -> Any:
 
 @contextlib.contextmanager
 def readable_errors() -> Iterator[None]:
-    """Turn TensorFlow's report of one of our assertions back into the InputError that it is."""
+    """Raise TensorFlow's report of one of our assertions as the InputError it stands for."""
     try:
         yield
     except Exception as error:

@@ -30,7 +30,7 @@ from .seeds import dropout, seed_for
 
 
 class HeadModel(PreTrainedModel):
-    """What all heads share: the base model, and an output made of scores and labels."""
+    """What all heads share: the base model, and an output made from scores and labels."""
 
     output_class: type[ModelOutput]
 
@@ -41,7 +41,7 @@ class HeadModel(PreTrainedModel):
         self.dropout = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
 
     def label_losses(self, scores: Mapping[str, Any], labels: Mapping[str, Any]) -> list[Losses]:
-        """The losses of each label given; this is the rule for classes."""
+        """The losses of each label given, for labels that are classes."""
         expected = ARCHITECTURES[self.architecture].labels
         return [class_losses(scores[expected[name].scores], label, name) for name, label in labels.items()]
 
@@ -52,7 +52,7 @@ class HeadModel(PreTrainedModel):
         labels: dict[str, Any],
         return_dict: bool | None,
     ) -> Any:
-        """The head's output, with a loss where labels were given."""
+        """The head's output, with a loss if labels are given."""
         given = {name: label for name, label in labels.items() if label is not None}
         loss = total(self.label_losses(scores, given)) if given else None
         states = {"hidden_states": base.hidden_states, "attentions": base.attentions}
@@ -109,7 +109,7 @@ class TFMobileBertForPreTraining(HeadModel):
 
 @keras.saving.register_keras_serializable(package="mobilebert")
 class TFMobileBertForMaskedLM(HeadModel):
-    """A score of every word for every token, or for those asked for."""
+    """A score of every word for every token, or for some of them."""
 
     output_class = MaskedLMOutput
 
@@ -237,7 +237,7 @@ class TFMobileBertForSequenceClassification(HeadModel):
 
 @keras.saving.register_keras_serializable(package="mobilebert")
 class TFMobileBertForMultipleChoice(HeadModel):
-    """Which of several endings: a score for each from its pooled output."""
+    """Which of several endings fits: a score for each, from its pooled output."""
 
     output_class = MultipleChoiceModelOutput
 
@@ -263,7 +263,7 @@ class TFMobileBertForMultipleChoice(HeadModel):
         """
         Args:
             input_ids and the others of TFMobileBertModel: with an axis of choices after the batch, [b c t].
-            labels: [b] numbers of the right choices (-100 is ignored).
+            labels: [b] indices of the right choices (-100 is ignored).
         """
         inputs.check_one_source(input_ids, inputs_embeds)
         source = inputs_embeds if input_ids is None else input_ids
@@ -280,7 +280,7 @@ class TFMobileBertForMultipleChoice(HeadModel):
 
 @keras.saving.register_keras_serializable(package="mobilebert")
 class TFMobileBertForTokenClassification(HeadModel):
-    """A label for each token, such as a named entity's."""
+    """A label for each token, as in named-entity recognition."""
 
     output_class = TokenClassifierOutput
 
@@ -307,7 +307,7 @@ class TFMobileBertForTokenClassification(HeadModel):
     ) -> TokenClassifierOutput | tuple[Any, ...]:
         """
         Args:
-            labels: [b t] classes, -100 for tokens that count for nothing.
+            labels: [b t] classes, -100 for tokens to ignore.
             the others: as TFMobileBertModel.
         """
         seed = self.draw_seed(training)
@@ -360,7 +360,7 @@ class TFMobileBertForQuestionAnswering(HeadModel):
         return self.complete(base, scores, given, return_dict)
 
     def label_losses(self, scores: Mapping[str, Any], labels: Mapping[str, Any]) -> list[Losses]:
-        """Half the loss of either end."""
+        """Half the loss of each end."""
         expected = ARCHITECTURES[self.architecture].labels
         inputs.check_together(list(labels), list(expected))
         ends = [span_losses(scores[expected[name].scores], labels[name], name) for name in expected]

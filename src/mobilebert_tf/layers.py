@@ -45,7 +45,7 @@ class Linear(keras.layers.Dense):
 
     def call(self, x: Any) -> Any:
         shape = ops.shape(x)
-        flat = ops.matmul(ops.reshape(x, (-1, self.size_in)), self.kernel)  # one product of matrices, whatever the rank
+        flat = ops.matmul(ops.reshape(x, (-1, self.size_in)), self.kernel)  # one matrix product for any rank
         return ops.reshape(ops.add(flat, self.bias), (*shape[:-1], self.units))
 
 
@@ -76,18 +76,16 @@ class Embedding(keras.layers.Embedding):
         rows = ops.cast(ops.take(self.embeddings, ids, axis=0), self.compute_dtype)
         if self.padding_idx is not None:
             rows = ops.where((ids == self.padding_idx)[..., None], ops.stop_gradient(rows), rows)
-        return (
-            rows if valid is None else ops.where(valid[..., None], rows, math.nan)
-        )  # an id that nothing could refuse shows
+        return rows if valid is None else ops.where(valid[..., None], rows, math.nan)  # makes an invalid id visible
 
     def resize(self, rows: int) -> None:
-        """Give the table another number of rows: old ones stay, new ones are drawn as at the start."""
+        """Change the number of rows: old ones are kept, new ones are initialized."""
         self._embeddings = resized(self, self._embeddings, rows, 0, self.embeddings_initializer)
         self.input_dim = rows
 
 
 class Matrix(keras.layers.Layer):
-    """A matrix that a head multiplies with as it is stored; its vocabulary is on axis `words`."""
+    """A matrix that a head multiplies by as it is stored; axis `words` is the vocabulary."""
 
     def __init__(self, config: MobileBertConfig, shape: tuple[int, int], words: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -104,7 +102,7 @@ class Matrix(keras.layers.Layer):
 
 
 class NoNorm(keras.layers.Layer):
-    """`x * weight + bias`: what MobileBERT has in place of layer normalisation, for latency (section 3.3)."""
+    """`x * weight + bias`, which replaces layer normalisation in MobileBERT, for latency (section 3.3)."""
 
     def __init__(self, config: MobileBertConfig, size: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -138,7 +136,7 @@ def truncated_normal(deviation: float) -> keras.initializers.Initializer:
 
 
 def resized(layer: Any, variable: Any, rows: int, axis: int, initializer: keras.initializers.Initializer) -> Any:
-    """A variable with another length of an axis: what both have stays, the rest is drawn anew; the old one is let go."""
+    """A variable with another length along an axis, in place of the old one: what fits is kept, new values are initialized."""
     values = ops.take(variable, ops.arange(min(rows, variable.shape[axis])), axis=axis)
     fresh = [rows - values.shape[axis] if at == axis else size for at, size in enumerate(values.shape)]
     values = ops.concatenate([values, ops.cast(initializer(fresh), values.dtype)], axis=axis)
@@ -151,7 +149,7 @@ def resized(layer: Any, variable: Any, rows: int, axis: int, initializer: keras.
 
 
 class Projection(Layer):
-    """`norm(dropout(dense(x)) + residual)`, which every block of the model ends with; a bottleneck has no residual."""
+    """`norm(dropout(dense(x)) + residual)`, the end of every block of the model; a bottleneck has no residual."""
 
     def __init__(
         self, config: MobileBertConfig, size_in: int, size_out: int, dropout: float = 0.0, **kwargs: Any
@@ -245,7 +243,7 @@ class SelfAttention(Layer):
         q, k, v = self.split(self.query(query)), self.split(self.key(key)), self.split(self.value(value))  # [b n t d]
         scores = ops.matmul(q, ops.transpose(k, (0, 1, 3, 2))) * (q.shape[-1] ** -0.5)  # [b n t t]
         if attention_bias is not None:
-            scores = ops.where(attention_bias < 0, attention_bias, scores)  # replaced: a row that sees nothing is uniform
+            scores = ops.where(attention_bias < 0, attention_bias, scores)  # replaced, not added: uniform if all is hidden
         probabilities = dropout(ops.softmax(scores, axis=-1), self.dropout, seed)
         if head_mask is not None:
             probabilities = probabilities * head_mask
@@ -323,7 +321,7 @@ class FFN(Layer):
 
 
 class Output(Projection):
-    """The second half of the last FFN, and the way back from the layer's width to the hidden size."""
+    """The second half of the last FFN, then the projection from the layer's width back to the hidden size."""
 
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         width, dropout = config.true_hidden_size, config.hidden_dropout_prob
@@ -421,7 +419,7 @@ class Encoder(Layer):
             TransformerLayer(config, name=f"layer.{number}", dtype=self.dtype_policy)
             for number in range(config.num_hidden_layers)
         ]
-        self.checkpointed: int | None = None  # each n-th layer computes its activations again
+        self.checkpointed: int | None = None  # recompute every n-th layer in the backward pass
 
     def call(
         self,
@@ -449,7 +447,7 @@ class Encoder(Layer):
 
 
 class Pooler(Layer):
-    """The first token, [b t h] -> [b h], through a dense layer and tanh where classifier_activation says so."""
+    """The first token, [b t h] -> [b h], through a dense layer and tanh if classifier_activation is true."""
 
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -465,7 +463,7 @@ class Pooler(Layer):
 
 
 class Transform(Layer):
-    """What the masked-LM head does before it scores, `norm(act(dense(x)))`, with a real LayerNorm in every configuration."""
+    """The first step of the masked-LM head, `norm(act(dense(x)))`; its norm is a LayerNorm in every configuration."""
 
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -480,9 +478,9 @@ class Transform(Layer):
 class Predictions(Layer):
     """Scores of every word, [b t h] -> [b t v].
 
-    The first e features meet the word embeddings, which are an argument, or a decoder of the head's own where
-    tie_word_embeddings is false; the other h - e meet `dense`. Two products, where transformers copies both matrices
-    into one of 62.5 MB at every call.
+    The first e features are multiplied by the word embeddings, which are an argument, or by the head's own decoder if
+    tie_word_embeddings is false; the other h - e by `dense`. These are two products, while transformers copies both
+    matrices into one of 62.5 MB in every call.
     """
 
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
@@ -511,7 +509,7 @@ class Predictions(Layer):
         return ops.reshape(scores, (*ops.shape(x)[:-1], table.shape[0]))
 
     def resize(self, rows: int) -> None:
-        """As Embedding.resize, for all that has a number for each word; a new bias is 0."""
+        """As Embedding.resize, for every weight with a row or a column per word; new biases are 0."""
         self.dense.resize(rows)
         if self.decoder is not None:
             self.decoder.resize(rows)
@@ -520,7 +518,7 @@ class Predictions(Layer):
 
 
 class PreTrainingHeads(Layer):
-    """The heads of pre-training that a model class has: words, the relation of two sentences, or both."""
+    """The pre-training heads of a model class: masked words, the relation of two sentences, or both."""
 
     def __init__(self, config: MobileBertConfig, architecture: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)

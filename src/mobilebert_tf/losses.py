@@ -1,7 +1,7 @@
 """The losses of the heads in Keras. mobilebert_pt/losses.py is its translation.
 
-Each returns the loss of each example or token and its weight, 0 where the label is to be ignored and else 1; `total`
-turns them into the loss. Half-precision logits are raised to float32 first.
+Each returns one loss per example or token and its weight, 0 for labels to ignore and 1 for others; `total` reduces them
+to a number. Half-precision logits are raised to float32 first.
 """
 
 from typing import Any
@@ -57,13 +57,13 @@ def span_losses(logits: Any, positions: Any, name: str) -> Losses:
 
 
 def raised(logits: Any) -> Any:
-    """Half-precision numbers as float32."""
+    """Half-precision logits as float32, others as they are."""
     half = keras.backend.standardize_dtype(logits.dtype) in ("float16", "bfloat16")
     return ops.cast(logits, "float32") if half else logits
 
 
 def mean(losses: Any, weights: Any) -> Any:
-    """The weighted mean, and 0 where every weight is 0."""
+    """The weighted mean; 0 if all weights are 0."""
     return ops.sum(losses * weights) / ops.maximum(ops.sum(weights), 1)
 
 

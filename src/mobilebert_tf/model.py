@@ -59,8 +59,9 @@ class TFMobileBertModel(PreTrainedModel):
             token_type_ids: [b t]. Default: 0.
             position_ids: [b t] or [1 t]. Default: 0 to t - 1.
             head_mask: [n] or [L n]; multiplies the heads' attention.
-            output_hidden_states, output_attentions, return_dict: as in the configuration, if not given.
-            training: whether to drop out; a head passes the seed it has drawn instead.
+            output_hidden_states, output_attentions, return_dict: as in the configuration by default.
+            training: whether to apply dropout.
+            seed: for dropout, in place of training; a head passes the one it has drawn.
         Raises:
             ValueError: ids outside their table, a wrong dtype or shape, an empty batch, a sequence too long.
         """
@@ -106,7 +107,7 @@ class TFMobileBertModel(PreTrainedModel):
 
 
 def take_positions(x: Any, positions: Any) -> Any:
-    """[b t h] at [b m] -> [b m h]; all of it where no positions are given."""
+    """[b t h] at [b m] -> [b m h]; x itself if no positions are given."""
     if positions is None:
         return x
     inputs.check_positions(sizes(positions), sizes(x))

@@ -1,4 +1,4 @@
-"""Let Keras, and JAX where it is the backend, look into the outputs: call, fit and predict flatten them as trees."""
+"""Register the output classes as trees, which call, fit and predict flatten, in Keras and, if it is the backend, in JAX."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from mobilebert_common.model.outputs import OUTPUTS, ModelOutput
 
 
 def register(cls: type[ModelOutput]) -> None:
-    """Teach keras.tree, which is optree underneath, one output class."""
+    """Register one output class with keras.tree, which is built on optree."""
 
     def flatten(output: ModelOutput) -> tuple[tuple[Any, ...], tuple[str, ...], tuple[str, ...]]:
         return output.to_tuple(), tuple(output), tuple(output)

@@ -29,7 +29,7 @@ class PreTrainedModel(Pretrained, TrainableModel):
         kwargs: name and dtype (a Keras dtype policy) of the Keras model.
     """
 
-    framework = "tf"  # what a tokenizer's return_tensors calls it
+    framework = "tf"  # as in a tokenizer's return_tensors
 
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -48,8 +48,8 @@ class PreTrainedModel(Pretrained, TrainableModel):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        keywords = {**config, "dtype": keras.saving.deserialize_keras_object(config["dtype"])}
-        return cls(MobileBertConfig.from_dict(keywords.pop("config")), **keywords)
+        arguments = {**config, "dtype": keras.saving.deserialize_keras_object(config["dtype"])}
+        return cls(MobileBertConfig.from_dict(arguments.pop("config")), **arguments)
 
     @overload
     @classmethod
@@ -76,20 +76,20 @@ class PreTrainedModel(Pretrained, TrainableModel):
         torch_dtype: Any = None,
         **options: Any,
     ) -> Any:
-        """Open a checkpoint directory or a model of the hub.
+        """Open a checkpoint directory or a model on the hub.
 
         Args:
             pretrained_model_name_or_path: a folder with config.json and model.safetensors, from either twin or from
                 transformers, or, as a str, a name on the hub such as "google/mobilebert-uncased".
-            dtype: "float32", "float64", "bfloat16" or "float16", whatever the file holds; "auto" is what it holds; or a
-                policy such as "mixed_bfloat16".
-            config: takes the place of config.json.
-            ignore_mismatched_sizes: a tensor of another shape starts fresh, as a classifier for other labels does.
-            zero_pad_embedding: set the word embedding of [PAD] to zero, without which padding changes results.
-            output_loading_info: also return which tensors were missing, unexpected and of another shape.
+            dtype: "float32", "float64", "bfloat16" or "float16", whatever the file holds; "auto" keeps the file's;
+                or a policy such as "mixed_bfloat16".
+            config: used instead of config.json.
+            ignore_mismatched_sizes: initialize what has another shape in the file, e.g. a classifier for other labels.
+            zero_pad_embedding: set the word embedding of [PAD] to zero; otherwise padding changes results.
+            output_loading_info: also return the names of missing, unexpected and mismatched tensors.
             torch_dtype: the older name of dtype.
-            options: arguments of the constructor; keys of the configuration that take precedence, for example
-                num_labels=3; revision, token and the rest of hub.Options; what keywords.OPENING_MODEL accepts.
+            options: arguments of the constructor; keys that take precedence over config.json, e.g. num_labels=3;
+                hub.Options, e.g. revision and token; arguments of transformers, see keywords.OPENING_MODEL.
         Raises:
             CheckpointError: a file is missing or damaged, or the tensors do not fit; one error names all of them.
             ConfigError: an option that is unknown, impossible or not supported.
@@ -121,8 +121,8 @@ class PreTrainedModel(Pretrained, TrainableModel):
         """Write config.json, model.safetensors and manifest.json in one step; other files of the directory stay.
 
         Args:
-            is_main_process: where it is false nothing is written; of several processes one saves.
-            options: what keywords.SAVING accepts.
+            is_main_process: if false, nothing is written; of several processes, one saves.
+            options: arguments of transformers, see keywords.SAVING.
         Raises:
             OSError: nothing was written, and what was there is intact.
             ConfigError: an option that is unknown or not supported.
@@ -136,7 +136,7 @@ class PreTrainedModel(Pretrained, TrainableModel):
         checkpoint.save(save_directory, self.config, self.architecture, tensors)
 
     def canonical_variables(self) -> dict[str, tuple[keras.Variable, Any]]:
-        """{canonical name: (the variable, its layout here)}, found by the names of the layers below this model."""
+        """{canonical name: (variable, its layout in Keras)}, found by the names of layers."""
         layers = arrays.layers_by_name(self)
         absent = ("pooler",) if base_model(self).pooler is None else ()
         return {
@@ -146,10 +146,10 @@ class PreTrainedModel(Pretrained, TrainableModel):
         }
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
-        """How many parameters the model has.
+        """The number of parameters.
 
         Args:
-            only_trainable: leave out those that are frozen.
+            only_trainable: leave out frozen ones.
             exclude_embeddings: leave out the tables of words, positions and segments.
         """
         layers = self._flatten_layers(include_self=False)
@@ -162,20 +162,20 @@ class PreTrainedModel(Pretrained, TrainableModel):
         return base_model(self).embeddings.word_embeddings
 
     def get_output_embeddings(self) -> Predictions | None:
-        """The masked-LM head, where there is one."""
+        """The masked-LM head, if there is one."""
         heads = getattr(self, "cls", None)
         return None if heads is None else heads.predictions
 
     def resize_token_embeddings(
         self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None
     ) -> Embedding:
-        """Give the vocabulary another size, in the embeddings and in the masked-LM head.
+        """Resize the vocabulary, in the embeddings and in the masked-LM head.
 
-        Old rows stay, new ones are fresh. Call `compile` again before `fit`.
+        Old rows are kept, new ones are initialized. Call `compile` again before `fit`.
 
         Args:
-            new_num_tokens: rows of the table; by default those it has.
-            pad_to_multiple_of: round that up, for the hardware's sake.
+            new_num_tokens: rows of the new table; default: as many as it has.
+            pad_to_multiple_of: round the rows up to a multiple, which is faster on some hardware.
         """
         resized = resized_config(self.config, new_num_tokens, pad_to_multiple_of)
         table = self.get_input_embeddings()
@@ -194,5 +194,5 @@ class PreTrainedModel(Pretrained, TrainableModel):
 
 
 def base_model(model: PreTrainedModel) -> "TFMobileBertModel":
-    """A model without its head."""
+    """The base model of a model, which may be the model itself."""
     return getattr(model, model.base_model_prefix, model)

@@ -1,7 +1,7 @@
 """Dropout that can be repeated: its mask is a function of a seed, and each place in a model has a seed of its own.
 
-A model draws one seed per call. A layer hands it on with `seed_for(sub-layer, seed)`, so that a place is known by the names on
-the way to it from the model that drew the seed; what that model is called, or is part of, does not matter.
+A model draws one seed per call, and each layer derives those of its sub-layers from their names. A place is thus identified by
+the names on the path to it from the model that drew the seed; the names of that model and of what it is part of do not matter.
 """
 
 import zlib
@@ -29,7 +29,7 @@ def dropout(x: Any, rate: float, seed: Any) -> Any:
 
 
 class GivenSeed(keras.random.SeedGenerator):
-    """Hands a seed that is already drawn to a function that insists on a generator."""
+    """Passes a seed that is already drawn to a function that takes only a generator."""
 
     def __init__(self, seed: Any) -> None:
         self.seed = seed

@@ -17,7 +17,7 @@ Check = Callable[[Any, Any], tuple[Any, Any]]  # x and y -> both, with labels in
 
 
 def is_arrays(data: Any) -> bool:
-    """Whether data is no stream but arrays, which are all there and can be shuffled."""
+    """Whether data is arrays, which can be shuffled, and not a stream."""
     return isinstance(data, Mapping | np.ndarray) or keras.ops.is_tensor(data)
 
 
@@ -25,8 +25,8 @@ def checked_stream(stream: Any, check: Check, config: MobileBertConfig, architec
     """The same stream, checked batch by batch.
 
     Args:
-        stream: tf.data, a PyDataset or a generator; anything else stays as it is.
-        check: what to do with the arrays of a batch; tf.data has only tensors to trace, and asserts the ranges of ids.
+        stream: tf.data, a PyDataset or a generator; anything else is returned unchanged.
+        check: applied to each batch; tf.data, which traces its functions, asserts the ranges of ids instead.
     """
     if type(stream).__module__.startswith("tensorflow") and hasattr(stream, "element_spec"):
         return stream.map(tf_data_stage(config, architecture), num_parallel_calls=1)
