@@ -2,20 +2,23 @@
 
 A mutant is one change of the syntax tree: another comparison or operator, a number one larger, a condition that always holds, a
 statement less. A seeded sample of them runs in throw-away copies of the repository, each against the tests that reach its line,
-the quickest first, until one fails; a hang counts as noticed. A line that no test reaches is a mutant that survived. Tests that
-take more than SLOW seconds stay out: what only they notice counts as survived, too. Linux or macOS; needs coverage.
+the likeliest first, until one fails; a hang counts as noticed. A line that no test reaches is a mutant that survived. Slow tests
+stay out: what only they notice counts as survived, too. Needs coverage, and a system that forks.
 """
 
 import argparse
 import ast
+import compileall
 import copy
 import difflib
 import faulthandler
+import importlib.util
 import json
 import math
 import os
 import py_compile
 import random
+import resource
 import shutil
 import signal
 import sys
@@ -23,8 +26,11 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGETS = (
@@ -33,11 +39,12 @@ TARGETS = (
     "src/mobilebert_pt/train.py",
     "src/mobilebert_tf/train.py",
 )
-TESTS = ("tests/common/test_*.py", "tests/hostile/test_hostile.py", "tests/equivalence/test_training.py")
-PRELOADED = ("numpy", "ml_dtypes", "h5py", "tokenizers", "safetensors", "pydantic", "huggingface_hub", "pytest")
-SLOW = 3.0  # seconds of one test, with coverage; all seconds are of the processor, so that a busy machine changes nothing
-BUDGET = 30.0  # seconds of tests per mutant
-SLEEP = 60.0  # seconds by the clock after which a test that waits for something has failed
+EXCLUDED = ("differences.py",)  # a command, whose one test is all that it measures
+# which tests run, and the seconds of one of them, with coverage, beyond which it stays out
+TESTS = {"tests/common/test_*.py": 3.0, "tests/hostile/test_hostile.py": 3.0, "tests/equivalence/test_training.py": 60.0}
+PRELOADED = ("numpy", "ml_dtypes", "h5py", "tokenizers", "safetensors.numpy", "pydantic", "huggingface_hub")
+BUDGET = 60.0  # seconds of tests per mutant; these seconds are of the processor, so that a busy machine changes nothing
+ASLEEP = 120.0  # seconds by the clock after which a test that waits has failed
 MEMORY = 8 << 30  # bytes of address space per mutant: a limit that is gone must not take the machine with it
 
 # mutants that no test can notice: (file, the line without its indent, the change as it is printed, why)
@@ -180,159 +187,153 @@ def mutants_of(file: str, source: bytes) -> Iterator[Mutant]:
     yield from visit(tree, (1, 1), ())
 
 
-# --- running tests in forked processes -----------------------------------------------------------------------------------------
+# --- running tests, in forks of this process ------------------------------------------------------------------------------------
 
 
 class Hooks:
-    """A pytest plugin: runs chosen tests in the order given, each with a time limit, and notes how long each took."""
+    """A pytest plugin: runs chosen tests in the order given, limits what each may take, and notes what it took."""
 
-    def __init__(self, chosen: dict[str, float] | None = None, switch: Callable[[str], Any] = lambda name: None) -> None:
-        self.chosen, self.switch = chosen, switch
+    def __init__(self, limits: Callable[[str], float], chosen: Iterable[str] | None = None) -> None:
+        self.limits, self.rank = limits, None if chosen is None else {name: place for place, name in enumerate(chosen)}
+        self.switch: Callable[[str], Any] = lambda name: None
         self.seconds: dict[str, float] = {}
         self.failed: list[str] = []
 
-    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        if self.chosen is not None:
-            rank = {name: place for place, name in enumerate(self.chosen)}
-            items[:] = sorted((item for item in items if item.nodeid in rank), key=lambda item: rank[item.nodeid])
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        if self.rank is not None:
+            items[:] = sorted((item for item in items if item.nodeid in self.rank), key=lambda item: self.rank[item.nodeid])
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self.switch(nodeid)
-        self.since = spent()
-        if self.chosen is None:
-            signal.signal(signal.SIGPROF, too_slow)
-            signal.setitimer(signal.ITIMER_PROF, SLOW)
-        else:  # both end this process, also out of C code
-            signal.setitimer(signal.ITIMER_PROF, 5 + 5 * self.chosen[nodeid])
-            faulthandler.dump_traceback_later(SLEEP, exit=True)
+        self.since = sum(os.times()[:4])
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
+        signal.setitimer(signal.ITIMER_PROF, self.limits(item.nodeid))
+        faulthandler.dump_traceback_later(ASLEEP, exit=True)
+        try:
+            return (yield)
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            faulthandler.cancel_dump_traceback_later()
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         self.switch("")
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        faulthandler.cancel_dump_traceback_later()
-        self.seconds[nodeid] = spent() - self.since
+        self.seconds[nodeid] = sum(os.times()[:4]) - self.since
 
-    def pytest_runtest_logreport(self, report: Any) -> None:
-        if report.failed or (report.skipped and self.chosen is None):
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed or (report.skipped and self.rank is None):
             self.failed.append(report.nodeid)
 
 
-def spent() -> float:
-    """Seconds of this process and its children."""
-    return sum(os.times()[:4])
-
-
-def too_slow(signum: int, frame: Any) -> None:
-    raise TimeoutError(f"more than {SLOW} seconds")
-
-
-def run_pytest(tree: Path, files: Iterable[str], hooks: Hooks) -> int:
-    """Run pytest on files of a copy of the repository, in this process."""
-    import pytest
-
+def run_pytest(tree: Path, file: str, hooks: Hooks) -> int:
+    """Run a test file in a copy of the repository, in this process."""
     os.chdir(tree)
-    sys.path[:0] = [str(tree / "src"), str(tree / "links")]
-    options = ["-x"] if hooks.chosen is not None else []
-    temporary = f"--basetemp={tree.parent / (tree.name + '-tmp')}"
-    return int(pytest.main([*options, "-q", "-p", "no:cacheprovider", temporary, *files], plugins=[hooks]))
+    if str(tree / "src") not in sys.path:
+        sys.path[:0] = [str(tree / "src"), str(tree / "links")]
+    options = ["-q", "-p", "no:cacheprovider", f"--basetemp={tree}-tmp", *(["-x"] if hooks.rank is not None else [])]
+    return int(pytest.main([*options, file], plugins=[hooks]))
 
 
-def measure(tree: Path, file: str, result: Path) -> int:
-    """What the tests of one file reach: [their seconds, {source file: {line: [tests]}}] as JSON, and the tests left out."""
+def measure(tree: Path, file: str, slow: float) -> Any:
+    """What the tests of one file reach: their seconds, {source file: {line: [tests]}}, and how many are left out."""
     import coverage
 
+    def too_slow(signum: int, frame: Any) -> None:
+        raise TimeoutError(f"more than {slow} seconds")
+
+    signal.signal(signal.SIGPROF, too_slow)
     meter = coverage.Coverage(data_file=None, include=[f"{tree}/src/*"], config_file=False)
-    hooks = Hooks(switch=meter.switch_context)
+    hooks = Hooks(lambda name: slow)
+    hooks.switch = meter.switch_context
     meter.start()
-    code = run_pytest(tree, [file], hooks)
+    run_pytest(tree, file, hooks)
     meter.stop()
-    seconds = {name: took for name, took in hooks.seconds.items() if name not in hooks.failed and took < SLOW}
+    data = meter.get_data()
+    seconds = {name: took for name, took in hooks.seconds.items() if name not in hooks.failed and took < slow}
     reached = {
         str(Path(path).relative_to(tree)): {
-            line: [name for name in names if name in seconds or not name]
-            for line, names in meter.get_data().contexts_by_lineno(path).items()
+            line: [name for name in names if name in seconds or not name] for line, names in data.contexts_by_lineno(path).items()
         }
-        for path in meter.get_data().measured_files()
+        for path in data.measured_files()
     }
-    result.write_text(json.dumps([seconds, reached, sorted(hooks.seconds.keys() - seconds.keys())]))
-    return code
+    return seconds, reached, len(hooks.seconds) - len(seconds)
 
 
-def check(tree: Path, mutant: Mutant, chosen: dict[str, float], result: Path) -> int:
-    """Run tests on one mutant; the name of the test that failed is written down."""
-    import resource
-
+def check(tree: Path, mutant: Mutant, chosen: dict[str, dict[str, float]]) -> str | None:
+    """The test that notices a mutant, or None; {test file: {test: seconds}}. A hang ends this process, also out of C code."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     path = tree / mutant.file
-    Path(py_compile.compile(str(path))).unlink()  # type: ignore[arg-type]
+    Path(py_compile.compile(str(path), doraise=True)).unlink()  # so that what is imported is the mutant
     path.write_bytes(mutant.apply(path.read_bytes()))
-    hooks = Hooks(chosen)
-    code = run_pytest(tree, dict.fromkeys(name.partition("::")[0] for name in chosen), hooks)
-    result.write_text(json.dumps(hooks.failed[:1]))
-    return code
+    for file, tests in chosen.items():
+        hooks = Hooks(lambda name, tests=tests: 5 + 5 * tests[name], tests)
+        if (code := run_pytest(tree, file, hooks)) not in (0, 5):
+            return hooks.failed[0] if hooks.failed else f"{file} (exit code {code})"
+    return None
 
 
-def run_all(jobs: Iterable[tuple[Any, Callable[[Path, Path], int], float]], trees: list[Path]) -> Iterator[tuple[Any, int, Path, float]]:
-    """Run jobs (key, function of a tree and a result file, time limit) in forks, one a tree: (key, exit code, result, seconds)."""
-    queue, running = iter(jobs), {}
-    free = list(trees)
+Job = tuple[Any, Callable[[Path], Any], float]  # its name, what it does in a tree, seconds by the clock until it is ended
+
+
+def run_all(jobs: Iterator[Job], trees: list[Path]) -> Iterator[tuple[Any, Any, float]]:
+    """Run each job in a fork, as many at a time as there are trees: (its name, its result, seconds)."""
+    free, running = list(trees), {}
     while True:
-        while free and (job := next(queue, None)):
-            key, function, limit = job
+        while free and (job := next(jobs, None)):
             tree = free.pop()
-            result = tree.with_name(tree.name + ".json")
-            result.unlink(missing_ok=True)
-            running[start(function, tree, result)] = (key, tree, result, time.monotonic(), limit)
+            running[start(job[1], tree)] = (*job, tree, time.monotonic())
         if not running:
             return
         pid, status = os.waitpid(-1, os.WNOHANG)
-        for late, (_, _, _, since, limit) in running.items():
-            if not pid and time.monotonic() - since > limit:
-                os.killpg(late, signal.SIGKILL)
         if pid:
-            key, tree, result, since, _ = running.pop(pid)
-            yield key, os.waitstatus_to_exitcode(status), result, time.monotonic() - since
+            name, _, _, tree, since = running.pop(pid)
             free.append(tree)
+            result = f"ended with {os.waitstatus_to_exitcode(status)}" if status else json.loads(result_of(tree).read_text())
+            yield name, result, time.monotonic() - since
         else:
+            for late in [pid for pid, (_, _, limit, _, since) in running.items() if time.monotonic() - since > limit]:
+                os.killpg(late, signal.SIGKILL)
             time.sleep(0.02)
 
 
-def start(function: Callable[[Path, Path], int], tree: Path, result: Path) -> int:
-    """The process that calls a function, quietly, in a group of its own."""
-    pid = os.fork()
-    if pid:
+def start(function: Callable[[Path], Any], tree: Path) -> int:
+    """The process that calls a function, quietly, in a group of its own, and writes down what it returns."""
+    if pid := os.fork():
         return pid
-    os.setpgid(0, 0)
     code = 70
     try:
-        with open(tree.with_name(tree.name + ".log"), "wb") as log:
+        os.setpgid(0, 0)
+        with open(f"{tree}.log", "wb") as log:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
-        faulthandler.enable()
-        code = function(tree, result)
+        restore(tree)
+        result_of(tree).write_text(json.dumps(function(tree)))
+        code = 0
     finally:
-        sys.stdout.flush()
         os._exit(code)
+
+
+def result_of(tree: Path) -> Path:
+    return Path(f"{tree}.json")
+
+
+def restore(tree: Path) -> None:
+    """Undo what the mutant before has left."""
+    for target in TARGETS:
+        for path in ROOT.glob(target):
+            copied = tree / path.relative_to(ROOT)
+            if copied.read_bytes() != path.read_bytes():
+                shutil.copy(path, copied)
 
 
 # --- which mutants, which tests, what came of them -----------------------------------------------------------------------------
 
 
-def copies(folder: Path, count: int) -> list[Path]:
-    """Copies of the repository that may be damaged."""
-    trees = [folder / f"tree{number}" for number in range(count)]
-    unwanted = shutil.ignore_patterns(".*", "__pycache__", "build", "*.egg-info")
-    for tree in trees:
-        shutil.copytree(ROOT, tree, symlinks=True, ignore=unwanted)
-        (tree / "links").mkdir()
-        (tree / "links" / "mobilebert_conversion").symlink_to(tree / "conversion")
-    return trees
-
-
 class Reach:
     """Which tests reach which lines."""
 
-    def __init__(self, measured: Iterable[tuple[dict[str, float], dict[str, dict[str, list[str]]], list[str]]]) -> None:
+    def __init__(self, measured: Iterable[Any]) -> None:
         self.seconds: dict[str, float] = {}
         self.lines: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
         for seconds, reached, _ in measured:
@@ -340,6 +341,7 @@ class Reach:
             for file, lines in reached.items():
                 for line, names in lines.items():
                     self.lines[file][int(line)].update(names)
+        self.sizes = Counter(map(file_of, self.seconds))
 
     def within(self, file: str, first: int, last: int) -> set[str]:
         return set().union(*(names for line, names in self.lines[file].items() if first <= line <= last))
@@ -353,14 +355,24 @@ class Reach:
         around = (self.within(mutant.file, *scope) - {""} for scope in (*mutant.scopes, (1, sys.maxsize)))
         return next(filter(None, around), set(self.seconds))
 
-    def chosen(self, mutant: Mutant, killers: Counter[str]) -> dict[str, float]:
-        """The tests to run, those that noticed a mutant of this file and quick ones first, up to the budget: {name: seconds}."""
-        names = sorted(self.tests(mutant), key=lambda name: (-killers[name], self.seconds[name], name))
-        kept: dict[str, float] = {}
-        for name in names:
-            if sum(kept.values()) + self.seconds[name] <= BUDGET:
-                kept[name] = self.seconds[name]
-        return kept
+    def chosen(self, mutant: Mutant, killers: Counter[str]) -> dict[str, dict[str, float]]:
+        """The likeliest first: files whose tests noticed mutants of the same file, then those most of whose tests reach this line."""
+        names = self.tests(mutant)
+        reaching, killing = Counter(map(file_of, names)), Counter[str]()
+        for name, count in killers.items():
+            killing[file_of(name)] += count
+        files = sorted(reaching, key=lambda file: (-killing[file], -reaching[file] / self.sizes[file], file))
+        chosen: dict[str, dict[str, float]] = {file: {} for file in files}
+        total = 0.0
+        for name in sorted(names, key=lambda name: (files.index(file_of(name)), -killers[name], self.seconds[name], name)):
+            total += self.seconds[name]
+            if total <= BUDGET:
+                chosen[file_of(name)][name] = self.seconds[name]
+        return {file: tests for file, tests in chosen.items() if tests}
+
+
+def file_of(test: str) -> str:
+    return test.partition("::")[0]
 
 
 def wilson(hits: int, count: int) -> tuple[float, float]:
@@ -381,28 +393,26 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--only", default="", metavar="TEXT", help="only mutants whose file:line: change contains this")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only mutants with this in their line of the output")
     parser.add_argument("--list", action="store_true", help="print the sample and stop")
     parser.add_argument("--show", action="store_true", help="print the sample as diffs and stop")
-    parser.add_argument("--measured", type=Path, metavar="FILE", help="take what tests reach from FILE, or keep it there")
+    parser.add_argument("--measured", type=Path, metavar="FILE", help="take what tests reach from this file, or keep it there")
     arguments = parser.parse_args()
 
-    sources = {str(path.relative_to(ROOT)): path.read_bytes() for target in TARGETS for path in sorted(ROOT.glob(target))}
-    every = [mutant for file, source in sources.items() for mutant in mutants_of(file, source)]
-    every = [mutant for mutant in every if arguments.only in str(mutant)]
+    files = [path for target in TARGETS for path in sorted(ROOT.glob(target)) if path.name not in EXCLUDED]
+    sources = {str(path.relative_to(ROOT)): path.read_bytes() for path in files}
+    every = [mutant for file, source in sources.items() for mutant in mutants_of(file, source) if arguments.only in str(mutant)]
     sample = sorted(random.Random(arguments.seed).sample(every, min(arguments.count, len(every))))
     print(f"{len(sample):,} of {len(every):,} mutants", flush=True)
     if arguments.list or arguments.show:
-        for mutant in sample:
-            print(diff(mutant, sources[mutant.file]) if arguments.show else mutant)
+        print(*(diff(mutant, sources[mutant.file]) if arguments.show else mutant for mutant in sample), sep="\n")
         return
     reasons = {mutant: reason for mutant in sample if (reason := equivalent(mutant, sources[mutant.file]))}
     sample = [mutant for mutant in sample if mutant not in reasons]
     prepare()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         trees = copies(Path(folder).resolve(), arguments.workers)
-        reach = measure_all(trees, arguments.measured)
-        killed = run_sample(sample, reach, trees)
+        killed = run_sample(sample, measure_all(trees, arguments.measured), trees)
     report(sample, killed, reasons)
 
 
@@ -412,30 +422,39 @@ def diff(mutant: Mutant, source: bytes) -> str:
 
 
 def prepare() -> None:
-    """Import what the mutants have in common, once, and set what tests read from the environment."""
-    try:
-        import coverage  # noqa: F401
-    except ImportError:
+    """Import what all runs need, once, and set the environment of the tests."""
+    if importlib.util.find_spec("coverage") is None:
         sys.exit("tests/mutation.py needs coverage: pip install coverage")
     for name in PRELOADED:
-        __import__(name)
+        importlib.import_module(name)
     sys.path[:] = [path for path in sys.path if Path(path).resolve() not in (ROOT / "tests", ROOT / "src")]
     os.environ.setdefault("MOBILEBERT_DATA", str(ROOT.parent / "shared" / "data"))
     os.environ |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+
+
+def copies(folder: Path, count: int) -> list[Path]:
+    """Copies of the repository that may be damaged."""
+    trees = [folder / f"tree{number}" for number in range(count)]
+    for tree in trees:
+        shutil.copytree(ROOT, tree, symlinks=True, ignore=shutil.ignore_patterns(".*", "__pycache__", "build", "*.egg-info"))
+        (tree / "links").mkdir()
+        (tree / "links" / "mobilebert_conversion").symlink_to(tree / "conversion")
+        compileall.compile_dir(tree / "src", quiet=1)
+    return trees
 
 
 def measure_all(trees: list[Path], keep: Path | None) -> Reach:
     """Run every test once with coverage."""
     if keep and keep.exists():
         return Reach(json.loads(keep.read_text()))
-    files = [str(path.relative_to(trees[0])) for pattern in TESTS for path in sorted(trees[0].glob(pattern))]
-    jobs = ((file, lambda tree, result, file=file: measure(tree, file, result), 900.0) for file in files[::-1])
+    files = [(str(path.relative_to(ROOT)), slow) for pattern, slow in TESTS.items() for path in sorted(ROOT.glob(pattern))]
+    jobs = ((file, partial(measure, file=file, slow=slow), 1800.0) for file, slow in files)
     found = []
-    for file, code, result, seconds in run_all(jobs, trees):
-        if not result.exists():
-            sys.exit(f"{file}: pytest ended with {code}\n{result.with_suffix('.log').read_text()[-3000:]}")
-        found.append(json.loads(result.read_text()))
-        print(f"{file}: {len(found[-1][0])} tests in {seconds:.0f} s, {len(found[-1][2])} left out", flush=True)
+    for file, result, seconds in run_all(jobs, trees):
+        if isinstance(result, str):
+            sys.exit(f"{file}: {result}")
+        found.append(result)
+        print(f"{file}: {len(result[0])} tests in {seconds:.0f} s, {result[2]} left out", flush=True)
     if keep:
         keep.write_text(json.dumps(found))
     return Reach(found)
@@ -444,40 +463,20 @@ def measure_all(trees: list[Path], keep: Path | None) -> Reach:
 def run_sample(sample: list[Mutant], reach: Reach, trees: list[Path]) -> dict[Mutant, bool]:
     """Whether each mutant was noticed."""
     killers: dict[str, Counter[str]] = defaultdict(Counter)
-    killed: dict[Mutant, bool] = {mutant: False for mutant in sample if not reach.tests(mutant)}
+    killed = {mutant: False for mutant in sample if not reach.tests(mutant)}
     print(f"{len(killed)} mutants on lines that no test reaches", flush=True)
 
-    def jobs() -> Iterator[tuple[Mutant, Callable[[Path, Path], int], float]]:
+    def jobs() -> Iterator[Job]:
         for mutant in sample:
             if mutant not in killed:
                 chosen = reach.chosen(mutant, killers[mutant.file])
+                yield mutant, partial(check, mutant=mutant, chosen=chosen), 1800.0
 
-                def job(tree: Path, result: Path, mutant: Mutant = mutant, chosen: dict[str, float] = chosen) -> int:
-                    return check(tree, mutant, chosen, result)
-
-                yield mutant, restored(job, mutant.file), 120 + 10 * sum(chosen.values())
-
-    for mutant, code, result, seconds in run_all(jobs(), trees):
-        killed[mutant] = code not in (0, 5)
-        failed = json.loads(result.read_text()) if result.exists() else []
-        killers[mutant.file].update(failed)
-        by = failed[0] if failed else f"exit code {code}"
-        print(f"{len(killed):4} {seconds:5.1f} s  {mutant}  {'killed: ' + by if killed[mutant] else 'SURVIVED'}", flush=True)
+    for mutant, killer, seconds in run_all(jobs(), trees):
+        killed[mutant] = killer is not None
+        killers[mutant.file].update([killer] if killer in reach.seconds else [])
+        print(f"{len(killed):4} {seconds:5.1f} s  {mutant}  {f'killed: {killer}' if killer else 'SURVIVED'}", flush=True)
     return killed
-
-
-def restored(job: Callable[[Path, Path], int], file: str) -> Callable[[Path, Path], int]:
-    """A job that finds the tree as it was, whatever the one before it left."""
-
-    def clean(tree: Path, result: Path) -> int:
-        for target in TARGETS:
-            for path in tree.glob(target):
-                source = ROOT / path.relative_to(tree)
-                if path.read_bytes() != source.read_bytes():
-                    shutil.copy(source, path)
-        return job(tree, result)
-
-    return clean
 
 
 def report(sample: list[Mutant], killed: dict[Mutant, bool], reasons: dict[Mutant, str]) -> None:
