@@ -18,7 +18,7 @@ def train(model: Any, examples: Examples, recipe: Recipe, report: Report) -> Non
         examples: with labels.
         report: called after each step with the number of steps done and the mean loss of the epoch so far.
     """
-    keras.utils.set_random_seed(recipe.seed)
+    model.seed_generator.state.assign(keras.random.SeedGenerator(recipe.seed).state)  # a loaded model has drawn its own
     plan = Plan(examples.lengths, recipe)
     model.compile(make_optimizer(model, recipe, plan.steps))
     model.fit(

@@ -1,0 +1,496 @@
+"""Mutation test of the core: `python tests/mutation.py`. It changes the code in one place at a time and asks whether a test notices.
+
+A mutant is one change of the syntax tree: another comparison or operator, a number one larger, a condition that always holds, a
+statement less. A seeded sample of them runs in throw-away copies of the repository, each against the tests that reach its line,
+the likeliest first, until one fails; a hang counts as noticed. A line that no test reaches is a mutant that survived. Slow tests
+stay out: what only they notice counts as survived, too. Needs coverage, and a system that forks.
+"""
+
+import argparse
+import ast
+import compileall
+import copy
+import difflib
+import faulthandler
+import importlib.util
+import json
+import math
+import os
+import py_compile
+import random
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGETS = (
+    *(f"src/mobilebert_common/model/{name}.py" for name in ("config", "schema", "architectures", "layout")),
+    *(f"src/mobilebert_common/{folder}/*.py" for folder in ("checkpoints", "files", "tokenization", "training")),
+    "src/mobilebert_pt/train.py",
+    "src/mobilebert_tf/train.py",
+)
+EXCLUDED = ("differences.py",)  # a command, whose one test is all that it measures
+# which tests run, and the seconds of one of them, with coverage, beyond which it stays out
+TESTS = {"tests/common/test_*.py": 3.0, "tests/hostile/test_hostile.py": 3.0, "tests/equivalence/test_training.py": 60.0}
+PRELOADED = ("numpy", "ml_dtypes", "h5py", "tokenizers", "safetensors.numpy", "pydantic", "huggingface_hub")
+BUDGET = 60.0  # seconds of tests per mutant; these seconds are of the processor, so that a busy machine changes nothing
+ASLEEP = 120.0  # seconds by the clock after which a test that waits has failed
+MEMORY = 8 << 30  # bytes of address space per mutant: a limit that is gone must not take the machine with it
+
+# mutants that no test can notice: (file, the line without its indent, the change as it is printed, why)
+EQUIVALENT: tuple[tuple[str, str, str, str], ...] = ()
+
+COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
+}  # fmt: skip
+OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.FloorDiv, ast.FloorDiv: ast.Mult, ast.Div: ast.Mult, ast.Mod: ast.FloorDiv,
+    ast.Pow: ast.Mult, ast.LShift: ast.RShift, ast.RShift: ast.LShift, ast.BitOr: ast.BitAnd, ast.BitAnd: ast.BitOr,
+}  # fmt: skip
+FUNCTIONS = {"sorted": "list", "reversed": "list", "min": "max", "max": "min", "any": "all", "all": "any"}
+LOGGERS = ("log", "logger", "logging", "warnings")
+DELETED = (ast.Raise, ast.AugAssign, ast.Delete, ast.Continue, ast.Break)  # and calls, and assignments to x.y and x[y]
+
+
+class Mutant(NamedTuple):
+    """One change: bytes start:stop of a file become `after`; where it is, from the inside out, as (first line, last line)."""
+
+    file: str
+    line: int
+    start: int
+    stop: int
+    before: str
+    after: str
+    header: tuple[int, int]  # the statement, without the statements inside it
+    scopes: tuple[tuple[int, int], ...]  # the functions and classes around it
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.change}"
+
+    @property
+    def change(self) -> str:
+        return " → ".join(" ".join(text.split()) for text in (self.before, self.after))
+
+    def apply(self, source: bytes) -> bytes:
+        return source[: self.start] + self.after.encode() + source[self.stop :]
+
+
+def replacements(node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
+    """(what is replaced, by what): the changes at one node."""
+
+    def changed(**fields: Any) -> tuple[ast.AST, ast.AST]:
+        other = copy.copy(node)
+        vars(other).update(fields)
+        return node, other
+
+    match node:
+        case ast.Compare(ops=ops):
+            yield from (changed(ops=[*ops[:at], COMPARISONS[type(op)](), *ops[at + 1 :]]) for at, op in enumerate(ops))
+        case ast.BinOp(op=op) | ast.AugAssign(op=op) if type(op) in OPERATORS:
+            yield changed(op=OPERATORS[type(op)]())
+        case ast.BoolOp(op=op):
+            yield changed(op=ast.And() if isinstance(op, ast.Or) else ast.Or())
+        case ast.UnaryOp(operand=operand):
+            yield node, operand
+        case ast.Constant(value=bool(value)):
+            yield changed(value=not value)
+        case ast.Constant(value=int(value)):
+            yield changed(value=value + 1)
+        case ast.Constant(value=float(value)):
+            yield changed(value=2 * value or 1.0)
+        case ast.Return(value=value) if value and not (isinstance(value, ast.Constant) and value.value is None):
+            yield changed(value=ast.Constant(None))
+        case ast.Slice(lower=lower, upper=upper):
+            bounds = [bound for bound in (lower, upper) if bound and not isinstance(bound, ast.Constant)]
+            yield from ((bound, ast.BinOp(bound, ast.Add(), ast.Constant(1))) for bound in bounds)
+        case ast.Call(func=ast.Name(id="sorted" | "reversed"), args=args):
+            yield changed(func=ast.Name("list"), args=args, keywords=[])
+        case ast.Call(func=ast.Name(id=name)) if name in FUNCTIONS:
+            yield changed(func=ast.Name(FUNCTIONS[name]))
+        case ast.Call(keywords=keywords) if any(keyword.arg == "kind" for keyword in keywords):
+            yield changed(keywords=[keyword for keyword in keywords if keyword.arg != "kind"])
+    match node:
+        case ast.If(test=test) | ast.IfExp(test=test):
+            yield from ((test, ast.Constant(value)) for value in (True, False))
+        case ast.While(test=test):
+            yield test, ast.Constant(False)
+        case ast.comprehension(ifs=ifs):
+            yield from ((test, ast.Constant(value)) for test in ifs for value in (True, False))
+        case ast.Expr(value=ast.Call()) | ast.Assign(targets=[ast.Attribute() | ast.Subscript()]):
+            yield node, ast.Pass()
+        case _ if isinstance(node, DELETED):
+            yield node, ast.Pass()
+
+
+def is_left_alone(node: ast.AST) -> bool:
+    """Whether nothing at or below a node is changed: text, imports, logging, assertions, stubs, types."""
+    match node:
+        case ast.Import() | ast.ImportFrom() | ast.JoinedStr() | ast.Assert() | ast.Expr(value=ast.Constant()):
+            return True
+        case ast.ClassDef(bases=bases):
+            return any(isinstance(base, ast.Name) and base.id == "Protocol" for base in bases)
+        case ast.If(test=ast.Name(id="TYPE_CHECKING")) | ast.Assign(targets=[ast.Name(id="__all__")]):
+            return True
+        case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=name)))):
+            return name in LOGGERS
+    return False
+
+
+def children(node: ast.AST) -> Iterator[ast.AST]:
+    """What is changed below a node: not annotations, what an exception says, or the assertion that zip(strict=True) is."""
+    for name, value in ast.iter_fields(node):
+        if name in ("annotation", "returns") or isinstance(node, ast.Raise):
+            continue
+        for child in value if isinstance(value, list) else [value]:
+            is_zip = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "zip" and name == "keywords"
+            if isinstance(child, ast.AST) and not is_zip:
+                yield child
+
+
+def mutants_of(file: str, source: bytes) -> Iterator[Mutant]:
+    """All mutants of a file."""
+    tree = ast.parse(source)
+    lines = [0]
+    for line in source.splitlines(keepends=True):
+        lines.append(lines[-1] + len(line))
+
+    def visit(node: ast.AST, header: tuple[int, int], scopes: tuple[tuple[int, int], ...]) -> Iterator[Mutant]:
+        if is_left_alone(node):
+            return
+        if isinstance(node, ast.stmt):
+            body = getattr(node, "body", None)
+            header = (node.lineno, max(node.lineno, body[0].lineno - 1) if body else node.end_lineno or node.lineno)
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            scopes = ((node.lineno, node.end_lineno or node.lineno), *scopes)
+        for old, new in replacements(node):
+            start, stop = lines[old.lineno - 1] + old.col_offset, lines[old.end_lineno - 1] + old.end_col_offset  # type: ignore
+            text = ast.unparse(new)
+            if isinstance(new, ast.expr) and not isinstance(new, ast.Constant | ast.Name | ast.Call):
+                text = f"({text})"
+            mutant = Mutant(file, old.lineno, start, stop, source[start:stop].decode(), text, header, scopes)  # type: ignore
+            if ast.dump(ast.parse(mutant.apply(source))) != ast.dump(tree):
+                yield mutant
+        for child in children(node):
+            yield from visit(child, header, scopes)
+
+    yield from visit(tree, (1, 1), ())
+
+
+# --- running tests, in forks of this process ------------------------------------------------------------------------------------
+
+
+class Hooks:
+    """A pytest plugin: runs chosen tests in the order given, limits what each may take, and notes what it took."""
+
+    def __init__(self, limits: Callable[[str], float], chosen: Iterable[str] | None = None) -> None:
+        self.limits, self.rank = limits, None if chosen is None else {name: place for place, name in enumerate(chosen)}
+        self.switch: Callable[[str], Any] = lambda name: None
+        self.seconds: dict[str, float] = {}
+        self.failed: list[str] = []
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        if self.rank is not None:
+            items[:] = sorted((item for item in items if item.nodeid in self.rank), key=lambda item: self.rank[item.nodeid])
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self.switch(nodeid)
+        self.since = sum(os.times()[:4])
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
+        signal.setitimer(signal.ITIMER_PROF, self.limits(item.nodeid))
+        faulthandler.dump_traceback_later(ASLEEP, exit=True)
+        try:
+            return (yield)
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            faulthandler.cancel_dump_traceback_later()
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        self.switch("")
+        self.seconds[nodeid] = sum(os.times()[:4]) - self.since
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed or (report.skipped and self.rank is None):
+            self.failed.append(report.nodeid)
+
+
+def run_pytest(tree: Path, file: str, hooks: Hooks) -> int:
+    """Run a test file in a copy of the repository, in this process."""
+    os.chdir(tree)
+    if str(tree / "src") not in sys.path:
+        sys.path[:0] = [str(tree / "src"), str(tree / "links")]
+    options = ["-q", "-p", "no:cacheprovider", f"--basetemp={tree}-tmp", *(["-x"] if hooks.rank is not None else [])]
+    return int(pytest.main([*options, file], plugins=[hooks]))
+
+
+def measure(tree: Path, file: str, slow: float) -> Any:
+    """What the tests of one file reach: their seconds, {source file: {line: [tests]}}, and how many are left out."""
+    import coverage
+
+    def too_slow(signum: int, frame: Any) -> None:
+        raise TimeoutError(f"more than {slow} seconds")
+
+    signal.signal(signal.SIGPROF, too_slow)
+    meter = coverage.Coverage(data_file=None, include=[f"{tree}/src/*"], config_file=False)
+    hooks = Hooks(lambda name: slow)
+    hooks.switch = meter.switch_context
+    meter.start()
+    run_pytest(tree, file, hooks)
+    meter.stop()
+    data = meter.get_data()
+    seconds = {name: took for name, took in hooks.seconds.items() if name not in hooks.failed and took < slow}
+    reached = {
+        str(Path(path).relative_to(tree)): {
+            line: [name for name in names if name in seconds or not name] for line, names in data.contexts_by_lineno(path).items()
+        }
+        for path in data.measured_files()
+    }
+    return seconds, reached, len(hooks.seconds) - len(seconds)
+
+
+def check(tree: Path, mutant: Mutant, chosen: dict[str, dict[str, float]]) -> str | None:
+    """The test that notices a mutant, or None; {test file: {test: seconds}}. A hang ends this process, also out of C code."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    path = tree / mutant.file
+    Path(py_compile.compile(str(path), doraise=True)).unlink()  # so that what is imported is the mutant
+    path.write_bytes(mutant.apply(path.read_bytes()))
+    for file, tests in chosen.items():
+        hooks = Hooks(lambda name, tests=tests: 5 + 5 * tests[name], tests)
+        if (code := run_pytest(tree, file, hooks)) not in (0, 5):
+            return hooks.failed[0] if hooks.failed else f"{file} (exit code {code})"
+    return None
+
+
+Job = tuple[Any, Callable[[Path], Any], float]  # its name, what it does in a tree, seconds by the clock until it is ended
+
+
+def run_all(jobs: Iterator[Job], trees: list[Path]) -> Iterator[tuple[Any, Any, float]]:
+    """Run each job in a fork, as many at a time as there are trees: (its name, its result, seconds)."""
+    free, running = list(trees), {}
+    while True:
+        while free and (job := next(jobs, None)):
+            tree = free.pop()
+            running[start(job[1], tree)] = (*job, tree, time.monotonic())
+        if not running:
+            return
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid:
+            name, _, _, tree, since = running.pop(pid)
+            free.append(tree)
+            result = f"ended with {os.waitstatus_to_exitcode(status)}" if status else json.loads(result_of(tree).read_text())
+            yield name, result, time.monotonic() - since
+        else:
+            for late in [pid for pid, (_, _, limit, _, since) in running.items() if time.monotonic() - since > limit]:
+                os.killpg(late, signal.SIGKILL)
+            time.sleep(0.02)
+
+
+def start(function: Callable[[Path], Any], tree: Path) -> int:
+    """The process that calls a function, quietly, in a group of its own, and writes down what it returns."""
+    if pid := os.fork():
+        return pid
+    code = 70
+    try:
+        os.setpgid(0, 0)
+        with open(f"{tree}.log", "wb") as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+        restore(tree)
+        result_of(tree).write_text(json.dumps(function(tree)))
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def result_of(tree: Path) -> Path:
+    return Path(f"{tree}.json")
+
+
+def restore(tree: Path) -> None:
+    """Undo what the mutant before has left."""
+    for target in TARGETS:
+        for path in ROOT.glob(target):
+            copied = tree / path.relative_to(ROOT)
+            if copied.read_bytes() != path.read_bytes():
+                shutil.copy(path, copied)
+
+
+# --- which mutants, which tests, what came of them -----------------------------------------------------------------------------
+
+
+class Reach:
+    """Which tests reach which lines."""
+
+    def __init__(self, measured: Iterable[Any]) -> None:
+        self.seconds: dict[str, float] = {}
+        self.lines: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
+        for seconds, reached, _ in measured:
+            self.seconds |= seconds
+            for file, lines in reached.items():
+                for line, names in lines.items():
+                    self.lines[file][int(line)].update(names)
+        self.sizes = Counter(map(file_of, self.seconds))
+
+    def within(self, file: str, first: int, last: int) -> set[str]:
+        return set().union(*(names for line, names in self.lines[file].items() if first <= line <= last))
+
+    def tests(self, mutant: Mutant) -> set[str]:
+        """The tests that may notice a mutant. What runs at import, named "", is noticed by what uses the code around it."""
+        lines = (mutant.line, mutant.line + mutant.before.count("\n"))
+        found = self.within(mutant.file, *lines) or self.within(mutant.file, *mutant.header)
+        if found - {""} or not found:
+            return found - {""}
+        around = (self.within(mutant.file, *scope) - {""} for scope in (*mutant.scopes, (1, sys.maxsize)))
+        return next(filter(None, around), set(self.seconds))
+
+    def chosen(self, mutant: Mutant, killers: Counter[str]) -> dict[str, dict[str, float]]:
+        """The likeliest first: files whose tests noticed mutants of the same file, then those most of whose tests reach this line."""
+        names = self.tests(mutant)
+        reaching, killing = Counter(map(file_of, names)), Counter[str]()
+        for name, count in killers.items():
+            killing[file_of(name)] += count
+        files = sorted(reaching, key=lambda file: (-killing[file], -reaching[file] / self.sizes[file], file))
+        chosen: dict[str, dict[str, float]] = {file: {} for file in files}
+        total = 0.0
+        for name in sorted(names, key=lambda name: (files.index(file_of(name)), -killers[name], self.seconds[name], name)):
+            total += self.seconds[name]
+            if total <= BUDGET:
+                chosen[file_of(name)][name] = self.seconds[name]
+        return {file: tests for file, tests in chosen.items() if tests}
+
+
+def file_of(test: str) -> str:
+    return test.partition("::")[0]
+
+
+def wilson(hits: int, count: int) -> tuple[float, float]:
+    """The 95% interval of a share."""
+    z, share = 1.96, hits / count
+    middle, spread = share + z * z / (2 * count), z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return tuple((middle + sign * spread) / (1 + z * z / count) for sign in (-1, 1))  # type: ignore[return-value]
+
+
+def equivalent(mutant: Mutant, source: bytes) -> str | None:
+    """Why no test can notice a mutant, if EQUIVALENT lists it."""
+    line = source.decode().splitlines()[mutant.line - 1].strip()
+    return next((why for *place, why in EQUIVALENT if place == [mutant.file, line, mutant.change]), None)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--count", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--only", default="", metavar="TEXT", help="only mutants with this in their line of the output")
+    parser.add_argument("--list", action="store_true", help="print the sample and stop")
+    parser.add_argument("--show", action="store_true", help="print the sample as diffs and stop")
+    parser.add_argument("--measured", type=Path, metavar="FILE", help="take what tests reach from this file, or keep it there")
+    arguments = parser.parse_args()
+
+    files = [path for target in TARGETS for path in sorted(ROOT.glob(target)) if path.name not in EXCLUDED]
+    sources = {str(path.relative_to(ROOT)): path.read_bytes() for path in files}
+    every = [mutant for file, source in sources.items() for mutant in mutants_of(file, source) if arguments.only in str(mutant)]
+    sample = sorted(random.Random(arguments.seed).sample(every, min(arguments.count, len(every))))
+    print(f"{len(sample):,} of {len(every):,} mutants", flush=True)
+    if arguments.list or arguments.show:
+        print(*(diff(mutant, sources[mutant.file]) if arguments.show else mutant for mutant in sample), sep="\n")
+        return
+    reasons = {mutant: reason for mutant in sample if (reason := equivalent(mutant, sources[mutant.file]))}
+    sample = [mutant for mutant in sample if mutant not in reasons]
+    prepare()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        trees = copies(Path(folder).resolve(), arguments.workers)
+        killed = run_sample(sample, measure_all(trees, arguments.measured), trees)
+    report(sample, killed, reasons)
+
+
+def diff(mutant: Mutant, source: bytes) -> str:
+    sides = (text.decode().splitlines() for text in (source, mutant.apply(source)))
+    return "\n".join(difflib.unified_diff(*sides, mutant.file, mutant.file, lineterm=""))
+
+
+def prepare() -> None:
+    """Import what all runs need, once, and set the environment of the tests."""
+    if importlib.util.find_spec("coverage") is None:
+        sys.exit("tests/mutation.py needs coverage: pip install coverage")
+    for name in PRELOADED:
+        importlib.import_module(name)
+    sys.path[:] = [path for path in sys.path if Path(path).resolve() not in (ROOT / "tests", ROOT / "src")]
+    os.environ.setdefault("MOBILEBERT_DATA", str(ROOT.parent / "shared" / "data"))
+    os.environ |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+
+
+def copies(folder: Path, count: int) -> list[Path]:
+    """Copies of the repository that may be damaged."""
+    trees = [folder / f"tree{number}" for number in range(count)]
+    for tree in trees:
+        shutil.copytree(ROOT, tree, symlinks=True, ignore=shutil.ignore_patterns(".*", "__pycache__", "build", "*.egg-info"))
+        (tree / "links").mkdir()
+        (tree / "links" / "mobilebert_conversion").symlink_to(tree / "conversion")
+        compileall.compile_dir(tree / "src", quiet=1)
+    return trees
+
+
+def measure_all(trees: list[Path], keep: Path | None) -> Reach:
+    """Run every test once with coverage."""
+    if keep and keep.exists():
+        return Reach(json.loads(keep.read_text()))
+    files = [(str(path.relative_to(ROOT)), slow) for pattern, slow in TESTS.items() for path in sorted(ROOT.glob(pattern))]
+    jobs = ((file, partial(measure, file=file, slow=slow), 1800.0) for file, slow in files)
+    found = []
+    for file, result, seconds in run_all(jobs, trees):
+        if isinstance(result, str):
+            sys.exit(f"{file}: {result}")
+        found.append(result)
+        print(f"{file}: {len(result[0])} tests in {seconds:.0f} s, {result[2]} left out", flush=True)
+    if keep:
+        keep.write_text(json.dumps(found))
+    return Reach(found)
+
+
+def run_sample(sample: list[Mutant], reach: Reach, trees: list[Path]) -> dict[Mutant, bool]:
+    """Whether each mutant was noticed."""
+    killers: dict[str, Counter[str]] = defaultdict(Counter)
+    killed = {mutant: False for mutant in sample if not reach.tests(mutant)}
+    print(f"{len(killed)} mutants on lines that no test reaches", flush=True)
+
+    def jobs() -> Iterator[Job]:
+        for mutant in sample:
+            if mutant not in killed:
+                chosen = reach.chosen(mutant, killers[mutant.file])
+                yield mutant, partial(check, mutant=mutant, chosen=chosen), 1800.0
+
+    for mutant, killer, seconds in run_all(jobs(), trees):
+        killed[mutant] = killer is not None
+        killers[mutant.file].update([killer] if killer in reach.seconds else [])
+        print(f"{len(killed):4} {seconds:5.1f} s  {mutant}  {f'killed: {killer}' if killer else 'SURVIVED'}", flush=True)
+    return killed
+
+
+def report(sample: list[Mutant], killed: dict[Mutant, bool], reasons: dict[Mutant, str]) -> None:
+    print("\n killed   of  file")
+    for file in dict.fromkeys(mutant.file for mutant in sample):
+        here = [killed[mutant] for mutant in sample if mutant.file == file]
+        print(f"{sum(here):7} {len(here):4}  {file}")
+    hits, count = sum(killed.values()), len(killed)
+    low, high = wilson(hits, count)
+    print(f"{hits:7} {count:4}  in all: {hits / count:.1%} (95% interval {low:.1%} to {high:.1%})")
+    print("\nsurvived:", *(mutant for mutant in sample if not killed[mutant]), sep="\n  ")
+    if reasons:
+        print("\nequivalent, not counted:", *(f"{mutant}: {reason}" for mutant, reason in reasons.items()), sep="\n  ")
+
+
+if __name__ == "__main__":
+    main()
