@@ -136,7 +136,7 @@ class MobileBertConfig(BaseModel):
 
     @property
     def use_return_dict(self) -> bool:
-        """transformers' name for return_dict."""
+        """The same as return_dict, under its name in transformers."""
         return self.return_dict
 
     def __setattr__(self, name: str, value: Any) -> None:
