@@ -1,17 +1,17 @@
-"""How fast a forward pass is beside transformers': the published size with random weights, float32, two threads.
+"""Compare the speed of a forward pass with transformers: published size, random weights, float32, two threads.
 
     python benchmarks/forward.py --hf5-python ENV5/bin/python --hf4-python ENV4/bin/python [--check]
 
-transformers 5 (PyTorch) and 4.57 (the last with TF) do not install together, so each side runs in a Python of its own:
+transformers 5 (PyTorch) and 4.57 (the last with TF) cannot be installed together, so each side runs in its own Python:
 
-    --python      ours, both twins: pip install -c constraints.txt -e '.[pt,tf]'; default: the Python of this run
+    --python      ours, both twins: pip install -c constraints.txt -e '.[pt,tf]'; default: the current Python
     --hf5-python  pip install -c constraints-hf5.txt torch transformers
     --hf4-python  pip install -c constraints-hf4.txt torch tensorflow tf_keras transformers
 
-PyTorch is compared with sdpa attention, TF as tf.function graphs. The two workers of a row live at the same time and take
-turns, a few calls each, so that what else the machine does meets both sides. A ratio is their time divided by ours for one
-pair of turns; the table shows its median, and 1 or more means that ours is no slower. Needs two idle cores: on a busy machine
-the threads of a call wait for each other, and times and ratios mean nothing.
+PyTorch runs with sdpa attention, TF as tf.function graphs. The two workers of a row run at the same time and take turns of a
+few calls, so that background load affects both. A ratio is their time divided by ours for one pair of turns; the table shows
+the median, and 1 or more means ours is no slower. The benchmark needs two idle cores: on a busy machine the threads of a call
+wait for each other, and the numbers are meaningless.
 """
 
 import argparse
@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LENGTH = 128
 BATCHES = (1, 8)
 THREADS = 2
-NO_SLOWER = 0.95  # of a median ratio: what remains after noise
+NO_SLOWER = 0.95  # lowest acceptable median ratio, allowing for noise
 Forward = Callable[[], Any]
 Side = Callable[[int, str], Forward]  # (batch, class name) -> forward
 
@@ -104,7 +104,7 @@ def _ids(batch: int) -> Any:
     return np.random.default_rng(0).integers(1000, 30000, (batch, LENGTH))
 
 
-# name -> (ours, theirs, the option that names their Python)
+# name -> (ours, theirs, the option for their Python)
 COMPARISONS: dict[str, tuple[Side, Side, str]] = {
     "pt": (ours_pt, theirs_pt, "hf5_python"),
     "tf": (ours_tf, theirs_tf, "hf4_python"),
@@ -113,7 +113,7 @@ SIDES = {side.__name__: side for ours, theirs, _ in COMPARISONS.values() for sid
 
 
 class Worker:
-    """A process that holds one model and times calls when it is asked to."""
+    """A process that holds one model and times calls on request."""
 
     def __init__(self, python: str, side: Side, batch: int, head: str) -> None:
         environment = {
@@ -123,7 +123,7 @@ class Worker:
             "TF_NUM_INTRAOP_THREADS": str(THREADS),
             "TF_NUM_INTEROP_THREADS": str(THREADS),
             "TF_CPP_MIN_LOG_LEVEL": "3",
-            "TF_USE_LEGACY_KERAS": "1",  # transformers' TF classes; Keras 3 does not read it
+            "TF_USE_LEGACY_KERAS": "1",  # needed by transformers' TF classes; Keras 3 ignores it
             "KERAS_BACKEND": "tensorflow",
         }
         command = [python, __file__, "--worker", side.__name__, "--batch", str(batch), "--head", head]
@@ -132,12 +132,12 @@ class Worker:
         )
 
     def time(self, calls: int) -> list[float]:
-        """Milliseconds of each of some calls."""
+        """Time some calls; returns milliseconds for each."""
         assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.write(f"{calls}\n")
         self.process.stdin.flush()
         for line in self.process.stdout:
-            if line.startswith("["):  # what the libraries print is not ours
+            if line.startswith("["):  # other lines come from the libraries
                 return [float(number) for number in json.loads(line)]
         raise SystemExit(f"worker failed: {' '.join(map(str, self.process.args))}")  # type: ignore[arg-type]
 
@@ -149,7 +149,7 @@ class Worker:
 
 
 def work(side: str, batch: int, head: str) -> None:
-    """The worker's side: for each number read, time so many calls."""
+    """Run a worker: for each number read from stdin, time that many calls."""
     forward = SIDES[side](batch, head)
     for line in sys.stdin:
         times = []
@@ -161,7 +161,7 @@ def work(side: str, batch: int, head: str) -> None:
 
 
 def compare(ours: Worker, theirs: Worker, rounds: int, calls: int) -> tuple[float, float, float]:
-    """Median milliseconds of ours and theirs, and the median over rounds of theirs / ours."""
+    """Measure median milliseconds of ours and theirs, and the median of theirs / ours over rounds."""
     for worker in (ours, theirs):
         worker.time(2 * calls)  # traces the graph, warms the caches
     turns: list[tuple[float, float]] = []
@@ -174,15 +174,15 @@ def compare(ours: Worker, theirs: Worker, rounds: int, calls: int) -> tuple[floa
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--python", default=sys.executable, help="Python that runs ours")
-    parser.add_argument("--hf5-python", help="Python with transformers 5; without it PyTorch is left out")
-    parser.add_argument("--hf4-python", help="Python with transformers 4.57 and TF; without it TF is left out")
+    parser.add_argument("--python", default=sys.executable, help="Python for ours")
+    parser.add_argument("--hf5-python", help="Python with transformers 5; default: skip PyTorch")
+    parser.add_argument("--hf4-python", help="Python with transformers 4.57 and TF; default: skip TF")
     parser.add_argument("--head", default="MobileBertModel", help="class to time, for example MobileBertForMaskedLM")
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--calls", type=int, default=5, help="timed calls of each side in a round")
-    parser.add_argument("--check", action="store_true", help=f"exit with 1 where a ratio is under {NO_SLOWER}")
+    parser.add_argument("--calls", type=int, default=5, help="timed calls per side and round")
+    parser.add_argument("--check", action="store_true", help=f"exit with 1 if a ratio is below {NO_SLOWER}")
     parser.add_argument("--worker", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--batch", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -192,7 +192,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the comparisons whose Python was given; 1 if one was slower and --check was given."""
+    """Run the comparisons whose Python was given; returns 1 if --check was given and one was slower."""
     options = parse(arguments)
     if options.worker:
         work(options.worker, options.batch, options.head)

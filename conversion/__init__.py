@@ -1,1 +1,1 @@
-"""Between dialects and between live twins. The one package that knows both frameworks."""
+"""Convert checkpoints between dialects, and live models between the twins. Only this package imports both twins."""

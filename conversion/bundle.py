@@ -1,4 +1,4 @@
-"""The files of TensorFlow's checkpoints, prefix.index and prefix.data-*, read by TensorFlow's own reader."""
+"""Read TensorFlow checkpoints (prefix.index and prefix.data-*) with TensorFlow's own reader."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,17 +12,17 @@ from mobilebert_common.files.folder import Folder
 from mobilebert_common.model.dtypes import DTYPES
 from mobilebert_common.optional import needs
 
-STATE_FILE = "checkpoint"  # names the newest prefix of its folder
+STATE_FILE = "checkpoint"  # names the newest checkpoint of its folder
 MAX_STATE = 1 << 20  # bytes
 INDEX, DATA = ".index", ".data-"
-OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"  # only an object-based checkpoint has it
+OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"  # present in object-based checkpoints only
 
 
 def find_prefix(path: Path) -> Path | None:
-    """The prefix a path stands for: a folder with one checkpoint, a prefix, or one of its files; None if it is no such thing.
+    """Find a checkpoint's prefix from a folder, a prefix or one of its files; None if there is no checkpoint.
 
     Raises:
-        CheckpointError: a folder has several checkpoints and does not say which is the newest.
+        CheckpointError: a folder has several checkpoints, and no state file names the newest.
     """
     if not path.is_dir():
         name = path.name.removesuffix(INDEX).split(DATA)[0]
@@ -32,17 +32,17 @@ def find_prefix(path: Path) -> Path | None:
         newest = _newest(path)
         if newest not in prefixes:
             names = shortened([repr(prefix.name) for prefix in prefixes], ", ")
-            raise CheckpointError(path, f"has several checkpoints; name one of {names}")
+            raise CheckpointError(path, f"has several checkpoints: choose one of {names}")
         return newest
     return prefixes[0] if prefixes else None
 
 
 def open_bundle(folder: Folder, prefix: Path) -> tuple[Any, Archive]:
-    """TensorFlow's reader of a checkpoint, and its variables by name; no value has been read.
+    """Open a checkpoint: returns TensorFlow's reader, and an archive of the variables by name. Reads no values yet.
 
     Raises:
-        CheckpointError: a file is missing, damaged, linked from outside or not the one that was saved, or a variable has
-            a dtype that no weight has.
+        CheckpointError: a file is missing, damaged, a link out of the folder or not the one that was saved, or a variable has
+            a dtype that weights cannot have.
         ImportError: TensorFlow is not installed.
     """
     with needs("tf"):
@@ -64,7 +64,7 @@ def open_bundle(folder: Folder, prefix: Path) -> tuple[Any, Archive]:
     }
     allowed = {*DTYPES.values(), np.dtype(np.int64), np.dtype(np.int32)}  # counters are integers
     if strange := sorted(f"{name} ({entry.dtype})" for name, entry in entries.items() if entry.dtype not in allowed):
-        raise CheckpointError(index, f"holds variables that are no weights: {', '.join(strange[:20])}")
+        raise CheckpointError(index, f"holds variables with a dtype that weights cannot have: {', '.join(strange[:20])}")
 
     def read(names: Iterable[str]) -> dict[str, np.ndarray]:
         try:
@@ -76,7 +76,7 @@ def open_bundle(folder: Folder, prefix: Path) -> tuple[Any, Archive]:
 
 
 def _newest(folder: Path) -> Path | None:
-    """The prefix that the state file names; only its last part counts, for folders move."""
+    """The prefix named by the state file. Only the file name counts, because the folder may have moved."""
     opened = Folder.open(folder)
     if not opened.has(STATE_FILE):
         return None

@@ -1,4 +1,4 @@
-"""A checkpoint of any dialect -> a checkpoint directory of another, without losing a bit."""
+"""Convert a checkpoint from any dialect to a directory in another without losing a bit."""
 
 import logging
 import time
@@ -20,7 +20,7 @@ from .destination import Dialect, Writer, keeps_config, refuse_overwriting, same
 from .source import config_file, locate, open_source, reader_of, tokenizer_files
 
 log = logging.getLogger(__name__)
-Stage = Callable[[str], None]  # is told what begins
+Stage = Callable[[str], None]  # called with a line at the start of each stage
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class Report:
 
     Attributes:
         source: the weights file that was read.
-        dialect: safetensors, bin, h5, keras, tf1 or garden.
-        head: class name, see schema.ARCHITECTURES.
-        dtype: of every tensor written.
-        tensors, parameters: how many were written.
-        ignored: names in the source that this model has no use for.
-        destination: the folder.
-        written: the files in it that are new.
-        seconds: how long it took.
+        dialect: its dialect: safetensors, bin, h5, keras, tf1 or garden.
+        head: the architecture, a name in ARCHITECTURES.
+        dtype: the dtype of every tensor written.
+        tensors, parameters: the numbers of tensors and parameters written.
+        ignored: names of tensors in the source that this architecture does not use.
+        destination: the folder written to.
+        written: names of the files written there.
+        seconds: duration.
     """
 
     source: Path
@@ -62,25 +62,25 @@ def convert(
     overwrite: bool = False,
     stage: Stage = lambda text: None,
 ) -> Report:
-    """Read a checkpoint and write it as a directory in another dialect: config.json, weights and tokenizer, in one step.
+    """Read a checkpoint and write config.json, weights and tokenizer to a folder in another dialect, in one step.
 
-    safetensors, bin and h5 are read, and safetensors and h5 written, without a framework.
+    Reading safetensors, bin and h5 and writing safetensors and h5 needs no framework.
 
     Args:
         source: a checkpoint folder, a weights file with its configuration beside it, the prefix of a TensorFlow
             checkpoint, or, as a str, owner/name on the hub.
-        destination: a folder, created where it is absent; in that of the source, its config.json stays as it is.
+        destination: a folder, created if it does not exist. In the source's own folder, config.json stays as it is.
         to: the dialect to write.
-        dtype: "float32", "float64", "bfloat16" or "float16"; by default what the source has.
-        head: class name of schema.ARCHITECTURES; by default what the source was saved from.
-        config: a config.json or bert_config.json in place of the one beside the weights.
-        overwrite: replace a checkpoint, or the source's own configuration, that is already there.
-        stage: called with a line for each part of the work.
+        dtype: "float32", "float64", "bfloat16" or "float16"; default: the source's.
+        head: a name in ARCHITECTURES; default: the architecture the source was saved from.
+        config: a config.json or bert_config.json to use instead of the one beside the weights.
+        overwrite: replace an existing checkpoint, including the source's own configuration.
+        stage: called with a line at the start of each stage.
     Raises:
-        CheckpointError: the source is damaged, or does not have every tensor of the model.
-        ConfigError: the destination holds another checkpoint, or the dialect has no place for this model.
+        CheckpointError: the source is damaged or lacks tensors of the model.
+        ConfigError: the destination holds another checkpoint, or the dialect cannot express this model.
         ImportError: the dialect needs a framework that is not installed.
-        OSError: nothing was written, and what was there is intact.
+        OSError: writing failed; the destination is unchanged.
     """
     started = time.monotonic()
     writer, folder, given = writer_of(to), Path(destination), None if config is None else Path(config)
@@ -110,11 +110,13 @@ def convert(
 
 
 class Taken(NamedTuple):
-    """A source that has been read.
+    """The content of a source.
 
     Attributes:
-        named: the class that its configuration names.
-        tokenizer: its tokenizer's files as they are.
+        format: its format or TensorFlow naming: safetensors, bin, h5, keras, tf1 or garden.
+        architecture: the architecture to write.
+        named: the architecture in its configuration.
+        tokenizer: its tokenizer files, unchanged.
     """
 
     path: Path
@@ -126,10 +128,10 @@ class Taken(NamedTuple):
 
 
 def _take(folder: Folder, name: str, config: Path | None, architecture: str | None, dtype: str | None) -> Taken:
-    """Read a source whole.
+    """Read a source completely.
 
     Raises:
-        CheckpointError: it is damaged, or does not have every tensor of the model.
+        CheckpointError: it is damaged, or lacks tensors of the model.
     """
     path = folder.path / name
     described = path if config is None and name.endswith(keras_files.MODEL) else config_file(folder, config)
@@ -142,26 +144,26 @@ def _take(folder: Folder, name: str, config: Path | None, architecture: str | No
     if weights.fresh:
         raise CheckpointError(
             opened.archive.path,
-            f"has no {', '.join(weights.fresh)}, which {wanted} needs; nothing is made up here: name the head that is "
-            f"there, or have {wanted}.from_pretrained start these fresh",
+            f"has no {', '.join(weights.fresh)}, which {wanted} needs: choose a head it has with --head (head=), or let "
+            f"{wanted}.from_pretrained start them fresh",
         )
     return Taken(path, opened.format, wanted, named_architecture(opened.config), weights, tokenizer_files(folder))
 
 
 def _contents(taken: Taken, writer: Writer, folder: Path, keeps: bool, configured: bool) -> dict[str, Content]:
-    """The files to write: weights, and unless they go beside their source, configuration and tokenizer.
+    """The files to write: the weights and, unless the destination already has them, configuration and tokenizer.
 
     Args:
-        keeps: the folder keeps its configuration.
-        configured: the caller gave a configuration.
+        keeps: whether the folder keeps its own configuration.
+        configured: whether the caller passed a configuration.
     """
     weights, architecture = taken.weights, taken.architecture
     if weights.dtype not in writer.dtypes:
-        raise ConfigError(f"{writer.file} holds {' or '.join(writer.dtypes)}, not {weights.dtype}: choose a dtype")
+        raise ConfigError(f"{writer.file} holds {' or '.join(writer.dtypes)}, not {weights.dtype}: choose one with --dtype (dtype=)")
     if keeps and (configured or taken.named not in (None, architecture)):
         raise ConfigError(
-            f"{folder / CONFIG_FILE} stays as it is beside the source: name another folder for "
-            f"a {architecture} with a configuration of its own, or replace it with --overwrite (overwrite=True)"
+            f"{folder / CONFIG_FILE} stays as it is, so this {architecture} with another configuration cannot go beside it: "
+            "write to another folder, or replace it with --overwrite (overwrite=True)"
         )
     config = weights.config.replace(architectures=[architecture], dtype=weights.dtype)
     return {
@@ -172,7 +174,7 @@ def _contents(taken: Taken, writer: Writer, folder: Path, keeps: bool, configure
 
 
 def frameworks(source: str | Path, to: str) -> set[str]:
-    """The twins, "pt" and "tf", whose frameworks a conversion needs; by names alone."""
+    """The twins ("pt", "tf") a conversion needs, judged by file names alone."""
     path = locate(source)
     reading = None if reader_of(path) else "tf"
     return {name for name in (reading, writer_of(to).framework) if name is not None}

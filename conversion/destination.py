@@ -1,4 +1,4 @@
-"""What a conversion writes: one row a dialect, and what may be in the way."""
+"""Destinations: one row per dialect that can be written, and the checks against overwriting."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,11 +20,11 @@ Dialect = Literal["safetensors", "bin", "h5", "keras", "tf1"]
 
 
 class Writer(NamedTuple):
-    """A dialect that is written: its weights file and what makes its files."""
+    """How to write a dialect: its weights file, and the function that makes all its files."""
 
     file: str
     contents: Callable[[MobileBertConfig, str, Mapping[str, np.ndarray]], dict[str, Content]]
-    framework: str | None = None  # the twin whose framework it needs
+    framework: str | None = None  # the twin it needs
     dtypes: tuple[str, ...] = tuple(dtypes.DTYPES)
 
 
@@ -41,10 +41,10 @@ WRITERS: dict[str, Writer] = {
 
 
 def writer_of(to: str) -> Writer:
-    """The writer of a dialect.
+    """Find the writer of a dialect.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: this dialect cannot be written.
     """
     if to not in WRITERS:
         raise ConfigError(f"to must be one of {', '.join(WRITERS)}, not {to!r}")
@@ -52,34 +52,34 @@ def writer_of(to: str) -> Writer:
 
 
 def refuse_overwriting(folder: Path, file: str, source: Path, overwrite: bool) -> None:
-    """A folder holds one model: what is there must be of the source, or be replaced, and nothing of another may stay.
+    """Make sure the folder holds only one model afterwards, and replace nothing without `overwrite`.
 
     Args:
         file: the weights file to be written.
-        source: the folder of the source; another dialect beside it is the same model.
+        source: the folder of the source; writing another dialect into it is fine, because it is the same model.
     Raises:
-        ConfigError: with what is in the way.
+        ConfigError: a file is in the way; the message names it.
     """
     if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder} is not a folder: a checkpoint is a folder of several files")
+        raise ConfigError(f"{folder} is not a folder: name a folder for the checkpoint")
     here, there, beside = same(folder, source), Folder.open(folder), Folder.open(source)
     files = [name for name in (CONFIG_FILE, file) if there.has(name)]
     if not overwrite and (file in files or (files and not here)):
         raise ConfigError(f"{folder} already holds {files[-1]}; --overwrite (overwrite=True) replaces it")
     others = [found.file for found in checkpoint.SOURCES if found.file != file and there.has(found.file)]
-    if files:  # a tokenizer alone may be there for the model to come
+    if files:  # a folder with only a tokenizer may be waiting for its model
         others += [name for name in TOKENIZER_FILES if there.has(name) and not beside.has(name)]
     if others and not here:
         raise ConfigError(
-            f"{folder} also holds {others[0]}, which would stay and be read with this model: remove it, or name another folder"
+            f"{folder} also holds {others[0]}, which would be mixed up with this model: remove it, or choose another folder"
         )
 
 
 def keeps_config(source: Path, folder: Path, overwrite: bool) -> bool:
-    """Whether the new weights go beside those that the configuration there is of."""
+    """Whether the destination is the source's own folder and keeps its configuration."""
     return same(source, folder) and Folder.open(folder).has(CONFIG_FILE) and not overwrite
 
 
 def same(folder: Path, other: Path) -> bool:
-    """Whether two paths lead to one folder that is there."""
+    """Whether two paths lead to the same existing folder."""
     return folder.exists() and folder.resolve() == other.resolve()

@@ -1,8 +1,8 @@
-"""Checkpoints of TensorFlow's Model Garden (official.projects.mobilebert): objects, whose variables keep their names beside their keys.
+"""Checkpoints of TensorFlow's Model Garden (official.projects.mobilebert), which are object-based.
 
-A key such as encoder/layer_with_weights-1/block_layers/ffn/0/1/kernel depends on what was saved and from where; a table
-shared with the masked-LM head may lie under that one. The name, transformer_layer_0/ffn_layer_0/output_dense/kernel, is
-the variable's own, and is what the schema has.
+A variable's key, such as encoder/layer_with_weights-1/block_layers/ffn/0/1/kernel, depends on which object was saved; a table
+shared with the masked-LM head may have a key under either. The checkpoint also stores the variable's own name, such as
+transformer_layer_0/ffn_layer_0/output_dense/kernel. The schema uses these names.
 """
 
 import logging
@@ -18,22 +18,21 @@ from .bundle import OBJECT_GRAPH
 
 log = logging.getLogger(__name__)
 
-WRAPPERS = ("bert", "mobile_bert_encoder")  # models around the encoder and the head, whose names precede the layer's
-ROOTS = ("mobile_bert_embedding", "pooler", "cls")  # what the names in the schema begin with, beside LAYER and a number
+WRAPPERS = ("bert", "mobile_bert_encoder")  # models that wrap encoder and head, and whose names precede the layers'
+ROOTS = ("mobile_bert_embedding", "pooler", "cls")  # first parts of names in the schema, besides LAYER and a number
 LAYER = "transformer_layer_"
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 SLOT = "/.OPTIMIZER_SLOT/"
-TRAINING = ("optimizer", "save_counter", "global_step")  # keys that begin so are the trainer's
+TRAINING = ("optimizer", "save_counter", "global_step")  # prefixes of the trainer's keys
 
 
 def named(reader: Any, archive: Archive) -> Archive:
-    """An archive with the variables of an encoder and its masked-LM head under the names of the schema.
+    """Return an archive with the encoder and the masked-LM head under the schema's names.
 
-    Other heads, of which a MobileBERT here has no counterpart, are left aside with a warning; what belongs to training
-    without one.
+    Other heads have no counterpart here and are ignored with a warning. Training state is ignored silently.
 
     Raises:
-        CheckpointError: there is no MobileBERT in it, or there are two.
+        CheckpointError: the checkpoint holds no MobileBERT, or two.
     """
     from tensorflow.core.protobuf import trackable_object_graph_pb2
 
@@ -51,11 +50,11 @@ def named(reader: Any, archive: Archive) -> Archive:
             elif keys.setdefault(name, key) != key:
                 twice.append(f"{keys[name]} and {key}")
     if twice:
-        raise CheckpointError(archive.path, f"holds two models: {twice[0].replace(VALUE, '')} are both of that name")
+        raise CheckpointError(archive.path, f"holds two models: {twice[0].replace(VALUE, '')} have the same name")
     if not any(name.startswith(LAYER) for name in keys):
-        raise CheckpointError(archive.path, "is an object-based checkpoint without the encoder of a MobileBERT")
+        raise CheckpointError(archive.path, "is an object-based checkpoint without a MobileBERT encoder")
     if aside:
-        log.warning("%s: left aside %s", archive.path, ", ".join(aside))
+        log.warning("%s: ignored %s", archive.path, ", ".join(aside))
 
     def read(names: Iterable[str]) -> dict[str, np.ndarray]:
         wanted = {name: keys[name] for name in names}
@@ -66,7 +65,7 @@ def named(reader: Any, archive: Archive) -> Archive:
 
 
 def schema_name(full_name: str) -> str | None:
-    """A variable's name as the schema has it; None for a variable of another kind.
+    """Convert a variable's name to the schema's; None if the schema has no such variable.
 
     >>> schema_name("bert/cls/predictions/output_bias/bias")
     'cls/predictions/output_bias/bias'
@@ -85,6 +84,6 @@ def schema_name(full_name: str) -> str | None:
 
 
 def _unnumbered(name: str) -> str:
-    """A layer's name without the number Keras gives to the second of its class."""
+    """Strip the number Keras appends to the name of the second layer of a class."""
     stem, _, number = name.rpartition("_")
     return stem if stem and number.isdecimal() else name

@@ -1,4 +1,4 @@
-"""tf_model.h5 as save_pretrained of transformers' TF classes writes it; mobilebert_common reads it without h5py."""
+"""Write tf_model.h5 as transformers' TF classes do. mobilebert_common reads it without h5py."""
 
 import io
 import re
@@ -15,30 +15,30 @@ from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.layout import to_layout
 from mobilebert_common.model.schema import TIED, Tensor, expand
 
-KERAS_VERSION = "2.21.0"  # of the layout; a Keras 2 of any release reads it
-MAX_ATTRIBUTE = 64_512  # bytes that Keras puts into one attribute
+KERAS_VERSION = "2.21.0"  # recorded in the file; every release of Keras 2 reads this layout
+MAX_ATTRIBUTE = 64_512  # bytes; Keras splits longer attributes
 FLOATS = ("float32", "float64")
 
 
 def contents(config: MobileBertConfig, architecture: str, tensors: Mapping[str, np.ndarray]) -> dict[str, Content]:
-    """The file of a TF class, to be saved with others."""
+    """The weights file of a TF class, for files.save_files."""
     return {WEIGHTS_FILE: lambda path: write(path, config, architecture, tensors)}
 
 
 def write(path: Path, config: MobileBertConfig, architecture: str, tensors: Mapping[str, np.ndarray]) -> None:
-    """Write what save_pretrained of the TF class in transformers 4 writes, for its from_pretrained to read.
+    """Write the file that save_pretrained of transformers 4's TF class writes and its from_pretrained reads.
 
     Args:
-        architecture: class name, see ARCHITECTURES.
-        tensors: {canonical name: array} of that class, float32 or float64.
+        architecture: a name in ARCHITECTURES.
+        tensors: {canonical name: array} of that architecture, float32 or float64.
     Raises:
-        ValueError: another dtype.
+        ValueError: the arrays have another dtype.
     """
     if wrong := {str(array.dtype) for array in tensors.values()} - {*FLOATS}:
         raise ValueError(f"{WEIGHTS_FILE} holds {' or '.join(FLOATS)}, not {', '.join(sorted(wrong))}: load with dtype='float32'")
     scope = _snake_case(f"TF{architecture}")
     groups: dict[str, dict[str, np.ndarray]] = {}
-    for tensor in _in_order(expand(config.replace(tie_word_embeddings=False), architecture)):  # TF always has a decoder
+    for tensor in _in_order(expand(config.replace(tie_word_embeddings=False), architecture)):  # TF always stores a decoder
         foreign = tensor.dialects["h5"]
         array = tensors[tensor.name if tensor.name in tensors else TIED[tensor.name]]
         weights = groups.setdefault(foreign.name.partition("/")[0], {})
@@ -59,7 +59,7 @@ def write(path: Path, config: MobileBertConfig, architecture: str, tensors: Mapp
     path.write_bytes(content.getbuffer())
 
 
-# modules that the TF classes build before the others of their block
+# modules the TF classes build first in their block
 EARLY = {
     module: rank
     for rank, module in enumerate(
@@ -76,13 +76,13 @@ EARLY = {
 
 
 def _in_order(tensors: Mapping[str, Tensor]) -> list[Tensor]:
-    """Tensors as the TF classes list them: layer by layer, each with its FFNs last; a NoNorm has its bias first."""
+    """Sort tensors as the TF classes do: layer by layer, FFNs last within a layer, and a NoNorm's bias before its weight."""
     blocks = list(dict.fromkeys("layer" if tensor.block == "ffn" else tensor.block for tensor in tensors.values()))
     modules = list(dict.fromkeys(tensor.module for tensor in tensors.values()))
     rank = {module: EARLY.get(module.removeprefix("mobilebert."), len(EARLY) + index) for index, module in enumerate(modules)}
 
     def key(tensor: Tensor) -> tuple[int, list[int], int, bool]:
-        numbers = [int(part) for part in tensor.name.split(".") if part.isdecimal()]  # of the layer, of the FFN
+        numbers = [int(part) for part in tensor.name.split(".") if part.isdecimal()]  # layer and FFN numbers
         block = blocks.index("layer" if tensor.block == "ffn" else tensor.block)
         return block, numbers, rank[tensor.module], not tensor.dialects["h5"].name.endswith("LayerNorm/bias")
 
@@ -90,12 +90,12 @@ def _in_order(tensors: Mapping[str, Tensor]) -> list[Tensor]:
 
 
 def _dropout(config: MobileBertConfig) -> str:
-    """The name of a classifier's dropout, an empty group: Keras numbers the dropouts of a model through."""
+    """The name of a classifier's dropout, an empty group. Keras numbers all dropouts of a model consecutively."""
     return f"dropout_{1 + config.num_hidden_layers * (2 if config.use_bottleneck else 3)}"
 
 
 def _write_names(group: h5py.Group, attribute: str, names: list[str]) -> None:
-    """A list of names as Keras keeps it: in parts where it is too long for one attribute."""
+    """Write a list of names as Keras does: split if it is too long for one attribute."""
     data = [name.encode() for name in names]
     array = np.asarray(data)
     count = 1
@@ -109,5 +109,5 @@ def _write_names(group: h5py.Group, attribute: str, names: list[str]) -> None:
 
 
 def _snake_case(name: str) -> str:
-    """As Keras names an instance after its class."""
+    """The name Keras derives for an instance from its class name."""
     return re.sub("([a-z])([A-Z])", r"\1_\2", re.sub("(.)([A-Z][a-z0-9]+)", r"\1_\2", name)).lower()

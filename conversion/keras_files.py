@@ -1,8 +1,8 @@
-"""model.keras and model.weights.h5 of the Keras twin, read without trusting them.
+"""Read .keras and .weights.h5 files of the Keras twin without trusting them, and write .keras files.
 
-Keras would build whatever objects a .keras file describes. Here only our own configuration is taken out of it, a model is
-built afresh, and the tree of the weights file must be that of the fresh model. Keras never opens the file: which dataset
-is which variable is seen in a file that the fresh model saves with its variables numbered.
+Keras would build any object a .keras file describes. We take only our own configuration from it, build a fresh model, and
+require the weights file to have the same structure as the fresh model's. Keras never opens the untrusted file: to learn which
+dataset holds which variable, the fresh model saves its variables filled with their numbers.
 """
 
 import io
@@ -31,39 +31,39 @@ from mobilebert_common.optional import needs
 MODEL, WEIGHTS = ".keras", ".weights.h5"
 ENDINGS = (MODEL, WEIGHTS)
 WEIGHTS_FILE = f"model{MODEL}"
-PACKAGE = "mobilebert"  # under which the twin registers its classes
+PACKAGE = "mobilebert"  # the twin registers its classes under this name
 MEMBERS = ("config.json", "metadata.json", "model.weights.h5")
-TRAINING = ("optimizer/", "metrics/", "loss_tracker/")  # what a compiled model's file has beside the model's own
-PACKING = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what Keras uses; zipfile unpacks others without a bound on memory
-OVERHEAD, PER_TENSOR = 1 << 20, 1 << 13  # bytes an HDF5 file may have beyond its values
-COPIES = 4  # a file saved in training has two moments and may have more beside the values
-MAX_RATIO = 20  # to which weights were packed; moments that are still zero are packed well
+TRAINING = ("optimizer/", "metrics/", "loss_tracker/")  # additional datasets of a compiled model
+PACKING = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the methods Keras uses; zipfile decompresses others with unbounded memory
+OVERHEAD, PER_TENSOR = 1 << 20, 1 << 13  # bytes of an HDF5 file besides its values
+COPIES = 4  # a file saved during training holds two moments, and possibly more, besides the values
+MAX_RATIO = 20  # maximum compression ratio; moments that are still zero compress well
 
 
 def open_file(
     file: StableFile, config: MobileBertConfig | None, architecture: str | None
 ) -> tuple[MobileBertConfig, str, Archive]:
-    """A model saved by Keras: its configuration, its class and its tensors under canonical names.
+    """Open a model saved by Keras: returns its configuration, architecture, and tensors under canonical names.
 
     Args:
-        config: of a .weights.h5, which has none; for a .keras, in place of its own.
-        architecture: class name of schema.ARCHITECTURES, for a .weights.h5; by default the one that `config` names.
+        config: required for a .weights.h5, which stores none; for a .keras, replaces its own.
+        architecture: for a .weights.h5, a name in ARCHITECTURES; default: the one in `config`.
     Raises:
-        CheckpointError: not a file of one of our models, or one that does not fit its configuration.
+        CheckpointError: the file does not hold one of our models, or does not fit its configuration.
         ImportError: TensorFlow is not installed.
     """
     path = file.path
     if path.name.endswith(MODEL):
         own, architecture = _described(file)
         config = config or own
-        folder = tempfile.TemporaryDirectory()  # goes with the archive's `read`, which holds it
+        folder = tempfile.TemporaryDirectory()  # lives as long as the archive's `read`, which refers to it
         weights = StableFile(_extracted(file, Path(folder.name), config, architecture))
     elif config is None:
         raise CheckpointError(path, "has no configuration: put its config.json beside it")
     else:
         architecture = architecture or named_architecture(config)
         if architecture is None:
-            raise CheckpointError(path, "does not say its class, and neither does its configuration: give the head")
+            raise CheckpointError(path, "does not name its class, and neither does its configuration: choose it with --head (head=)")
         folder, weights = None, file
     try:
         datasets = h5.open_datasets(weights)
@@ -71,8 +71,8 @@ def open_file(
         raise CheckpointError(path, error.reason) from None
     tensors = expand(config, architecture)
     values, count = sum(math.prod(entry.shape) for entry in datasets.entries.values()), count_parameters(tensors)
-    if 2 * values < count:  # a fresh model is not built for a file that cannot be one
-        raise CheckpointError(path, f"is far too small for the {count:,} parameters of its configuration: has {values:,}")
+    if 2 * values < count:  # checked before building a fresh model, which is costly
+        raise CheckpointError(path, f"holds {values:,} values, far too few for the {count:,} parameters of its configuration")
     places, wanted = _fresh_tree(config, architecture)
     _compare(path, architecture, datasets.entries, wanted)
     entries = {name: Entry(datasets.entries[place.name].dtype, tensors[name].shape) for name, place in places.items()}
@@ -98,7 +98,7 @@ def contents(config: MobileBertConfig, architecture: str, tensors: Mapping[str, 
         arrays.assign(variable, tensors[name], layout)
 
     def write(path: Path) -> None:
-        saved = path.with_name(path.name + MODEL)  # Keras insists on the ending
+        saved = path.with_name(path.name + MODEL)  # Keras requires this ending
         try:
             model.save(saved)
             saved.replace(path)
@@ -109,7 +109,7 @@ def contents(config: MobileBertConfig, architecture: str, tensors: Mapping[str, 
 
 
 def _described(file: StableFile) -> tuple[MobileBertConfig, str]:
-    """The configuration and the class in a .keras file; of what else it describes, nothing is used."""
+    """Read the configuration and the architecture from a .keras file; everything else in it is ignored."""
     text, path = io.BytesIO(), file.path
     _copy_member(file, "config.json", MAX_CONFIG, text)
     description = parse_json(path, text.getvalue())
@@ -117,12 +117,12 @@ def _described(file: StableFile) -> tuple[MobileBertConfig, str]:
     architecture = name.removeprefix("TF") if isinstance(name, str) else ""
     if architecture not in ARCHITECTURES or name != f"TF{architecture}" or description.get("registered_name") != f"{PACKAGE}>{name}":
         raise CheckpointError(
-            path, f"holds a model of class {name!r:.80}, not one of {', '.join(f'TF{architecture}' for head in ARCHITECTURES)}"
+            path, f"holds a model of class {name!r:.80}, not one of {', '.join(f'TF{known}' for known in ARCHITECTURES)}"
         )
     keywords = description.get("config")
     values = keywords.get("config") if isinstance(keywords, dict) else None
     if not isinstance(values, dict):
-        raise CheckpointError(path, "has no configuration of a MobileBERT in its config.json")
+        raise CheckpointError(path, "has no MobileBERT configuration in its config.json")
     try:
         return MobileBertConfig.from_dict(values), architecture
     except ConfigError as error:
@@ -130,7 +130,7 @@ def _described(file: StableFile) -> tuple[MobileBertConfig, str]:
 
 
 def _extracted(file: StableFile, folder: Path, config: MobileBertConfig, architecture: str) -> Path:
-    """The weights of a .keras file in a file of their own, no larger than the model can need."""
+    """Extract the weights from a .keras file, up to the largest size this model can need."""
     tensors = expand(config, architecture)
     expected = COPIES * (8 * count_parameters(tensors) + PER_TENSOR * len(tensors))
     limit = OVERHEAD + min(expected, MAX_RATIO * file.size())
@@ -141,25 +141,25 @@ def _extracted(file: StableFile, folder: Path, config: MobileBertConfig, archite
 
 
 def _copy_member(file: StableFile, name: str, limit: int, target: IO[bytes], verify: bool = False) -> None:
-    """Copy one member of a .keras file, which has no others than MEMBERS, piece by piece: what it claims of its size counts little."""
+    """Copy one member of a .keras file in pieces, up to `limit` bytes whatever size it claims. All members must be MEMBERS."""
     path = file.path
     try:
         with file.open(verify) as opened:
             start, stop, count = zipped.directory(opened, file.size())
-            if count != len(MEMBERS) or stop - start > 1 << 12:  # zipfile would read as many as it claims
+            if count != len(MEMBERS) or stop - start > 1 << 12:  # zipfile would read as many members as the file claims
                 raise CheckpointError(path, f"must hold {', '.join(MEMBERS)} and nothing else")
             with zipfile.ZipFile(opened) as archive:
                 members = [member.filename for member in archive.infolist()]
                 if sorted(members) != sorted(MEMBERS):
                     raise CheckpointError(path, f"must hold {', '.join(MEMBERS)} and nothing else, not {members!r:.300}")
                 if archive.getinfo(name).compress_type not in PACKING:
-                    raise CheckpointError(path, f"has a {name} that is packed in a way Keras does not use")
+                    raise CheckpointError(path, f"has a {name} compressed with a method Keras does not use")
                 with archive.open(name) as member:
                     _copy(path, member, name, limit, target)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
         if isinstance(error, CheckpointError):
             raise
-        raise CheckpointError(path, f"is not a zip file that can be read: {error}") from None
+        raise CheckpointError(path, f"is not a readable zip file: {error}") from None
 
 
 def _copy(path: Path, member: IO[bytes], name: str, limit: int, target: IO[bytes]) -> None:
@@ -168,12 +168,12 @@ def _copy(path: Path, member: IO[bytes], name: str, limit: int, target: IO[bytes
         target.write(piece)
         copied += len(piece)
         if copied > limit:
-            reason = f"has a {name} of more than {limit:,} bytes, too large for this model or its packing"
+            reason = f"has a {name} of more than {limit:,} bytes, too large for this model or its compressed size"
             raise CheckpointError(path, reason)
 
 
 def _fresh_tree(config: MobileBertConfig, architecture: str) -> tuple[dict[str, Foreign], dict[str, Entry]]:
-    """Where the tensors of a fresh model lie in the file it saves, and every dataset of that file."""
+    """Find the dataset of each tensor in the weights file of a fresh model; also returns all datasets of that file."""
     with needs("tf"):
         import keras
 
@@ -193,10 +193,10 @@ def _fresh_tree(config: MobileBertConfig, architecture: str) -> tuple[dict[str, 
 
 
 def _compare(path: Path, architecture: str, found: Mapping[str, Entry], wanted: Mapping[str, Entry]) -> None:
-    """The file must have the datasets of a fresh model, of the same shapes and of floats where those are, and no others.
+    """Require exactly the datasets of a fresh model, with the same shapes, and floats where it has floats.
 
     Raises:
-        CheckpointError: with all that differs.
+        CheckpointError: the datasets differ; lists all differences.
     """
     named = {name: entry for name, entry in found.items() if not name.startswith(TRAINING)}
     dtypes = {str(entry.dtype) for name, entry in named.items() if name in wanted and wanted[name].dtype.kind == "f"}
@@ -208,14 +208,14 @@ def _compare(path: Path, architecture: str, found: Mapping[str, Entry], wanted: 
             for name, entry in wanted.items()
             if name in named and named[name].shape != entry.shape
         ),
-        *(f"it holds {dtype} where floats belong" for dtype in sorted(dtypes) if "int" in dtype),
+        *(f"it holds {dtype} instead of floats" for dtype in sorted(dtypes) if "int" in dtype),
     ]
     if findings:
         raise CheckpointError(path, f"does not fit TF{architecture}:\n  {shortened(findings)}")
 
 
 def build(config: MobileBertConfig, architecture: str, dtype: str) -> Any:
-    """A fresh model of the Keras twin.
+    """Build a fresh model of the Keras twin.
 
     Raises:
         ImportError: Keras or TensorFlow is not installed.

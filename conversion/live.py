@@ -1,4 +1,4 @@
-"""From a live model of one twin to the other, without a file."""
+"""Convert a live model of one twin to the other without a file."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 
 def to_keras(model: "TorchModel") -> "KerasModel":
-    """The Keras model with the weights, the configuration and the dtype of a PyTorch one; they share no memory.
+    """Create a Keras model with the weights, configuration and dtype of a PyTorch model; they share no memory.
 
     Args:
-        model: an instance of a class of mobilebert_pt, on any device; a subclass gives its parent's.
+        model: a model of mobilebert_pt on any device; a subclass becomes its parent's counterpart.
     Raises:
-        TypeError: it is anything else.
+        TypeError: `model` is anything else.
     """
     from mobilebert_pt.arrays import dtype_name, to_numpy
     from mobilebert_pt.pretrained import PreTrainedModel
@@ -33,12 +33,12 @@ def to_keras(model: "TorchModel") -> "KerasModel":
 
 
 def to_torch(model: "KerasModel") -> "TorchModel":
-    """The PyTorch model, in evaluation mode, with the weights, the configuration and the dtype of a Keras one.
+    """Create a PyTorch model in evaluation mode with the weights, configuration and dtype of a Keras model.
 
     Args:
-        model: an instance of a class of mobilebert_tf; under a mixed policy, the dtype is that of its variables.
+        model: a model of mobilebert_tf; with a mixed dtype policy, its variable dtype counts.
     Raises:
-        TypeError: it is anything else.
+        TypeError: `model` is anything else.
     """
     import torch
 
@@ -59,7 +59,7 @@ def to_torch(model: "KerasModel") -> "TorchModel":
 
 
 def _expect(cls: type, model: Any, package: str) -> None:
-    """Refuse what is not a model of the one twin; a folder opens with from_pretrained."""
+    """Reject anything but a model of one twin, e.g. a folder, which from_pretrained opens."""
     if not isinstance(model, cls):
         kind = type(model)
-        raise TypeError(f"the model must be one of {package}, not {kind.__module__}.{kind.__qualname__}")
+        raise TypeError(f"the model must come from {package}, not {kind.__module__}.{kind.__qualname__}")

@@ -1,4 +1,4 @@
-"""What is converted: the weights file a source stands for, its configuration and its tensors, in whatever dialect."""
+"""Sources: find a source's weights file and open it, with its configuration, in any dialect."""
 
 import logging
 import os
@@ -23,30 +23,30 @@ log = logging.getLogger(__name__)
 
 
 class Opened(NamedTuple):
-    """A source whose tensors are listed and not read."""
+    """An opened source: its tensors are listed but not read."""
 
-    format: str  # of the container: safetensors, bin, h5, keras, tf1 or garden
+    format: str  # safetensors, bin, h5, keras, tf1 or garden
     config: MobileBertConfig
     archive: Archive
     naming: Naming
-    architecture: str | None = None  # where the file itself says it
+    architecture: str | None = None  # if the file itself names it
 
 
 class Reader(NamedTuple):
-    """A weights file by how its name ends."""
+    """How to open weights files with a certain ending."""
 
     ending: str
-    format: str  # of the container: safetensors, bin, h5, keras, tf1 or garden
+    format: str  # of the container: safetensors, bin or h5
     naming: Naming
     open: Callable[[Folder, str, int], Archive]
 
 
-# those of checkpoint.SOURCES under any name: model.safetensors.index.json -> .safetensors.index.json, safetensors
+# checkpoint.SOURCES with any stem: model.safetensors.index.json -> ending .safetensors.index.json, format safetensors
 READERS: tuple[Reader, ...] = tuple(
     Reader(source.file[source.file.index(".") :], source.file.split(".")[1], source.naming, source.open)
     for source in checkpoint.SOURCES
 )
-# copied as they are, by what can tell a damaged one
+# files to copy unchanged -> the parser that detects damage
 TOKENIZER_FILES: dict[str, Callable[[Path, bytes], object]] = {
     storage.VOCAB_FILE: storage.parse_vocabulary,
     storage.TOKENIZER_FILE: storage.parse_tokenizer,
@@ -57,15 +57,15 @@ TOKENIZER_FILES: dict[str, Callable[[Path, bytes], object]] = {
 
 
 def reader_of(path: Path) -> Reader | None:
-    """What opens a weights file without a framework; None for those of TensorFlow and Keras."""
+    """Find the reader for a weights file that needs no framework; None for TensorFlow and Keras files."""
     return None if is_keras(path) else next((reader for reader in READERS if path.name.endswith(reader.ending)), None)
 
 
 def locate(source: str | Path) -> Path:
-    """The weights file that a source stands for; of a folder, or of a model on the hub, the best one it has.
+    """Find a source's weights file; in a folder or a hub repository, the best one.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: there is none, or the choice is ambiguous.
         OSError, ImportError: see hub.resolve.
     """
     if isinstance(source, str) and not os.path.lexists(source) and hub.is_owned(source):
@@ -73,24 +73,24 @@ def locate(source: str | Path) -> Path:
     source = Path(source)
     if source.is_dir() and (weights := checkpoint.find_weights(Folder.open(source))):
         return source / weights.file
-    finish_renames(source if source.is_dir() else source.parent)  # the others are found, and opened, by their names
+    finish_renames(source if source.is_dir() else source.parent)  # other dialects are found and opened by name
     if prefix := bundle.find_prefix(source):
         return prefix.with_name(prefix.name + bundle.INDEX)
     if source.is_dir():
         found = sorted(path for ending in keras_files.ENDINGS for path in source.glob(f"*{ending}"))
-        files = [path for path in found if not path.name.startswith(".")]  # what an interrupted save has left
+        files = [path for path in found if not path.name.startswith(".")]  # left by an interrupted save
         if len(files) > 1:
             names = shortened([repr(path.name) for path in files], ", ")
-            raise CheckpointError(source, f"has several models; name one of {names}")
+            raise CheckpointError(source, f"has several models: choose one of {names}")
         if not files:
             names = ", ".join(known.file for known in checkpoint.SOURCES)
-            raise CheckpointError(source, f"has no weights: none of {names}, TensorFlow checkpoint or Keras file")
+            raise CheckpointError(source, f"has no weights: neither {names} nor a TensorFlow checkpoint or a Keras file")
         return files[0]
     if not Folder.open(source.parent).has(source.name):
         raise CheckpointError(source, "does not exist")
     if not is_keras(source) and not reader_of(source):
         endings = [*(reader.ending for reader in READERS), *keras_files.ENDINGS, bundle.INDEX]
-        raise CheckpointError(source, f"is none of {', '.join(endings)}")
+        raise CheckpointError(source, f"is not a weights file: its name must end in {', '.join(endings)}")
     return source
 
 
@@ -98,11 +98,11 @@ def open_source(folder: Folder, name: str, config: Path | None, architecture: st
     """List the tensors of a weights file and read its configuration.
 
     Args:
-        folder, name: where the file is, from `locate`, and its name.
-        config: a configuration file in place of the one beside the weights.
-        architecture: the class asked for, which a .weights.h5 does not say.
+        folder, name: the folder and name of the file from `locate`.
+        config: a configuration file to use instead of the one beside the weights.
+        architecture: the architecture asked for; a .weights.h5 does not store its own.
     Raises:
-        CheckpointError: one of the two is missing or damaged.
+        CheckpointError: the weights or the configuration are missing or damaged.
     """
     path = folder.path / name
     if is_keras(path):
@@ -122,31 +122,31 @@ def open_source(folder: Folder, name: str, config: Path | None, architecture: st
 
 
 def read_config(folder: Folder, given: Path | None) -> MobileBertConfig:
-    """The configuration in `config_file`."""
+    """Read the configuration in `config_file`."""
     path = config_file(folder, given)
     beside = folder if given is None else Folder.open(path.parent)
     return tf1.read_config(beside, path.name) if path.name == tf1.CONFIG_FILE else MobileBertConfig.from_folder(beside)
 
 
 def config_file(folder: Folder, given: Path | None) -> Path:
-    """The file given, or config.json of a folder, or else its bert_config.json.
+    """Find the configuration: the file given, the folder's config.json, or its bert_config.json.
 
     Raises:
-        ConfigError: the file given has neither name, which says what it means.
-        CheckpointError: none is given, and the folder has neither.
+        ConfigError: the file given has neither name, so its meaning is unknown.
+        CheckpointError: no file was given, and the folder has neither.
     """
     if given is not None:
         if given.name not in (CONFIG_FILE, tf1.CONFIG_FILE):
-            raise ConfigError(f"{given} must be named {CONFIG_FILE} or, in Google's form, {tf1.CONFIG_FILE}")
+            raise ConfigError(f"{given} must be named {CONFIG_FILE} or, in Google's format, {tf1.CONFIG_FILE}")
         return given
     for name in (CONFIG_FILE, tf1.CONFIG_FILE):
         if folder.has(name):
             return folder.path / name
-    raise CheckpointError(folder.path, f"has neither {CONFIG_FILE} nor {tf1.CONFIG_FILE}: name one with --config (config=)")
+    raise CheckpointError(folder.path, f"has neither {CONFIG_FILE} nor {tf1.CONFIG_FILE}: pass one with --config (config=)")
 
 
 def tokenizer_files(folder: Folder) -> dict[str, Content]:
-    """The tokenizer's files of a folder as they are; a damaged one is left out with a warning."""
+    """Read a folder's tokenizer files unchanged; a damaged one is skipped with a warning."""
     contents: dict[str, Content] = {}
     for name, check in TOKENIZER_FILES.items():
         if not folder.has(name):
@@ -161,5 +161,5 @@ def tokenizer_files(folder: Folder) -> dict[str, Content]:
 
 
 def is_keras(path: Path) -> bool:
-    """Whether a path names a file that Keras writes."""
+    """Whether a path has the ending of a Keras file."""
     return path.name.endswith(keras_files.ENDINGS)

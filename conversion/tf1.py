@@ -1,4 +1,4 @@
-"""TF1 checkpoints: Google's archive and what its code trains, a folder of bert_config.json, vocab.txt and variables by name."""
+"""TF1 checkpoints, as in Google's archive: a folder with bert_config.json, vocab.txt and variables by name."""
 
 import json
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ PREFIX = "mobilebert_variables.ckpt"
 WEIGHTS_FILE = f"{PREFIX}{INDEX}"
 DATA_FILE = f"{PREFIX}{DATA}00000-of-00001"
 
-# Google's BertConfig: its keys, and what it takes where bert_config.json is silent; None is hidden_size
+# the keys of Google's BertConfig and their defaults; None means hidden_size
 DEFAULTS: dict[str, Any] = {
     "hidden_size": 768,
     "num_hidden_layers": 12,
@@ -48,22 +48,22 @@ DEFAULTS: dict[str, Any] = {
     "classifier_activation": True,
 }
 KEYS = ("vocab_size", *DEFAULTS)
-# ours -> Google's; its gelu is the tanh form, and it has no other
+# ours -> Google's, which has no others; its gelu is the tanh approximation
 ACTIVATIONS = {"relu": "relu", "tanh": "tanh", "gelu_new": "gelu", "gelu_pytorch_tanh": "gelu"}
-LAYER_NORM_EPS = 1e-12  # the code has no other
+LAYER_NORM_EPS = 1e-12  # hard-coded in Google's code
 
 
 def open_file(folder: Folder, name: str) -> tuple[Archive, Naming]:
-    """The variables of a TF1 checkpoint, or of a Model Garden one, and how they are named.
+    """Open a TF1 or Model Garden checkpoint: returns its variables and their naming.
 
     Args:
-        folder, name: where the checkpoint is, and the name of its prefix or of one of its files.
+        folder, name: the folder, and the name of the checkpoint's prefix or of one of its files.
     Raises:
-        CheckpointError: there is none, or TensorFlow cannot read it.
+        CheckpointError: there is no checkpoint, or TensorFlow cannot read it.
     """
     prefix = find_prefix(folder.path / name)
     if prefix is None:
-        raise CheckpointError(folder.path / name, f"has no TensorFlow checkpoint, which is a file with the ending {INDEX}")
+        raise CheckpointError(folder.path / name, f"has no TensorFlow checkpoint: there is no file ending in {INDEX}")
     reader, archive = open_bundle(folder, prefix)
     if reader.has_tensor(OBJECT_GRAPH):
         return garden.named(reader, archive), "garden"
@@ -71,7 +71,7 @@ def open_file(folder: Folder, name: str) -> tuple[Archive, Naming]:
 
 
 def read_config(folder: Folder, name: str = CONFIG_FILE) -> MobileBertConfig:
-    """The configuration of a bert_config.json; keys it does not know are kept, as in a config.json.
+    """Read the configuration from a bert_config.json; unknown keys are kept, as with config.json.
 
     Raises:
         CheckpointError: the file is missing, unreadable or holds a value outside its range.
@@ -92,9 +92,9 @@ def read_config(folder: Folder, name: str = CONFIG_FILE) -> MobileBertConfig:
 
 
 def completed(config: MobileBertConfig, archive: Archive, names: Naming) -> MobileBertConfig:
-    """A configuration read from bert_config.json, with what only the variables say.
+    """Complete a configuration from bert_config.json with what only the variables show.
 
-    A classifier's labels are counted there, and Google's pre-training checkpoints have no pooler.
+    These are the number of a classifier's labels, and whether there is a pooler: Google's pre-training checkpoints have none.
     """
     found = {name: archive.entries[kept].shape for name, kept in normal_names(archive, names).items()}
     changes: dict[str, Any] = {}
@@ -111,14 +111,14 @@ def contents(config: MobileBertConfig, architecture: str, tensors: Mapping[str, 
     """The files of a TF1 checkpoint, for files.save_files: bert_config.json, the variables and the state file.
 
     Args:
-        architecture: class name, see schema.ARCHITECTURES.
+        architecture: a name in ARCHITECTURES.
         tensors: {canonical name: array}.
     Raises:
-        ConfigError: Google's code has no place for a decoder of its own, or cannot compute this model.
+        ConfigError: Google's code cannot express this model.
         ImportError: TensorFlow is not installed.
     """
     with needs("tf"):
-        import tensorflow  # noqa: F401  # now, not when files are half written
+        import tensorflow  # noqa: F401  # fail now, not with files half written
     refuse_untold(config, architecture)
     variables = {
         (place := tensor.dialects["tf1"]).name: to_layout(tensors[name], place.layout, config.num_attention_heads)
@@ -128,7 +128,7 @@ def contents(config: MobileBertConfig, architecture: str, tensors: Mapping[str, 
     data: list[Path] = []
 
     def write_index(path: Path) -> None:
-        """Both files come from one call; the second waits under a name that a sweep knows as temporary."""
+        """One call writes both files; the second keeps a temporary name, which a clean-up recognizes, until write_data."""
         data.append(_save(path, variables))
         path.with_name(path.name + INDEX).replace(path)
 
@@ -152,26 +152,26 @@ def config_text(config: MobileBertConfig) -> bytes:
 
 
 def refuse_untold(config: MobileBertConfig, architecture: str) -> None:
-    """What a TF1 checkpoint cannot say would be lost, and Google's code would compute something else.
+    """Refuse a model that Google's code would compute differently, because a TF1 checkpoint cannot express it.
 
     Raises:
-        ConfigError: with all of it.
+        ConfigError: lists everything TF1 cannot express.
     """
     findings = {
-        "a decoder of its own (tie_word_embeddings false)": not config.tie_word_embeddings
+        "an untied decoder (tie_word_embeddings false)": not config.tie_word_embeddings
         and "predictions" in ARCHITECTURES[architecture].blocks,
-        f"hidden_act {config.hidden_act!r} (it has {', '.join(sorted(ACTIVATIONS))})": config.hidden_act not in ACTIVATIONS,
-        f"layer_norm_eps {config.layer_norm_eps:g} (it has {LAYER_NORM_EPS:g})": config.layer_norm_eps != LAYER_NORM_EPS,
+        f"hidden_act {config.hidden_act!r} (only {', '.join(sorted(ACTIVATIONS))})": config.hidden_act not in ACTIVATIONS,
+        f"layer_norm_eps {config.layer_norm_eps:g} (only {LAYER_NORM_EPS:g})": config.layer_norm_eps != LAYER_NORM_EPS,
     }
     if untold := [finding for finding, found in findings.items() if found]:
-        raise ConfigError(f"Google's TF1 code has no place for {'; '.join(untold)}: convert to safetensors, bin or h5")
+        raise ConfigError(f"Google's TF1 code does not support {'; '.join(untold)}: convert to safetensors, bin or h5")
 
 
 def _save(path: Path, variables: Mapping[str, np.ndarray]) -> Path:
-    """Write path.index and path.data-00000-of-00001 as a TF1 Saver does, and return the second.
+    """Write path.index and path.data-00000-of-00001 as a TF1 Saver does, and return the second path.
 
     Raises:
-        OSError: they could not be written, and neither is there.
+        OSError: writing failed; neither file is left behind.
     """
     import tensorflow as tf
 

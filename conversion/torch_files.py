@@ -1,4 +1,4 @@
-"""pytorch_model.bin, written by torch.save; mobilebert_common reads it without torch."""
+"""Write pytorch_model.bin with torch.save. mobilebert_common reads it without torch."""
 
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from mobilebert_common.optional import needs
 
 
 def contents(config: MobileBertConfig, architecture: str, tensors: Mapping[str, np.ndarray]) -> dict[str, Content]:
-    """The file of a state_dict, for files.save_files.
+    """The weights file of a state_dict, for files.save_files.
 
     Raises:
         ImportError: PyTorch is not installed.
@@ -28,7 +28,7 @@ def contents(config: MobileBertConfig, architecture: str, tensors: Mapping[str, 
         state = OrderedDict((name, to_tensor(array)) for name, array in with_copies(config, tensors).items())
         try:
             torch.save(state, path)
-        except RuntimeError as error:  # torch's zip writer has no OSError for a full disk
+        except RuntimeError as error:  # torch's zip writer raises no OSError when the disk is full
             raise OSError(f"{path}: PyTorch could not write it: {str(error).splitlines()[0]}") from None
 
     return {WEIGHTS_FILE: write}

@@ -1,4 +1,4 @@
-"""The errors a caller may want to tell apart."""
+"""The exceptions of this package, and how error messages are shortened and made safe to print."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ MAX_FINDING = 300  # characters
 
 
 class CheckpointError(ValueError):
-    """A checkpoint file that cannot be used, with the file and the reason.
+    """A checkpoint cannot be used. The message gives the file and the reason.
 
     Args:
         path: the file or folder at fault.
@@ -26,27 +26,27 @@ class CheckpointError(ValueError):
 
 
 class ConfigError(ValueError):
-    """A configuration value outside its range, or two values that contradict each other."""
+    """A configuration value or an option is invalid, or two of them contradict each other."""
 
 
 class DataError(ValueError):
-    """A data file that cannot be used: a missing column, an unreadable line, an unknown label."""
+    """A data file cannot be used: a column is missing, a line is unreadable, a label is unknown."""
 
 
 class InputError(ValueError):
-    """Tensors a model has no meaning for: ids outside their table, a wrong dtype or shape."""
+    """A model cannot take these tensors: an id is outside its table, or a dtype or shape is wrong."""
 
-    _keras_call_info_injected = True  # asks Keras not to wrap the message in a report of every tensor of the call
+    _keras_call_info_injected = True  # keeps Keras from appending every argument of the call to the message
 
 
-JOINERS = "\u200c\u200d"  # format characters that letters and emoji need, and that command nothing
+JOINERS = "\u200c\u200d"  # harmless format characters that scripts and emoji need
 
 
 def printable(text: str, keep: str = "") -> str:
-    """A text without what a terminal would act on: control and format characters are shown as escapes.
+    """Escape control and format characters, so that a terminal prints the text instead of acting on it.
 
     Args:
-        keep: characters that stay as they are.
+        keep: characters to leave as they are.
     """
     if text.isprintable():
         return text
@@ -58,7 +58,7 @@ def _escaped(char: str) -> str:
 
 
 def shortened(findings: Sequence[str], separator: str = "\n  ") -> str:
-    """Findings as lines, or with another separator; a hostile file may have millions, or long ones."""
+    """Join findings, at most MAX_FINDINGS of MAX_FINDING characters: a hostile file may cause millions, or very long ones."""
     shown = [text if len(text) <= MAX_FINDING else f"{text[: MAX_FINDING - 3]}..." for text in findings[:MAX_FINDINGS]]
     more = [f"and {len(findings) - MAX_FINDINGS:,} more"] if len(findings) > MAX_FINDINGS else []
     return separator.join([*shown, *more])

@@ -1,23 +1,23 @@
-"""The one door from the shared code to a framework."""
+"""The only place where the shared code imports a framework."""
 
 import importlib
 from typing import Any
 
 from .optional import install
 
-# name -> package, and what people call the framework
+# name -> package, and the framework's name in messages
 FRAMEWORKS = {"pt": ("mobilebert_pt", "PyTorch"), "tf": ("mobilebert_tf", "Keras")}
 LIBRARIES = ("torch", "tensorflow", "keras", "optree")
 
 
 def twin(framework: str) -> Any:
-    """Import a twin, mobilebert_pt or mobilebert_tf: its module `twin`, which is as training.twin.Twin says.
+    """Import mobilebert_pt or mobilebert_tf and return its module `twin`, which implements the protocol training.twin.Twin.
 
     Args:
         framework: "pt" or "tf".
     Raises:
-        ValueError: another name.
-        ImportError: the framework is not installed; the message holds the command that installs it.
+        ValueError: the name is unknown.
+        ImportError: the framework is not installed; the message gives the command that installs it.
     """
     if framework not in FRAMEWORKS:
         raise ValueError(f"framework must be one of {', '.join(FRAMEWORKS)}, not {framework!r}")

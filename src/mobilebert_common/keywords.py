@@ -1,7 +1,6 @@
 """Keyword arguments of from_pretrained and save_pretrained.
 
-Those of transformers that have no meaning here are accepted if ignoring them changes nothing, and refused with the reason if it
-would.
+Arguments of transformers that mean nothing here are ignored if that changes nothing, and rejected with a reason otherwise.
 """
 
 import inspect
@@ -13,11 +12,11 @@ from .files import hub
 
 
 class Rule(NamedTuple):
-    """One such argument.
+    """How to treat one of these arguments.
 
     Attributes:
-        accepted: values that ask for what happens anyway; None where that is any value.
-        reason: why the others are refused, or why all are accepted.
+        accepted: the values that change nothing; None means any value.
+        reason: why other values are rejected, or why any value is accepted.
     """
 
     accepted: tuple[Any, ...] | None
@@ -27,73 +26,73 @@ class Rule(NamedTuple):
 ANY, UNSET, OFF = None, (None,), (None, False)
 
 OPENING: dict[str, Rule] = {
-    "_commit_hash": Rule(ANY, "the files of one call are always of one commit"),
-    "_from_auto": Rule(ANY, "for statistics"),
-    "_from_pipeline": Rule(ANY, "for statistics"),
-    "code_revision": Rule(ANY, "no code is fetched"),
+    "_commit_hash": Rule(ANY, "the files of one call always come from one commit"),
+    "_from_auto": Rule(ANY, "only used for statistics"),
+    "_from_pipeline": Rule(ANY, "only used for statistics"),
+    "code_revision": Rule(ANY, "no code is downloaded"),
     "mirror": Rule(UNSET, "set HF_ENDPOINT in the environment"),
     "proxies": Rule(UNSET, "set HTTPS_PROXY in the environment"),
     "resume_download": Rule(ANY, "huggingface_hub decides"),
-    "trust_remote_code": Rule(ANY, "nothing from a file or from the hub is ever executed"),
-    "use_auth_token": Rule(UNSET, "it is called token"),
+    "trust_remote_code": Rule(ANY, "code from files or the hub is never executed"),
+    "use_auth_token": Rule(UNSET, "pass token= instead"),
 }  # fmt: skip
 
 OPENING_MODEL = OPENING | {
-    "_fast_init": Rule(ANY, "only what the file does not have is initialized"),
-    "attn_implementation": Rule((None, "eager", "sdpa"), "there is one attention, which returns its weights where it is asked to"),
-    "device_map": Rule(UNSET, "a MobileBERT fits on one device: in PyTorch device='cuda', in Keras `with keras.device(...)`"),
-    "device_mesh": Rule(UNSET, "there is no tensor parallelism"),
-    "from_flax": Rule(OFF, "files of Flax are not read"),
-    "from_pt": Rule(ANY, "the kind of a file is found out"),
-    "from_tf": Rule(ANY, "the kind of a file is found out"),
-    "gguf_file": Rule(UNSET, "GGUF is not read"),
-    "key_mapping": Rule(UNSET, "the names of all dialects are known"),
-    "load_in_4bit": Rule(OFF, "there is no quantization"),
-    "load_in_8bit": Rule(OFF, "there is no quantization"),
-    "low_cpu_mem_usage": Rule(ANY, "weights are read once, into their place"),
+    "_fast_init": Rule(ANY, "only tensors missing from the file are initialized"),
+    "attn_implementation": Rule((None, "eager", "sdpa"), "the one attention implementation can always return its weights"),
+    "device_map": Rule(UNSET, "a MobileBERT fits on one device: pass device='cuda' in PyTorch, or use `with keras.device(...)` in Keras"),
+    "device_mesh": Rule(UNSET, "tensor parallelism is not available"),
+    "from_flax": Rule(OFF, "Flax files cannot be read"),
+    "from_pt": Rule(ANY, "the file's format is detected"),
+    "from_tf": Rule(ANY, "the file's format is detected"),
+    "gguf_file": Rule(UNSET, "GGUF files cannot be read"),
+    "key_mapping": Rule(UNSET, "tensor names are fixed: rename the tensors in the file"),
+    "load_in_4bit": Rule(OFF, "quantization is not available"),
+    "load_in_8bit": Rule(OFF, "quantization is not available"),
+    "low_cpu_mem_usage": Rule(ANY, "weights are read only once"),
     "max_memory": Rule(UNSET, "a MobileBERT fits on one device"),
     "offload_buffers": Rule(ANY, "nothing is offloaded"),
     "offload_folder": Rule(ANY, "nothing is offloaded"),
     "offload_state_dict": Rule(ANY, "nothing is offloaded"),
-    "quantization_config": Rule(UNSET, "there is no quantization"),
-    "state_dict": Rule(UNSET, "in PyTorch load_state_dict takes one"),
-    "tp_plan": Rule(UNSET, "there is no tensor parallelism"),
-    "tp_size": Rule(UNSET, "there is no tensor parallelism"),
-    "use_kernels": Rule(OFF, "there are no kernels from the hub"),
-    "use_safetensors": Rule(ANY, "it is preferred, and no other file can run code either"),
-    "variant": Rule(UNSET, "only the plain names of weights files are read"),
-    "weights_only": Rule(ANY, "no file can run code"),
+    "quantization_config": Rule(UNSET, "quantization is not available"),
+    "state_dict": Rule(UNSET, "in PyTorch, pass it to load_state_dict"),
+    "tp_plan": Rule(UNSET, "tensor parallelism is not available"),
+    "tp_size": Rule(UNSET, "tensor parallelism is not available"),
+    "use_kernels": Rule(OFF, "kernels from the hub are not available"),
+    "use_safetensors": Rule(ANY, "safetensors is preferred, and no other format can run code either"),
+    "variant": Rule(UNSET, "only weights files without a variant in their name are read"),
+    "weights_only": Rule(ANY, "no weights file can run code"),
 }  # fmt: skip
 
 OPENING_TOKENIZER = OPENING | {
     "from_slow": Rule(ANY, "both tokenizers read the same files"),
-    "gguf_file": Rule(UNSET, "GGUF is not read"),
-    "legacy": Rule(ANY, "there is one behaviour"),
-    "use_fast": Rule(ANY, "the class says so"),
+    "gguf_file": Rule(UNSET, "GGUF files cannot be read"),
+    "legacy": Rule(ANY, "there is only one behaviour"),
+    "use_fast": Rule(ANY, "the class decides"),
 }
 
 SAVING: dict[str, Rule] = {
-    "distributed_checkpoint": Rule(OFF, "a checkpoint is one directory"),
-    "legacy_format": Rule(ANY, "all files of a tokenizer are written"),
+    "distributed_checkpoint": Rule(OFF, "a checkpoint is a single directory"),
+    "legacy_format": Rule(ANY, "all tokenizer files are written"),
     "max_shard_size": Rule(ANY, "a MobileBERT needs no shards"),
-    "push_to_hub": Rule(OFF, "nothing is uploaded: run `hf upload` on the folder"),
-    "safe_serialization": Rule((None, True), "weights are written as safetensors only"),
-    "save_function": Rule(ANY, "weights are written as safetensors only"),
-    "save_original_format": Rule(ANY, "the names are those of transformers"),
-    "save_peft_format": Rule(ANY, "peft saves its adapters itself"),
-    "state_dict": Rule(UNSET, "a Keras model has none"),
-    "token": Rule(ANY, "nothing is uploaded"),
-    "variant": Rule(UNSET, "the file is model.safetensors"),
+    "push_to_hub": Rule(OFF, "saving uploads nothing: run `hf upload` on the folder"),
+    "safe_serialization": Rule((None, True), "weights are saved as safetensors; `mobilebert convert` writes other formats"),
+    "save_function": Rule(ANY, "weights are saved as safetensors"),
+    "save_original_format": Rule(ANY, "tensor names are those of transformers"),
+    "save_peft_format": Rule(ANY, "PEFT saves its own adapters"),
+    "state_dict": Rule(UNSET, "a Keras model has no state_dict"),
+    "token": Rule(ANY, "saving uploads nothing"),
+    "variant": Rule(UNSET, "the weights file is always model.safetensors"),
 }
 
 
 class Opening(NamedTuple):
-    """The options of one from_pretrained, sorted by what they are for.
+    """The options of one from_pretrained call, sorted by purpose.
 
     Attributes:
-        hub: where to look the name up.
-        constructor: arguments of the model class's constructor.
-        overrides: what takes precedence over the files: keys of the configuration, or arguments of a tokenizer.
+        hub: how to look the name up on the hub.
+        constructor: arguments for the model class's constructor.
+        overrides: configuration keys or tokenizer arguments that override the files.
     """
 
     hub: hub.Options
@@ -102,13 +101,13 @@ class Opening(NamedTuple):
 
 
 def sort_options(options: Mapping[str, Any], rules: Mapping[str, Rule], model_class: Any = None) -> Opening:
-    """Sort the options of from_pretrained; those of transformers that have no meaning here are dropped.
+    """Sort the options of from_pretrained, and drop those of transformers that change nothing.
 
     Args:
         rules: OPENING, OPENING_MODEL or OPENING_TOKENIZER.
-        model_class: its constructor gets what it takes by name, before anything else does.
+        model_class: options its constructor takes by name go there first.
     Raises:
-        ConfigError: as `meaningful`.
+        ConfigError: see `meaningful`.
     """
     parameters = {} if model_class is None else inspect.signature(model_class.__init__).parameters
     taken = parameters.keys() - {"self", "config", "kwargs"}
@@ -119,10 +118,10 @@ def sort_options(options: Mapping[str, Any], rules: Mapping[str, Rule], model_cl
 
 
 def meaningful(arguments: Mapping[str, Any], rules: Mapping[str, Rule]) -> dict[str, Any]:
-    """The arguments that no rule is about.
+    """Return the arguments without a rule.
 
     Raises:
-        ConfigError: one that a rule is about has a value that is not accepted; all of them, with the reasons.
+        ConfigError: values that a rule rejects; lists all of them with the reasons.
     """
     refused = [
         f"{name}={value!r:.80} is not supported: {rules[name].reason}"
@@ -135,13 +134,13 @@ def meaningful(arguments: Mapping[str, Any], rules: Mapping[str, Rule]) -> dict[
 
 
 def refuse_meaningful(arguments: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
-    """As `meaningful`, where nothing may be left.
+    """Reject every argument except those that a rule ignores.
 
     Raises:
-        ConfigError: as there, or an argument is unknown.
+        ConfigError: see `meaningful`, or an argument is unknown.
     """
     if unknown := sorted(meaningful(arguments, rules)):
-        raise ConfigError(f"unknown argument {', '.join(unknown)}; of transformers' there are {', '.join(sorted(rules))}")
+        raise ConfigError(f"unknown argument {', '.join(unknown)}; of transformers' arguments, known are {', '.join(sorted(rules))}")
 
 
 def _accepts(rule: Rule, value: Any) -> bool:

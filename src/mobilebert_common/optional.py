@@ -1,4 +1,4 @@
-"""Libraries that only some installations have: each fails with the command that installs it."""
+"""Optional libraries: if one is missing, the error gives the command that installs it."""
 
 import contextlib
 from collections.abc import Iterator
@@ -7,11 +7,11 @@ from typing import Any
 
 @contextlib.contextmanager
 def needs(extra: str, why: str = "") -> Iterator[None]:
-    """Turn a missing library into the command that installs it.
+    """If an import in this block fails, raise an ImportError with the command that installs the library.
 
     Args:
-        extra: the extra of mobilebert-zoo that has the library.
-        why: what the message begins with.
+        extra: the extra of mobilebert-zoo that installs the library.
+        why: prefix of the message.
     """
     try:
         yield
@@ -20,12 +20,12 @@ def needs(extra: str, why: str = "") -> Iterator[None]:
 
 
 def install(extra: str) -> str:
-    """The command that installs an extra, and where to run it."""
-    return f"pip install '.[{extra}]' in a clone of mobilebert-zoo"
+    """The command that installs an extra, and where to run it, as text for an error."""
+    return f"run pip install '.[{extra}]' in a clone of mobilebert-zoo"
 
 
 def pandas() -> Any:
-    """The pandas module."""
+    """Import pandas."""
     with needs("cli"):
         import pandas
 

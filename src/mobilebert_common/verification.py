@@ -1,4 +1,4 @@
-"""Load one checkpoint in both twins and measure how far their outputs are apart."""
+"""Load one checkpoint in both twins and measure how far apart their outputs are."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +15,17 @@ from .model.config import MobileBertConfig
 from .model.inputs import problem_type
 from .model.schema import letters
 
-BASE = "MobileBertModel"  # what a checkpoint that names no class is taken for
+BASE = "MobileBertModel"  # the class of a checkpoint that names none
 TOLERANCE = {"float64": 1e-12, "float32": 1e-4}  # relative L2 distance of each output
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far one output of the twins is apart.
+    """The distance between the twins in one output.
 
     Attributes:
-        absolute: the largest difference of two numbers.
-        relative: the L2 norm of the difference over the norm of the PyTorch output.
+        absolute: the largest absolute difference between two elements.
+        relative: the L2 norm of the difference over the L2 norm of the PyTorch output.
     """
 
     output: str
@@ -35,7 +35,7 @@ class Difference:
 
 
 def sample_inputs(config: MobileBertConfig, architecture: str, seed: int = 0) -> dict[str, np.ndarray]:
-    """A small batch that exercises everything: ragged rows, two segments, labels where the head takes some."""
+    """Draw a small batch that exercises everything: rows of several lengths, both segments, and labels if the head takes them."""
     generator = np.random.default_rng(seed)
     batch, length = 3, min(24, config.max_position_embeddings)
     mask = np.ones((batch, length), np.int64)
@@ -46,7 +46,7 @@ def sample_inputs(config: MobileBertConfig, architecture: str, seed: int = 0) ->
         "attention_mask": mask,
         "token_type_ids": generator.integers(0, config.type_vocab_size, (batch, length)),
     }
-    if has_choices(architecture):  # two for each sentence: itself and another one
+    if has_choices(architecture):  # two for each row: the row itself and another one
         inputs = {name: np.stack([array, array[::-1]], axis=1) for name, array in inputs.items()}
     return inputs | sample_labels(config, architecture, generator, batch, length)
 
@@ -54,7 +54,7 @@ def sample_inputs(config: MobileBertConfig, architecture: str, seed: int = 0) ->
 def sample_labels(
     config: MobileBertConfig, architecture: str, generator: np.random.Generator, batch: int, length: int
 ) -> dict[str, np.ndarray]:
-    """Labels of every kind the head has."""
+    """Draw every label the head takes."""
     shapes, classes = {"b": (batch,), "b t": (batch, length)}, {**letters(config), "c": 2, "": length}
     kind = problem_type(config, integer_labels=True)
     labels: dict[str, np.ndarray] = {}
@@ -68,19 +68,19 @@ def sample_labels(
 
 
 def verify(directory: str | Path, dtype: str = "float64", seed: int = 0) -> list[Difference]:
-    """Every output of the two twins on the same inputs: loss, logits, hidden states, attentions.
+    """Compare every output of the twins on the same inputs: loss, logits, hidden states, attentions.
 
     Args:
-        dtype: what both compute in, "float64" or "float32".
+        dtype: the dtype both compute in, "float64" or "float32".
     Raises:
-        CheckpointError: the checkpoint is unusable, or does not have all of the model it names.
+        CheckpointError: the checkpoint is unusable, or lacks tensors of the model it names.
     """
     def outputs(place: str | Path | Folder) -> list[dict[str, np.ndarray]]:
         config = MobileBertConfig.from_pretrained(place)
         architecture = named_architecture(config) or BASE
-        if fresh := checkpoint.load(place, architecture, dtype).fresh:  # which each twin would make up for itself
+        if fresh := checkpoint.load(place, architecture, dtype).fresh:  # each twin would draw its own weights for them
             missing = ", ".join(fresh)
-            raise CheckpointError(str(place), f"has no {missing}, which {architecture} needs: there is nothing to compare")
+            raise CheckpointError(str(place), f"has no {missing}, which {architecture} needs: a comparison needs all weights")
         inputs = sample_inputs(config, architecture, seed)
         found = []
         for framework in FRAMEWORKS:
@@ -96,7 +96,7 @@ def verify(directory: str | Path, dtype: str = "float64", seed: int = 0) -> list
 
 
 def difference(name: str, reference: np.ndarray, other: np.ndarray) -> Difference:
-    """Measure one output."""
+    """Measure the distance between the twins in one output."""
     apart = reference.astype(np.float64) - other.astype(np.float64)
     norm = float(np.linalg.norm(reference.astype(np.float64)))
     distance = float(np.linalg.norm(apart))

@@ -42,13 +42,13 @@ def test_label_names(labels: list[str], names: list[str]) -> None:
 
 
 def test_one_label_is_no_classifier() -> None:
-    with pytest.raises(DataError, match="all rows say 'x'"):
+    with pytest.raises(DataError, match="all rows have 'x'"):
         label_names(["x", "x"])
 
 
 def test_label_numbers() -> None:
     assert label_numbers(make_table(["b", "a", "b"]), {0: "a", 1: "b"}).tolist() == [1, 0, 1]
-    with pytest.raises(DataError, match=r"some\.csv: has labels unseen in training: 'c', 'd'; known are 'a', 'b'"):
+    with pytest.raises(DataError, match=r"some\.csv: has labels unseen in training: 'c', 'd'; the model has 'a', 'b'"):
         label_numbers(make_table(["d", "a", "c"]), {0: "a", 1: "b"})
 
 

@@ -359,7 +359,7 @@ def test_bad_manifests(text: str, tmp_path: Path) -> None:
     [
         (b"\xff", "not valid JSON"),
         (b"{", "not valid JSON"),
-        (b"[1]", "JSON list"),
+        (b"[1]", "a JSON object, not a list"),
         (b'{"a": 1, "b": {"c": 1, "c": 2}}', "'c'"),
         (b'{"a": NaN}', "NaN"),
         (b'{"a": -1e400}', "-1e400"),

@@ -147,7 +147,7 @@ def test_class_shape(scored: Any, allowed: list[Any], refused: list[Any]) -> Non
 
 def test_labels_of_heads() -> None:
     expect(None, inputs.one_name, None, None)
-    expect("two names of one thing", inputs.one_name, 1, 2)
+    expect("mean the same: give only one of them", inputs.one_name, 1, 2)
     assert (inputs.one_name(None, 2), inputs.one_name(1, None)) == (2, 1)
     expect(None, inputs.check_together, ["b", "a"], ["a", "b"])
     expect("give all of a, b, not only b", inputs.check_together, ["b"], ["a", "b"])

@@ -124,7 +124,7 @@ def test_a_single_file(tmp_path: Path) -> None:
     source = save(tmp_path / "source")
     shutil.copy(source / safetensors.WEIGHTS_FILE, source / "other.safetensors")
     assert convert(source / "other.safetensors", tmp_path / "there", "h5").source.name == "other.safetensors"
-    with pytest.raises(CheckpointError, match="is none of"):
+    with pytest.raises(CheckpointError, match="is not a weights file: its name must end in"):
         convert(source / CONFIG_FILE, tmp_path / "x")
     with pytest.raises(CheckpointError, match="does not exist"):
         convert(source / "none.bin", tmp_path / "x")
@@ -153,7 +153,7 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
         convert(source, other)
     with pytest.raises(ConfigError, match=r"already holds config.json"):
         convert(source, other, "h5")
-    with pytest.raises(ConfigError, match=r"also holds model.safetensors, which would stay"):
+    with pytest.raises(ConfigError, match=r"also holds model.safetensors, which would be mixed up"):
         convert(source, other, "h5", overwrite=True)  # model.safetensors would be read in its place
     assert convert(source, other, overwrite=True).head == CLASSIFIER
     assert digests(other, CLASSIFIER) == digests(source, CLASSIFIER)
@@ -164,7 +164,7 @@ def test_no_tokenizer_of_another_model_stays(tmp_path: Path) -> None:
     for folder, files in ((source, ["vocab.txt"]), (other, ["vocab.txt", "added_tokens.json"])):
         for name in files:
             (folder / name).write_text("{}" if name.endswith("json") else f"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n{folder.name}\n")
-    with pytest.raises(ConfigError, match=r"also holds added_tokens.json, which would stay"):
+    with pytest.raises(ConfigError, match=r"also holds added_tokens.json, which would be mixed up"):
         convert(source, other, overwrite=True)
     assert "other" in (other / "vocab.txt").read_text()
     (other / "added_tokens.json").unlink()
@@ -179,7 +179,7 @@ def test_the_configuration_beside_the_source_stays(tmp_path: Path) -> None:
     before = (source / CONFIG_FILE).read_bytes()
     assert convert(source, source, "h5", dtype="float64").written == (h5.WEIGHTS_FILE,)
     for options in ({"head": "MobileBertModel"}, {"config": other / CONFIG_FILE}):
-        with pytest.raises(ConfigError, match=r"config.json stays as it is .* name another folder"):
+        with pytest.raises(ConfigError, match=r"config.json stays as it is.* write to another folder"):
             convert(source, source, "tf1", **options)
     assert (source / CONFIG_FILE).read_bytes() == before
     convert(source, source, "h5", head="MobileBertModel", overwrite=True)
@@ -192,7 +192,7 @@ def test_places_that_are_no_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="file is not a folder"):
         convert(source, tmp_path / "file")
     shutil.copy(source / "model.safetensors", tmp_path)
-    with pytest.raises(CheckpointError, match=r"has neither config.json nor bert_config.json: name one with --config"):
+    with pytest.raises(CheckpointError, match=r"has neither config.json nor bert_config.json: pass one with --config"):
         convert(tmp_path / "model.safetensors", tmp_path / "there")
 
 
@@ -290,13 +290,13 @@ def test_a_file_is_hashed_after_its_header(tmp_path: Path) -> None:
 def test_no_weights(tmp_path: Path) -> None:
     for name in (".index", ".data-00000-of-00001"):
         (tmp_path / name).touch()
-        with pytest.raises(CheckpointError, match="is none of"):
+        with pytest.raises(CheckpointError, match="is not a weights file: its name must end in"):
             convert(tmp_path / name, tmp_path / "there")
     with pytest.raises(CheckpointError, match="has no weights"):
         convert(tmp_path, tmp_path / "there")
     for name in ("a.keras", "b.keras"):
         (tmp_path / name).touch()
-    with pytest.raises(CheckpointError, match=r"several models; name one of 'a.keras', 'b.keras'"):
+    with pytest.raises(CheckpointError, match=r"several models: choose one of 'a.keras', 'b.keras'"):
         convert(tmp_path, tmp_path / "there")
     for number in range(300):
         (tmp_path / (f"{number}\n".ljust(200, "x") + ".keras")).touch()

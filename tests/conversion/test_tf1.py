@@ -185,10 +185,10 @@ def test_what_bert_config_leaves_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"hidden_act": "gelu"}, r"hidden_act 'gelu' \(it has gelu_new, gelu_pytorch_tanh, relu, tanh\)"),
+        ({"hidden_act": "gelu"}, r"hidden_act 'gelu' \(only gelu_new, gelu_pytorch_tanh, relu, tanh\)"),
         ({"hidden_act": "silu"}, "hidden_act 'silu'"),
         ({"layer_norm_eps": 1e-3}, "layer_norm_eps 0.001"),
-        ({"tie_word_embeddings": False}, "a decoder of its own"),
+        ({"tie_word_embeddings": False}, "an untied decoder"),
     ],
 )
 def test_what_tf1_has_no_place_for(changes: dict[str, Any], reason: str, tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_one_of_several_checkpoints(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"checkpoint: is a link to a file outside"):
         find_prefix(folder)
     (folder / "checkpoint").unlink()
-    with pytest.raises(CheckpointError, match=r"has several checkpoints; name one of 'mobilebert_variables.ckpt', 'mobile"):
+    with pytest.raises(CheckpointError, match=r"has several checkpoints: choose one of 'mobilebert_variables.ckpt', 'mobile"):
         find_prefix(folder)
 
 
@@ -241,7 +241,7 @@ def test_bad_files(tmp_path: Path) -> None:
         convert(write(tmp_path / "missing", some, SMALL), tmp_path / "ours")
     with pytest.raises(CheckpointError, match=r"extra is unexpected"):
         convert(write(tmp_path / "extra", {**variables, "extra": np.ones(2, np.float32)}, SMALL), tmp_path / "ours")
-    with pytest.raises(CheckpointError, match=r"holds variables that are no weights: words \(object\)"):
+    with pytest.raises(CheckpointError, match=r"holds variables with a dtype that weights cannot have: words \(object\)"):
         convert(write(tmp_path / "words", {**variables, "words": np.array("x", object)}, SMALL), tmp_path / "ours")
     with pytest.raises(CheckpointError, match="has no TensorFlow checkpoint"):
         tf1.open_file(Folder.open(tmp_path), "absent")

@@ -145,7 +145,7 @@ BY_HEAD: dict[str, tuple[str, dict[str, Any], str]] = {
     "two names": (
         "NextSentencePrediction",
         {"next_sentence_label": np.array([0, 1, 1])},
-        "labels and next_sentence_label are two names of one thing: give one of them",
+        "labels and next_sentence_label mean the same: give only one of them",
     ),
     "a tag too many": (
         "TokenClassification",

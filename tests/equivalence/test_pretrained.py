@@ -186,9 +186,9 @@ def test_zero_pad_embedding(cls: Any, saved: Path, caplog: pytest.LogCaptureFixt
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "device_map": ({"device_map": "auto"}, "in PyTorch device='cuda', in Keras `with keras.device"),
-    "attention": ({"attn_implementation": "flash_attention_2"}, "there is one attention"),
-    "quantized": ({"load_in_8bit": True}, "there is no quantization"),
+    "device_map": ({"device_map": "auto"}, "pass device='cuda' in PyTorch, or use `with keras.device"),
+    "attention": ({"attn_implementation": "flash_attention_2"}, "the one attention implementation"),
+    "quantized": ({"load_in_8bit": True}, "quantization is not available"),
     "unknown": ({"num_label": 3}, "unknown argument num_label; the configuration has"),
 }
 

@@ -129,7 +129,8 @@ def test_what_is_not_there_is_remembered(server: Hub, files: dict[str, bytes], f
     folder = fetch()
     server.repositories[NAME].refusal = (503, "")
     assert fetch() == folder
-    with pytest.raises(ConnectionError, match=rf"^{NAME}: is not a folder .* vocab.txt cannot be had .*503.*local_files_only"):
+    said = rf"^{NAME}: is not a local folder, and vocab.txt cannot be downloaded .*503.*local_files_only"
+    with pytest.raises(ConnectionError, match=said):
         fetch(files=["config.json", "vocab.txt"])
     assert fetch(files=["config.json", "vocab.txt"], local_files_only=True) == folder
 
@@ -138,7 +139,7 @@ def test_revisions(server: Hub, fetch: Any) -> None:
     assert fetch().name == fetch(revision="main").name == fetch(revision=MAIN).name == MAIN
     assert fetch(revision="old").name == fetch(revision=OLD).name == OLD
     assert MobileBertConfig.from_pretrained(str(fetch(revision="old"))).hidden_act == "tanh"
-    with pytest.raises(CheckpointError, match=r"^google/mobilebert-uncased: has no revision 'v9': give a branch"):
+    with pytest.raises(CheckpointError, match=r"^google/mobilebert-uncased: has no revision 'v9': pass a branch"):
         fetch(revision="v9")
 
 
@@ -160,10 +161,10 @@ def test_a_call_sees_one_commit(server: Hub, files: dict[str, bytes], fetch: Any
 
 
 REFUSALS = {
-    "RepoNotFound": (401, "RepoNotFound", "is not a folder here, nor public on the hub: check the spelling, or give token="),
-    "GatedRepo": (403, "GatedRepo", "asks for its terms to be accepted .* token="),
+    "RepoNotFound": (401, "RepoNotFound", "is neither a local folder nor public on the hub: check the spelling, or pass token="),
+    "GatedRepo": (403, "GatedRepo", "is gated: accept its terms .* token="),
     "401": (401, "", "check the spelling|check token="),
-    "403": (403, "", r"is refused by the hub \(403\): check token="),
+    "403": (403, "", r"is not accessible on the hub \(403\): check token="),
 }
 
 
@@ -179,7 +180,7 @@ def test_refusals_are_one_line(case: str, options: dict[str, Any], server: Hub, 
 
 
 def test_what_the_repository_does_not_have(server: Hub, files: dict[str, bytes], fetch: Any) -> None:
-    with pytest.raises(CheckpointError, match=r"^nobody/nothing: is not a folder here"):
+    with pytest.raises(CheckpointError, match=r"^nobody/nothing: is neither a local folder nor public"):
         fetch("nobody/nothing")
     del files[SAFETENSORS]
     with pytest.raises(CheckpointError, match=rf"^{NAME}: has none of {', '.join(SOURCES)}$"):
@@ -187,7 +188,7 @@ def test_what_the_repository_does_not_have(server: Hub, files: dict[str, bytes],
     del files["config.json"]
     with pytest.raises(CheckpointError, match=rf"^{NAME}: has none of config.json$"):
         fetch()
-    with pytest.raises(CheckpointError, match=rf"^{NAME}: has none of vocab.txt in the cache \(local_files_only"):
+    with pytest.raises(CheckpointError, match=rf"^{NAME}: has none of vocab.txt in the cache \(unset local_files_only"):
         fetch(files=["vocab.txt"], local_files_only=True)
     assert fetch(files=list(FILES), first_of=[]).name == MAIN  # a tokenizer needs no config.json
 
@@ -195,7 +196,7 @@ def test_what_the_repository_does_not_have(server: Hub, files: dict[str, bytes],
 @pytest.mark.parametrize("options", [{}, {"force_download": True}], ids=["", "force"])
 def test_no_server(options: dict[str, Any], server: Hub, fetch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     point_at("http://127.0.0.1:9", monkeypatch)
-    said = r"is not a folder here, and its config.json cannot be had from the hub \(.*refused.*local_files_only=True or HF_HUB_OFFLINE=1"
+    said = r"and config.json cannot be downloaded from the hub \(.*refused.*pass local_files_only=True or set HF_HUB_OFFLINE=1"
     with pytest.raises(ConnectionError, match=said) as error:
         fetch(**options)
     assert str(error.value).startswith(f"{NAME}: ") and "\n" not in str(error.value)
@@ -206,7 +207,7 @@ def test_no_server(options: dict[str, Any], server: Hub, fetch: Any, monkeypatch
     ("damage", "message"),
     [
         (lambda content: content[:-1], "cannot be downloaded: Consistency check failed"),
-        (lambda content: content[:-1] + bytes([content[-1] ^ 1]), "was damaged on its way"),
+        (lambda content: content[:-1] + bytes([content[-1] ^ 1]), "was damaged during the download"),
     ],
     ids=["truncated", "a flipped bit"],
 )
@@ -226,7 +227,7 @@ def test_a_full_disk(server: Hub, fetch: Any, monkeypatch: pytest.MonkeyPatch) -
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("huggingface_hub.file_download.http_get", full)
-    with pytest.raises(OSError, match=rf"{NAME}: config.json cannot be kept in the cache: No space left") as error:
+    with pytest.raises(OSError, match=rf"{NAME}: config.json cannot be written to the cache: No space left") as error:
         fetch()
     assert error.value.errno == errno.ENOSPC
 

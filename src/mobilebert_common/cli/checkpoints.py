@@ -1,4 +1,4 @@
-"""The commands `convert`, `verify` and `info`, which look at checkpoints and rewrite them."""
+"""The commands `convert`, `verify` and `info`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,9 @@ from .options import Checkpoint, Overwrite
 
 def verify(
     directory: Checkpoint,
-    dtype: Annotated[Literal["float64", "float32"], typer.Option(help="What both twins compute in.")] = "float64",
+    dtype: Annotated[Literal["float64", "float32"], typer.Option(help="Compute in this dtype.")] = "float64",
 ) -> None:
-    """Open a checkpoint in both frameworks and compare every output; exit status 1 above the tolerance."""
+    """Open a checkpoint in both frameworks and compare every output; exit status 1 if they differ beyond the tolerance."""
     jobs.check_place(directory)
     for name in FRAMEWORKS:
         open_twin(name)
@@ -34,12 +34,12 @@ def verify(
     for found in differences:
         add_row(grid, found.output, list(found.shape), f"{found.absolute:.1e}", f"{found.relative:.1e}")
     console.print(grid)
-    apart = [found.output for found in differences if not found.relative <= TOLERANCE[dtype]]  # NaN is apart too
+    apart = [found.output for found in differences if not found.relative <= TOLERANCE[dtype]]  # true for NaN too
     if apart:
         say(f"THE TWINS DIFFER by more than {TOLERANCE[dtype]:.0e} in {', '.join(apart)}")
         raise typer.Exit(1)
     worst = max(found.relative for found in differences)
-    say(f"the twins agree: {worst:.1e} at most, tolerance {TOLERANCE[dtype]:.0e}")
+    say(f"the twins agree: largest difference {worst:.1e}, tolerance {TOLERANCE[dtype]:.0e}")
 
 
 @dataclass(kw_only=True)
@@ -51,21 +51,21 @@ class ConvertOptions:
         typer.Argument(help="A checkpoint directory, a weights file, the prefix of a TensorFlow checkpoint, or owner/name on the hub."),
     ]
     destination: Annotated[Path, typer.Argument(help="The checkpoint directory to write.")]
-    to: Annotated[Literal["safetensors", "bin", "h5", "keras", "tf1"], typer.Option(help="What to write.")] = "safetensors"
+    to: Annotated[Literal["safetensors", "bin", "h5", "keras", "tf1"], typer.Option(help="Dialect to write.")] = "safetensors"
     dtype: Annotated[
-        Literal["float32", "float64", "bfloat16", "float16"] | None, typer.Option(help="Default: what the source has.")
+        Literal["float32", "float64", "bfloat16", "float16"] | None, typer.Option(help="Dtype to write. Default: the source's.")
     ] = None
     head: Annotated[
-        str | None, typer.Option(help="Model class, for example MobileBertModel. Default: what the source was saved from.")
+        str | None, typer.Option(help="Model class, for example MobileBertModel. Default: the source's.")
     ] = None
     config: Annotated[
-        Path | None, typer.Option(help="A config.json or bert_config.json in place of the one beside the weights.")
+        Path | None, typer.Option(help="Use this config.json or bert_config.json instead of the one beside the weights.")
     ] = None
     overwrite: Overwrite = False
 
 
 def convert(options: ConvertOptions) -> None:
-    """Turn a checkpoint of any dialect into another, with config.json and tokenizer, bit by bit the same weights."""
+    """Convert a checkpoint from any dialect to another without changing a bit, including configuration and tokenizer."""
     from mobilebert_conversion.convert import convert as run
     from mobilebert_conversion.convert import frameworks
     from mobilebert_conversion.source import TOKENIZER_FILES, locate
@@ -88,16 +88,16 @@ def convert(options: ConvertOptions) -> None:
     say(f"{done.tensors:,} tensors, {done.parameters:,} parameters, {done.dtype}")
     if done.ignored:
         shown = ", ".join(done.ignored[:5])
-        say(f"left aside: {shown}{f' and {len(done.ignored) - 5:,} more' if len(done.ignored) > 5 else ''}")
+        say(f"ignored: {shown}{f' and {len(done.ignored) - 5:,} more' if len(done.ignored) > 5 else ''}")
     say(f"wrote {', '.join(done.written)} in {done.destination} after {done.seconds:.1f} s")
     if CONFIG_FILE in done.written and not {*done.written} & {*TOKENIZER_FILES}:
-        say("there was no tokenizer beside it: put its vocab.txt or tokenizer.json there")
+        say("the source has no tokenizer: copy its vocab.txt or tokenizer.json to the destination")
 
 
 def info(
     directory: Annotated[
         str | None,
-        typer.Argument(help="A checkpoint directory, owner/name on the hub, or a name of the zoo.", show_default=False),
+        typer.Argument(help="A checkpoint directory, owner/name on the hub, or a name from the zoo.", show_default=False),
     ] = None,
 ) -> None:
     """Describe a checkpoint or a named configuration; without an argument, list the zoo."""

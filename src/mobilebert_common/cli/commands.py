@@ -1,4 +1,4 @@
-"""The commands of `mobilebert`: one file a group of them."""
+"""The command-line app `mobilebert`, assembled from one file per group of commands."""
 
 import typer
 

@@ -1,4 +1,4 @@
-"""What every command prints with: lines, tables, progress bars, and the options of a command as one object."""
+"""Console output shared by all commands (lines, tables, progress bars), and commands that take their options as a dataclass."""
 
 import contextlib
 import dataclasses
@@ -27,22 +27,22 @@ console = Console()
 
 
 def say(text: str) -> None:
-    """Print a line as it is, however long, but for what a terminal would act on."""
+    """Print a line unwrapped and without markup, with control characters escaped."""
     console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
 
 def make_grid(*columns: str) -> Grid:
-    """A table without vertical lines, to fit 80 columns."""
+    """Make a table without vertical lines, to fit 80 columns."""
     return Grid(*columns, box=box.SIMPLE)
 
 
 def add_row(grid: Grid, *cells: object) -> None:
-    """Add a row of cells, which are no markup and hold nothing that a terminal would act on."""
+    """Add a row of cells, with markup and control characters escaped."""
     grid.add_row(*(escape(printable(str(cell))) for cell in cells))
 
 
 class _Printable(logging.Filter):
-    """Messages may hold names from a stranger's file."""
+    """Escape control characters in log messages, which may contain names from untrusted files."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = printable(record.getMessage()), None
@@ -50,24 +50,24 @@ class _Printable(logging.Filter):
 
 
 def show_warnings() -> None:
-    """Show what libraries log, but for what a terminal would act on."""
+    """Print the warnings that libraries log, with control characters escaped."""
     handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False)
     handler.addFilter(_Printable())
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
-    logging.getLogger("huggingface_hub").propagate = False  # it prints its warnings itself
+    logging.getLogger("huggingface_hub").propagate = False  # it prints its own warnings
 
 
 def open_twin(framework: str) -> Twin:
-    """Import a framework without the lines that TensorFlow's C++ writes before it reads its log level."""
+    """Import a framework, hiding what TensorFlow's C++ code prints before it reads its log level."""
     with _silent_stderr():
         opened: Twin = twin(framework)
-    show_warnings()  # again: frameworks add handlers of their own
+    show_warnings()  # again, because frameworks add their own handlers
     return opened
 
 
 @contextlib.contextmanager
 def watch_training(title: str) -> Iterator[Callable[[int], Report]]:
-    """A progress bar with loss, speed and time left, for `jobs.train`."""
+    """Show a progress bar with loss, speed and time left; yields the `watch` argument of `jobs.train`."""
     bar = Progress(
         TextColumn(title),
         BarColumn(),
@@ -93,7 +93,7 @@ def watch_training(title: str) -> Iterator[Callable[[int], Report]]:
 
 
 def takes_object(command: Callable[[Any], None]) -> Callable[..., None]:
-    """A command of one dataclass as Typer wants it: a function with an argument for each of the fields."""
+    """Turn a command that takes one dataclass into a function with one argument per field, as Typer needs it."""
     (parameter,) = typing.get_type_hints(command).keys() - {"return"}
     options = typing.get_type_hints(command)[parameter]
     hints = typing.get_type_hints(options, include_extras=True)

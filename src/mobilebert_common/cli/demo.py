@@ -1,4 +1,4 @@
-"""The project's promise in one command: train in PyTorch, open in Keras, train on, open in PyTorch."""
+"""The command `demo`: train in PyTorch, open in Keras, continue training, open in PyTorch."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -25,7 +25,7 @@ IN_KERAS = Recipe(learning_rate=1e-3, epochs=12, batch_size=16, seed=1)
 
 
 def demo(output: Output = Path("mobilebert-demo"), overwrite: Overwrite = False) -> None:
-    """Train a small classifier in PyTorch, train on in Keras, open that in PyTorch: a minute or two, no network."""
+    """Train a small classifier in PyTorch, continue in Keras, open the result in PyTorch: takes a minute or two, no network."""
     in_pytorch, in_keras = output / "pt", output / "keras"
     for directory in (in_pytorch, in_keras):
         refuse_overwriting(directory, overwrite)
@@ -44,21 +44,21 @@ def demo(output: Output = Path("mobilebert-demo"), overwrite: Overwrite = False)
     began = time.monotonic()
     rows.append(_evaluate(keras_twin, in_pytorch, held_out))
     add_row(grid, "open its directory", "Keras", *_shown(rows[-1], began))
-    say(f"the same directory in both: logits differ by {_apart(rows):.0e} at most")
+    say(f"same directory, both frameworks: logits differ by at most {_apart(rows):.0e}")
 
     began = time.monotonic()
     _train(keras_twin, jobs.start(TASK, str(in_pytorch), data), data, IN_KERAS, in_keras, "Keras  ")
     rows = [_evaluate(keras_twin, in_keras, held_out)]
-    add_row(grid, "train on with model.fit", "Keras", *_shown(rows[-1], began))
+    add_row(grid, "continue with model.fit", "Keras", *_shown(rows[-1], began))
     began = time.monotonic()
     rows.append(_evaluate(torch_twin, in_keras, held_out))
     add_row(grid, "open that directory", "PyTorch", *_shown(rows[-1], began))
-    say(f"and after model.fit: logits differ by {_apart(rows):.0e} at most")
-    say(f"now try: mobilebert predict {in_keras} 'where is my parcel?' --framework tf")
+    say(f"after model.fit: logits differ by at most {_apart(rows):.0e}")
+    say(f"next, try: mobilebert predict {in_keras} 'where is my parcel?' --framework tf")
     console.print(grid)
 
 
-Evaluated = tuple[Mapping[str, float], np.ndarray]  # metrics, and logits [examples labels]
+Evaluated = tuple[Mapping[str, float], np.ndarray]  # metrics, logits [examples labels]
 
 
 def _train(twin: Twin, begin: jobs.Start, data: Any, recipe: Recipe, directory: Path, title: str) -> None:

@@ -1,4 +1,4 @@
-"""The commands `train`, `evaluate` and `predict`; what they do is in training/jobs.py."""
+"""The commands `train`, `evaluate` and `predict`, built on training/jobs.py."""
 
 import os
 import time
@@ -26,7 +26,7 @@ class TrainOptions:
 
     file: Annotated[Path, typer.Argument(help="Training data: .csv, .tsv or .jsonl.")]
     validation: Annotated[
-        Path | None, typer.Option(help="Validation data; without it a part of the training data is held out.")
+        Path | None, typer.Option(help="Validation data. Default: a part of the training data.")
     ] = None
     task: TaskName = DEFAULT
     text: TextColumn = None
@@ -36,28 +36,28 @@ class TrainOptions:
     framework: Framework = "pt"
     model: Annotated[
         str,
-        typer.Option(help=f"A checkpoint directory, owner/name on the hub, or for fresh weights one of {', '.join(ZOO)}."),
+        typer.Option(help=f"A checkpoint directory, owner/name on the hub, or, for fresh weights, {', '.join(ZOO)}."),
     ] = "mobilebert-mini"
     vocabulary: Annotated[
-        Path | None, typer.Option(help="vocab.txt of a fresh model. Default: learned from the training texts.")
+        Path | None, typer.Option(help="vocab.txt for a fresh model. Default: learn one from the training texts.")
     ] = None
     output: Output = Path("mobilebert-classifier")
     overwrite: Overwrite = False
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training data.")] = 3
-    batch_size: Annotated[int, typer.Option(min=1, help="Examples a step.")] = 32
+    batch_size: Annotated[int, typer.Option(min=1, help="Examples per step.")] = 32
     learning_rate: Annotated[
         float | None,
-        typer.Option(help=f"Peak rate. Default: {jobs.FRESH_RATE:g} fresh, {jobs.FINE_TUNING_RATE:g} from a checkpoint."),
+        typer.Option(help=f"Peak learning rate. Default: {jobs.FRESH_RATE:g} fresh, {jobs.FINE_TUNING_RATE:g} from a checkpoint."),
     ] = None
-    max_length: Annotated[int, typer.Option(min=3, help="Tokens a text is cut to.")] = 128
+    max_length: Annotated[int, typer.Option(min=3, help="Truncate texts to this many tokens.")] = 128
     validation_fraction: Annotated[
-        float, typer.Option(min=0.01, max=0.9, help="Share held out where no validation file is given.")
+        float, typer.Option(min=0.01, max=0.9, help="Fraction of the training data to hold out if there is no validation file.")
     ] = 0.1
-    seed: Annotated[int, typer.Option(min=0, help="Decides fresh weights, dropout, the order and the split.")] = 0
+    seed: Annotated[int, typer.Option(min=0, help="Seed for fresh weights, dropout, example order and split.")] = 0
 
 
 def train(options: TrainOptions) -> None:
-    """Fine-tune a model and save it."""
+    """Train a model and save it."""
     refuse_overwriting(options.output, options.overwrite)
     task = _task(options.task or DEFAULT)
     columns = Columns(options.text, options.text_pair, options.label)
@@ -68,7 +68,7 @@ def train(options: TrainOptions) -> None:
         held_out = task.read(options.validation, columns, options.encoding)
     begin = jobs.start(task, options.model, data, options.vocabulary)
     examples = begin.examples(data, options.max_length)
-    begin.examples(held_out, options.max_length)  # what is wrong with it is said now, not after training
+    begin.examples(held_out, options.max_length)  # report errors in it now, not after training
     rate = options.learning_rate
     if rate is None:
         rate = jobs.FRESH_RATE if begin.fresh else jobs.FINE_TUNING_RATE
@@ -101,12 +101,12 @@ class EvaluateOptions:
     encoding: Encoding = "utf-8-sig"
     framework: Framework = "pt"
     predictions: Annotated[
-        Path | None, typer.Option(help="Write label and prediction of each row to this .csv, .tsv or .jsonl.")
+        Path | None, typer.Option(help="Write each row's label and prediction to this .csv, .tsv or .jsonl.")
     ] = None
 
 
 def evaluate(options: EvaluateOptions) -> None:
-    """The metrics of a saved model on labelled data."""
+    """Compute the metrics of a saved model on labelled data."""
     if options.predictions is not None:
         check_result_path(options.predictions)
     columns = Columns(options.text, options.text_pair, options.label)
@@ -125,7 +125,7 @@ class PredictOptions:
 
     directory: Checkpoint
     texts: Annotated[list[str] | None, typer.Argument(help="Sentences to label.", show_default=False)] = None
-    file: Annotated[Path | None, typer.Option(help="Label a .csv, .tsv or .jsonl instead.")] = None
+    file: Annotated[Path | None, typer.Option(help="Label the rows of this .csv, .tsv or .jsonl instead.")] = None
     task: TaskName = None
     text: TextColumn = None
     text_pair: PairColumn = None
@@ -156,16 +156,24 @@ def predict(options: PredictOptions) -> None:
 
 
 def refuse_overwriting(output: Path, overwrite: bool) -> None:
-    """Refuse to write over a checkpoint that nobody gave up."""
+    """Refuse to replace a checkpoint without --overwrite.
+
+    Raises:
+        ConfigError: the folder holds a checkpoint.
+    """
     if (output / CONFIG_FILE).exists() and not overwrite:
-        raise ConfigError(f"{output} already holds a checkpoint; --overwrite replaces it, --output names another place")
+        raise ConfigError(f"{output} already holds a checkpoint; --overwrite replaces it, --output writes elsewhere")
 
 
 def claim(output: Path) -> None:
-    """Make the folder a result goes to, before long work is done for it."""
+    """Create the output folder before the long work starts.
+
+    Raises:
+        ConfigError: the folder is not writable.
+    """
     output.mkdir(parents=True, exist_ok=True)
     if not os.access(output, os.W_OK):
-        raise ConfigError(f"{output} cannot be written to")
+        raise ConfigError(f"{output} is not writable: choose another folder with --output")
 
 
 def _task(name: str) -> Task:

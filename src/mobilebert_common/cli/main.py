@@ -1,4 +1,4 @@
-"""The entry point of `mobilebert`: errors as one line, not as a traceback."""
+"""The entry point of `mobilebert`, which prints errors as one line instead of a traceback."""
 
 import os
 import sys
@@ -6,15 +6,15 @@ import sys
 from ..errors import CheckpointError, ConfigError, DataError, InputError, printable
 from ..optional import needs
 
-# read by the frameworks when they are imported
+# the frameworks read these when they are imported
 ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
-    "OMP_WAIT_POLICY": "PASSIVE",  # where another program wants a core, torch's threads spin away most of the time
+    "OMP_WAIT_POLICY": "PASSIVE",  # when cores are shared, torch's threads waste most of their time spinning
 }
 
 
 def main() -> None:
-    """Run the command line. Exit status: 0 done, 1 an error the user can mend, 2 a wrong command, 130 interrupted."""
+    """Run the command line. Exit status: 0 success, 1 an error the user can fix, 2 wrong usage, 130 interrupted."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:

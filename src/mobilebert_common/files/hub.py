@@ -1,8 +1,8 @@
-"""Names of models on the Hugging Face hub -> folders of its cache, by huggingface_hub; only the files asked for.
+"""Resolve a model's name on the Hugging Face hub to a folder in the local cache.
 
-Nothing asks the hub for its list of a repository's files: what is fetched has a name that this package knows, or one that
-an index of shards gives and that can only be a file beside it. Beyond that a server is trusted as far as the client trusts it,
-which names the files of its cache after the server's ETag.
+huggingface_hub downloads only the files we ask for by name. The repository's own file list is never used: a file has a name this
+package knows, or one from an index of shards, which must be a plain name in the same folder. Otherwise we trust the server as far
+as huggingface_hub does, which names the files in its cache after the server's ETag.
 """
 
 import os
@@ -21,27 +21,27 @@ T = TypeVar("T")
 
 MAX_NAME = 96  # characters of an owner's or a repository's name
 
-# How the client's errors read here: the name of its class, the more specific one first, and what to say of the repository.
+# The client's exception class, most specific first, and what to say about the repository.
 REFUSALS = (
-    ("GatedRepoError", "asks for its terms to be accepted on its page on the hub: do that, then give token= or run `hf auth login`"),
-    ("RepositoryNotFoundError", "is not a folder here, nor public on the hub: check the spelling, or give token= if it is private"),
-    ("RevisionNotFoundError", "has no revision {revision!r}: give a branch, a tag or the whole hash of a commit"),
-    ("DisabledRepoError", "has been disabled by the hub"),
+    ("GatedRepoError", "is gated: accept its terms on its hub page, then pass token= or run `hf auth login`"),
+    ("RepositoryNotFoundError", "is neither a local folder nor public on the hub: check the spelling, or pass token= if it is private"),
+    ("RevisionNotFoundError", "has no revision {revision!r}: pass a branch, a tag or a full commit hash"),
+    ("DisabledRepoError", "was disabled by the hub"),
 )  # fmt: skip
 UNREACHABLE = {"LocalEntryNotFoundError", "OfflineModeIsEnabled", "TransportError"}
-OFFLINE = "local_files_only and HF_HUB_OFFLINE keep to the cache, leave them out to download"
+OFFLINE = "unset local_files_only and HF_HUB_OFFLINE to download"
 
 
 class Options(TypedDict, total=False):
-    """How a name is looked up on the hub; a local folder only has a subfolder.
+    """How to look a name up on the hub. For a local folder, only `subfolder` matters.
 
     Attributes:
-        revision: a branch, a tag or the hash of a commit; "main" by default.
-        cache_dir: where downloads are kept, in place of the folder all users of huggingface_hub share.
-        token: for what is private or gated; by default the one that `hf auth login` has kept.
-        local_files_only: use what the cache has, and no network.
-        force_download: download again what the cache has.
-        subfolder: of the repository or of the local folder.
+        revision: a branch, a tag or a commit hash; default "main".
+        cache_dir: the download folder; default: huggingface_hub's shared cache.
+        token: access token for private and gated models; default: the one stored by `hf auth login`.
+        local_files_only: use only the cache, no network.
+        force_download: download even if the file is in the cache.
+        subfolder: a folder inside the repository or the local folder.
     """
 
     revision: str | None
@@ -55,17 +55,17 @@ class Options(TypedDict, total=False):
 def resolve(
     name_or_path: str | Path | Folder, files: Sequence[str], first_of: Sequence[str] = (), **options: Unpack[Options]
 ) -> Path | Folder:
-    """The folder with the files of a model: a local one as it is, or one of the cache, filled from the hub.
+    """Return the folder with a model's files: the local folder itself, or one in the cache after downloading the files.
 
     Args:
-        name_or_path: a folder, or "owner/name" or "name" on the hub; what exists here is never looked up, nor is a Path.
-        files: those of them that there are.
-        first_of: of these the first that there is, such as the best of several weights files; an index brings its shards.
+        name_or_path: a local folder, or "owner/name" or "name" on the hub. A Path, or a str that exists locally, is never looked up.
+        files: fetch each of these that exists.
+        first_of: fetch only the first of these that exists, e.g. the best weights file; an index also fetches its shards.
         options: see Options.
     Raises:
-        CheckpointError: neither a folder nor a model on the hub, no access, or none of the files.
-        ConnectionError: the hub does not answer, and the cache cannot stand in.
-        OSError: the cache cannot be written, or a download failed.
+        CheckpointError: not a folder, not a model on the hub, no access, or none of the files exists.
+        ConnectionError: the hub does not answer, and the cache does not have the files.
+        OSError: the cache is not writable, or a download failed.
         ImportError: huggingface_hub is not installed.
     """
     if isinstance(name_or_path, Folder):
@@ -73,14 +73,14 @@ def resolve(
     path, subfolder = Path(name_or_path), options.get("subfolder") or ""
     if not isinstance(name_or_path, str) or os.path.lexists(name_or_path):
         if subfolder and not is_inside(path / subfolder, path):
-            raise CheckpointError(path / subfolder, "is a folder outside, or a link to one")
+            raise CheckpointError(path / subfolder, "is outside the checkpoint folder, or a link out of it")
         return path / subfolder
     if not is_name(name_or_path):
         shown = name_or_path if name_or_path.isprintable() and len(name_or_path) < 200 else f"{name_or_path!r:.200}"
-        raise CheckpointError(shown, "is neither a folder nor a name on the hub, which is name or owner/name")
+        raise CheckpointError(shown, "is neither a local folder nor a hub name (name or owner/name)")
     for name, value in (("revision", options.get("revision") or "main"), ("subfolder", subfolder or "none")):
         if "\\" in value or "\0" in value or not {"", ".", ".."}.isdisjoint(value.split("/")):
-            raise CheckpointError(name_or_path, f"cannot have the {name} {value!r:.200}")
+            raise CheckpointError(name_or_path, f"cannot have the {name} {value!r:.200}: no backslash, empty part, . or ..")
     snapshot = Snapshot(name_or_path, options.get("revision") or "main", subfolder, options)
     found = [place for file in files if (place := snapshot.fetch(file))]
     if files and not found:
@@ -92,7 +92,7 @@ def resolve(
         if best.name.endswith(INDEX):
             suffix = Path(best.name.removesuffix(INDEX)).suffix
             for shard in sorted(set(read_index(best).values())):
-                if shard.endswith(suffix):  # another is not there when the index is opened, which says so
+                if shard.endswith(suffix):  # opening the index reports any other name as missing
                     snapshot.fetch(shard)
         found.append(best)
     return found[0].parent
@@ -104,13 +104,13 @@ def read_place(place: str | Path, read: Callable[[str | Path | Folder], T]) -> T
 
 
 def is_name(text: str) -> bool:
-    """Whether a text can be a model's name on the hub: "name" or "owner/name"."""
+    """Whether a text has the form of a hub name: "name" or "owner/name"."""
     parts = text.split("/")
     return len(parts) <= 2 and all(map(_is_part, parts)) and not text.endswith(".git")
 
 
 def is_owned(text: str) -> bool:
-    """Whether a text can be "owner/name"; a lone name, such as a folder's, is not."""
+    """Whether a text has the form "owner/name", which unlike "name" cannot be mistaken for a folder."""
     return "/" in text and is_name(text)
 
 
@@ -124,7 +124,7 @@ class Snapshot:
     """One revision of a repository.
 
     Attributes:
-        revision: as it was asked for, and from the first file on its commit, so that all files are of one.
+        revision: the revision asked for; after the first file, its commit, so that all files come from one commit.
     """
 
     repository: str
@@ -133,12 +133,12 @@ class Snapshot:
     options: Options
 
     def fetch(self, file: str) -> Path | None:
-        """A file's place in the cache, downloaded if need be; None where the revision has no such file.
+        """Return a file's path in the cache, downloading it if necessary; None if the revision does not have it.
 
         Raises:
-            See resolve.
+            See `resolve`.
         """
-        with needs("hub", f"{self.repository} is not a folder here, and to look it up on the hub: "):
+        with needs("hub", f"{self.repository} is not a local folder and cannot be looked up on the hub: "):
             from huggingface_hub import hf_hub_download, try_to_load_from_cache
             from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
         name = f"{self.subfolder}/{file}" if self.subfolder else file
@@ -158,7 +158,7 @@ class Snapshot:
                     force_download=forced,
                 )
             )
-        except Exception as error:  # the client raises its own, those of its HTTP library and those of its Rust part
+        except Exception as error:  # from the client, its HTTP library or its Rust extension
             absent = isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError)
             if absent or (isinstance(error, LocalEntryNotFoundError) and self._is_offline()):
                 return None
@@ -169,12 +169,12 @@ class Snapshot:
         return path
 
     def has_none(self, files: Sequence[str]) -> CheckpointError:
-        """The error that no file of some is there."""
+        """The error for a repository that has none of these files."""
         where = f" in the cache ({OFFLINE})" if self._is_offline() else ""
         return CheckpointError(self.repository, f"has none of {', '.join(files)}{where}")
 
     def _is_pinned(self, cached: Any) -> bool:
-        """Whether what the cache says is final: a commit does not change, a branch may."""
+        """Whether the cache's answer is final: a commit never changes, a branch may."""
         return cached is not None and len(self.revision) == 40 and set(self.revision) <= set("0123456789abcdef")
 
     def _is_offline(self) -> bool:
@@ -183,15 +183,15 @@ class Snapshot:
         return self.options.get("local_files_only", False) or bool(constants.HF_HUB_OFFLINE)
 
     def _check(self, path: Path) -> None:
-        """Compare a fresh download with its SHA-256, which is the name of a large file's blob; the client does not."""
+        """Check the SHA-256 of a fresh download, which the client does not; a large file's blob is named after it."""
         blob = os.path.basename(os.readlink(path)) if path.is_symlink() else ""
         if len(blob) == 64 and sha256(path) != blob:
             path.resolve().unlink()
             path.unlink()
-            raise CheckpointError(self.repository, f"{path.name} was damaged on its way (its SHA-256 differs): try again")
+            raise CheckpointError(self.repository, f"{path.name} was damaged during the download (its SHA-256 differs): try again")
 
     def _explained(self, error: Exception, file: str) -> Exception:
-        """What went wrong, in one line with the way out."""
+        """Turn the client's exception into one line that says what to do."""
         chain = list(_causes(error))
         kinds = {kind.__name__ for cause in chain for kind in type(cause).__mro__}
         for kind, reason in REFUSALS:
@@ -199,16 +199,16 @@ class Snapshot:
                 return CheckpointError(self.repository, reason.format(revision=self.revision))
         status = next((cause.response.status_code for cause in chain if hasattr(cause, "response")), None)
         if status in (401, 403):
-            return CheckpointError(self.repository, f"is refused by the hub ({status}): check token=, or run `hf auth login`")
+            return CheckpointError(self.repository, f"is not accessible on the hub ({status}): check token=, or run `hf auth login`")
         text = f"HTTP status {status}" if status else str(chain[-1]).strip().split("\n")[0] or type(chain[-1]).__name__
         if status or kinds & UNREACHABLE:
-            hint = "local_files_only=True or HF_HUB_OFFLINE=1 in the environment opens what the cache has"
+            hint = "to use the cache only, pass local_files_only=True or set HF_HUB_OFFLINE=1"
             return ConnectionError(
-                f"{self.repository}: is not a folder here, and its {file} cannot be had from the hub ({text}); {hint}"
+                f"{self.repository}: is not a local folder, and {file} cannot be downloaded from the hub ({text}); {hint}"
             )
         system = next((cause for cause in chain if isinstance(cause, OSError) and cause.errno), None)
         if system is not None:
-            return OSError(system.errno, f"{self.repository}: {file} cannot be kept in the cache: {system.strerror}")
+            return OSError(system.errno, f"{self.repository}: {file} cannot be written to the cache: {system.strerror}")
         return OSError(f"{self.repository}: {file} cannot be downloaded: {text}")
 
 

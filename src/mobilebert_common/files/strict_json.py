@@ -1,4 +1,4 @@
-"""JSON files nobody vouches for: bounded in size and depth, no key twice, no number that is not finite."""
+"""Read untrusted JSON: bounded in size and depth, without duplicate keys or non-finite numbers."""
 
 import json
 import re
@@ -8,19 +8,19 @@ from typing import Any
 
 from ..errors import CheckpointError, shortened
 
-MAX_JSON = 1 << 20  # bytes, where nothing else is said
-MAX_DEPTH = 32  # of lists and objects in a JSON file: tokenizer.json has 5, and each level is written as an indent
-MAX_VALUES = 250_000  # in a JSON file: a vocabulary is the longest list there is, and each takes up to 200 bytes of memory
+MAX_JSON = 1 << 20  # bytes, by default
+MAX_DEPTH = 32  # nested lists and objects: tokenizer.json has 5 levels, and saving indents each one
+MAX_VALUES = 250_000  # in a file: the longest list is a vocabulary, and each value takes up to 200 bytes of memory
 
-SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # an escape of half a character
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # the escape of one half of a surrogate pair
 
 
 def read_json(path: Path, max_bytes: int = MAX_JSON) -> dict[str, Any]:
-    """Read a JSON object from a file nobody vouches for.
+    """Read a JSON object from an untrusted file.
 
     Raises:
         CheckpointError: the file is missing, too large, not UTF-8, not JSON, not an object, nested too deeply, or holds
-            a key twice or a number that is not finite.
+            a duplicate key or a non-finite number.
     """
     return parse_json(path, read_bytes(path, max_bytes))
 
@@ -29,7 +29,7 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
     """Read a whole file of bounded size."""
     try:
         if path.exists() and not path.is_file():
-            raise CheckpointError(path, "is not a regular file")  # a pipe would wait for ever
+            raise CheckpointError(path, "is not a regular file")  # reading a pipe would block forever
         with open(path, "rb") as file:
             data = file.read(max_bytes + 1)
     except OSError as error:
@@ -44,7 +44,11 @@ def _too_large(path: Path, max_bytes: int) -> CheckpointError:
 
 
 def parse_json(path: Path, data: bytes, max_values: int = MAX_VALUES) -> dict[str, Any]:
-    """Parse a JSON object strictly; `path` only names the culprit in the error."""
+    """Parse a JSON object strictly; `path` only appears in errors.
+
+    Raises:
+        CheckpointError: see `read_json`.
+    """
     if sum(map(data.count, (b",", b"[", b"{"))) > min(max_values, MAX_VALUES):
         raise CheckpointError(path, f"holds more than {min(max_values, MAX_VALUES):,} values")
 
@@ -62,7 +66,7 @@ def parse_json(path: Path, data: bytes, max_values: int = MAX_VALUES) -> dict[st
     def floating(text: str) -> float:
         value = float(text)
         if value in (float("inf"), float("-inf")):
-            raise CheckpointError(path, f"holds {text[:20]}, which is too large for a number")
+            raise CheckpointError(path, f"holds {text[:20]}, which is too large for a float")
         return value
 
     try:
@@ -72,16 +76,16 @@ def parse_json(path: Path, data: bytes, max_values: int = MAX_VALUES) -> dict[st
     except (ValueError, RecursionError) as error:  # bad UTF-8, bad JSON, an integer of thousands of digits
         raise CheckpointError(path, f"is not valid JSON: {error}") from None
     if not isinstance(value, dict):
-        raise CheckpointError(path, f"holds a JSON {type(value).__name__} where an object belongs")
+        raise CheckpointError(path, f"must hold a JSON object, not a {type(value).__name__}")
     if _is_deep(value):
-        raise CheckpointError(path, f"has lists and objects in each other, more than {MAX_DEPTH} levels deep")
+        raise CheckpointError(path, f"nests lists and objects more than {MAX_DEPTH} levels deep")
     if SURROGATE.search(data) and not _is_unicode(value):
-        raise CheckpointError(path, "holds a lone surrogate, which is no character")
+        raise CheckpointError(path, "holds a lone surrogate, which is not a valid character")
     return value
 
 
 def _is_deep(value: dict[str, Any]) -> bool:
-    """Whether lists and objects lie in each other beyond MAX_DEPTH."""
+    """Whether lists and objects are nested more than MAX_DEPTH levels deep."""
     level: list[Any] = [value]
     for _ in range(MAX_DEPTH):
         items = (item for inner in level for item in (inner.values() if isinstance(inner, dict) else inner))
@@ -90,7 +94,7 @@ def _is_deep(value: dict[str, Any]) -> bool:
 
 
 def _is_unicode(value: dict[str, Any]) -> bool:
-    """Whether all strings can be written again."""
+    """Whether all strings can be encoded in UTF-8."""
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:

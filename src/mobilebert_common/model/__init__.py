@@ -1,1 +1,1 @@
-"""What a MobileBERT is, without a framework: configuration, tensors, inputs and outputs."""
+"""The model without a framework: configuration, tensors, inputs and outputs."""

@@ -1,6 +1,6 @@
-"""The table of model classes: the blocks each one has beyond the encoder, and its labels.
+"""The table of architectures: each model class with its blocks beyond the encoder and its labels.
 
-The letters of label shapes and classes are those of schema.py; b is the batch, t the sequence, c the choices.
+Label shapes and classes use the letters of schema.py; b is the batch, t the sequence, c the choices.
 """
 
 from typing import NamedTuple
@@ -13,9 +13,9 @@ class Label(NamedTuple):
 
     Attributes:
         shape: "b" or "b t".
-        classes: the letter of how many classes there are, c being the choices; "" for a place in the sequence.
-        scores: the output that is held against it.
-        by_problem_type: config.problem_type decides whether it names a class at all.
+        classes: the letter for the number of classes; c for the choices, "" for a position in the sequence.
+        scores: the output it is compared with.
+        by_problem_type: whether config.problem_type decides if the label is a class.
     """
 
     shape: str
@@ -25,7 +25,7 @@ class Label(NamedTuple):
 
 
 class Architecture(NamedTuple):
-    """A model class: its blocks beyond the encoder and its labels. A pooler without a dense layer has no tensors."""
+    """A model class: its blocks beyond the encoder, and its labels. A pooler without a dense layer has no tensors."""
 
     blocks: tuple[str, ...]
     labels: dict[str, Label]
@@ -50,11 +50,11 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 
 def named_architecture(config: MobileBertConfig) -> str | None:
-    """The first class of ARCHITECTURES that `architectures` names, in the spelling of either twin; None where there is none."""
+    """The first class in config.architectures that ARCHITECTURES has, with or without the prefix TF; None if there is none."""
     names = (name.removeprefix("TF") for name in config.architectures or [])
     return next((name for name in names if name in ARCHITECTURES), None)
 
 
 def has_choices(architecture: str) -> bool:
-    """Whether a head's inputs have an axis of choices, [b c t]."""
+    """Whether a model's inputs have an axis of choices, [b c t]."""
     return any(label.classes == "c" for label in ARCHITECTURES[architecture].labels.values())

@@ -1,4 +1,4 @@
-"""What a MobileBERT is made of: the validated configuration as config.json holds it."""
+"""MobileBertConfig: the validated content of config.json."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ CONFIG_FILE = "config.json"
 MAX_CONFIG = MAX_JSON
 MAX_LABELS = 10_000  # their names must fit into config.json
 
-# upper bounds far above any published model: they stop a hostile config.json before anything is allocated
+# bounds far above any published model reject a hostile config.json before anything is allocated
 Layers = Annotated[int, Field(strict=True, ge=1, le=128)]
 Count = Annotated[int, Field(strict=True, ge=1, le=256)]
 Width = Annotated[int, Field(strict=True, ge=1, le=16_384)]
@@ -30,20 +30,20 @@ Flag = Annotated[bool, Field(strict=True)]
 Activation = Literal["relu", "relu6", "gelu", "gelu_new", "gelu_pytorch_tanh", "silu", "tanh"]
 ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
 
-# three spellings of one fact: overriding one of them discards the stored others
+# three forms of the same information: overriding one discards the others
 LABEL_KEYS = ("num_labels", "id2label", "label2id")
 DERIVED = ("true_hidden_size", "use_return_dict")
 
 
 class MobileBertConfig(BaseModel):
-    """Sizes and switches of one MobileBERT, with the names and defaults of config.json on the hub.
+    """The configuration of a MobileBERT, with the names and defaults of config.json on the hub.
 
-    Unknown keys are kept and written back, never acted on. Assigning an attribute validates the whole configuration
-    again and changes nothing when it is refused. `id2label` decides `num_labels`; giving only `num_labels` names the
-    labels LABEL_0 and so on. `true_hidden_size` is derived and ignored on reading.
+    Unknown keys are kept and written back, but have no effect. Assigning an attribute validates the whole configuration
+    and changes nothing if that fails. `id2label` determines `num_labels`; with `num_labels` alone the labels are named
+    LABEL_0, LABEL_1 and so on. `true_hidden_size` is derived, and ignored in a file.
 
     Raises:
-        ConfigError: a value is outside its range, or two values contradict each other; all findings in one message.
+        ConfigError: a value is outside its range, or two values contradict each other; lists all findings.
     """
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
@@ -80,7 +80,7 @@ class MobileBertConfig(BaseModel):
     output_hidden_states: Flag = False
     return_dict: Flag = True
     architectures: Annotated[list[str], Field(max_length=100)] | None = None
-    dtype: str | None = None  # what the weights were saved in; loading asks its own `dtype` argument instead
+    dtype: str | None = None  # of the saved weights; loading uses its own `dtype` argument instead
 
     def __init__(self, /, **values: Any) -> None:
         try:
@@ -108,16 +108,16 @@ class MobileBertConfig(BaseModel):
             (
                 self.embedding_size > self.hidden_size,
                 f"embedding_size {self.embedding_size} is larger than hidden_size {self.hidden_size}, "
-                "which leaves the masked-LM head nothing to score",
+                "but the masked-LM head needs hidden_size >= embedding_size",
             ),
             (
                 sorted(self.id2label) != list(range(len(self.id2label))) or not self.id2label,
-                f"id2label must number its labels from 0 without a gap, not {_shown(sorted(self.id2label))}",
+                f"id2label must number its labels 0, 1, 2, ..., not {_shown(sorted(self.id2label))}",
             ),
             (
                 len(self.label2id) != len(self.id2label)
                 or self.label2id != {label: index for index, label in self.id2label.items()},
-                "label2id and id2label contradict each other (or a label is there twice)",
+                "label2id and id2label contradict each other, or two labels have the same name",
             ),
         ]
         if found := [message for wrong, message in conflicts if wrong]:
@@ -126,35 +126,39 @@ class MobileBertConfig(BaseModel):
 
     @property
     def true_hidden_size(self) -> int:
-        """The width a layer works in: intra_bottleneck_size with a bottleneck, else hidden_size."""
+        """The width inside a layer: intra_bottleneck_size with a bottleneck, otherwise hidden_size."""
         return self.intra_bottleneck_size if self.use_bottleneck else self.hidden_size
 
     @property
     def num_labels(self) -> int:
-        """How many labels id2label names."""
+        """The number of labels in id2label."""
         return len(self.id2label)
 
     @property
     def use_return_dict(self) -> bool:
-        """The name transformers gives return_dict."""
+        """The same as return_dict, under its name in transformers."""
         return self.return_dict
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in DERIVED:
-            raise AttributeError(f"{name} follows from other values and cannot be assigned")
+            raise AttributeError(f"{name} is derived from other values and cannot be assigned")
         changed = self.replace(**{name: value})
         self.__dict__.update(changed.__dict__)
         object.__setattr__(self, "__pydantic_extra__", changed.__pydantic_extra__)
 
     def replace(self, /, **changes: Any) -> Self:
-        """A copy with some values changed, validated as a whole."""
+        """Return a validated copy with some values changed.
+
+        Raises:
+            ConfigError: see the class.
+        """
         kept = self.to_dict()
         if set(changes) & set(LABEL_KEYS):
             kept = {key: value for key, value in kept.items() if key not in LABEL_KEYS}
         return type(self)(**{**kept, **changes})
 
     def to_dict(self) -> dict[str, Any]:
-        """Every key of config.json, the unknown ones included."""
+        """Every key of config.json, including unknown ones."""
         return {**self.model_dump(), "true_hidden_size": self.true_hidden_size}
 
     def to_json_string(self) -> str:
@@ -163,13 +167,13 @@ class MobileBertConfig(BaseModel):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], **overrides: Any) -> Self:
-        """Build from the content of config.json.
+        """Build a configuration from the content of config.json.
 
         Args:
-            values: what the file says; unknown keys are kept.
-            overrides: known keys that take precedence; `num_labels` or `id2label` here replaces the labels of the file.
+            values: the content of the file; unknown keys are kept.
+            overrides: known keys that override the file's; `num_labels` or `id2label` here replaces the file's labels.
         Raises:
-            ConfigError: as the class, or an override that is not a key of this configuration.
+            ConfigError: see the class; or an override is not a known key.
         """
         refuse_unknown(overrides)
         stored = dict(values)
@@ -179,9 +183,13 @@ class MobileBertConfig(BaseModel):
 
     @classmethod
     def from_zoo(cls, name: str, **overrides: Any) -> Self:
-        """One of the named configurations in ZOO, for a model that starts from fresh weights."""
+        """Return a named configuration from ZOO, for a model with fresh weights.
+
+        Raises:
+            ConfigError: an unknown name or key, or a value outside its range.
+        """
         if name not in ZOO:
-            raise ConfigError(f"the zoo has {', '.join(ZOO)}, not {name!r}")
+            raise ConfigError(f"the zoo has no {name!r}: choose one of {', '.join(ZOO)}")
         return cls.from_dict(ZOO[name], **overrides)
 
     @classmethod
@@ -190,7 +198,7 @@ class MobileBertConfig(BaseModel):
 
         Args:
             pretrained_model_name_or_path: a folder or, as a str, a name on the hub.
-            options: keys that take precedence over the file's; hub.Options; what keywords.OPENING accepts.
+            options: configuration keys that override the file's; hub.Options; arguments that keywords.OPENING ignores.
         Raises:
             CheckpointError: the file is missing, unreadable or holds a value outside its range.
             ConfigError: an option is unknown or outside its range.
@@ -204,7 +212,7 @@ class MobileBertConfig(BaseModel):
 
     @classmethod
     def from_folder(cls, folder: Folder) -> Self:
-        """Read config.json of an opened checkpoint directory.
+        """Read config.json from an opened checkpoint directory.
 
         Raises:
             CheckpointError: the file is missing, unreadable or holds a value outside its range.
@@ -218,14 +226,14 @@ class MobileBertConfig(BaseModel):
         except ConfigError as error:
             raise CheckpointError(path, str(error)) from None
         if len(config.to_json_string().encode()) > MAX_CONFIG:
-            raise CheckpointError(path, f"would be larger than the {MAX_CONFIG:,} bytes allowed here when it is saved again")
+            raise CheckpointError(path, f"would exceed the allowed {MAX_CONFIG:,} bytes when saved again")
         return config
 
     def save_pretrained(self, save_directory: str | Path, **options: Any) -> None:
-        """Write config.json, whole or not at all.
+        """Write config.json in one step, whole or not at all.
 
         Args:
-            options: what keywords.SAVING accepts.
+            options: arguments that keywords.SAVING ignores.
         """
         keywords.refuse_meaningful(options, keywords.SAVING)
         save_files(Path(save_directory), {CONFIG_FILE: self.to_json_string().encode()})
@@ -235,14 +243,18 @@ class MobileBertConfig(BaseModel):
 
 
 def refuse_unknown(overrides: Mapping[str, Any]) -> None:
-    """A misspelt keyword is an error, where an unknown key of a file is kept."""
+    """Reject unknown keywords, which are probably misspelt; unknown keys in a file are kept.
+
+    Raises:
+        ConfigError: a keyword is not a key of the configuration.
+    """
     known = {*MobileBertConfig.model_fields, "num_labels"}
     if unknown := sorted(set(overrides) - known):
         raise ConfigError(f"unknown argument {', '.join(unknown)}; the configuration has {', '.join(sorted(known))}")
 
 
 def _with_labels(values: dict[str, Any]) -> dict[str, Any]:
-    """Derive the missing ones of num_labels, id2label and label2id, or refuse what contradicts."""
+    """Fill in the missing ones of num_labels, id2label and label2id; raise ValueError if they contradict each other."""
     count, names = values.pop("num_labels", None), values.get("id2label")
     inverse = values.get("label2id")
     if count is not None and (type(count) is not int or not 1 <= count <= MAX_LABELS):
@@ -267,7 +279,7 @@ def _with_labels(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _pairs(name: str, value: Any, parse: Callable[[tuple[Any, Any]], tuple[int | None, Any]]) -> list[tuple[int, str]]:
-    """The labels of id2label or label2id as (number, label)."""
+    """The entries of id2label or label2id as (number, label) pairs."""
     parsed = [parse(pair) for pair in value.items()] if isinstance(value, Mapping) else []
     pairs = [(index, label) for index, label in parsed if index is not None and isinstance(label, str)]
     if not isinstance(value, Mapping) or len(pairs) < len(parsed):
@@ -277,22 +289,22 @@ def _pairs(name: str, value: Any, parse: Callable[[tuple[Any, Any]], tuple[int |
 
 
 def _number(value: Any) -> int | None:
-    """A label's number, which JSON keeps as a string where it is a key."""
+    """Parse a label's number, which is a string if it is a JSON key; None if it is not a number."""
     if type(value) is int:
         return value
     return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 10 else None
 
 
 def _shown(value: Any) -> str:
-    """A value in an error, shortened."""
+    """A shortened value for an error message."""
     try:
         return f"{value!r:.80}"
-    except (ValueError, RecursionError):  # an integer of too many digits, a list of too many levels
+    except (ValueError, RecursionError):  # an integer with too many digits, or a list nested too deeply
         return f"a {type(value).__name__} too large to show"
 
 
 def _finding(found: Any) -> str:
-    """One pydantic finding as one line: key, reason, and the value given."""
+    """Format one pydantic finding as a line: key, reason, value."""
     message = found["msg"].removeprefix("Value error, ")
     where = ".".join(str(part) for part in found["loc"])
     return f"{where}: {message}, not {_shown(found['input'])}" if where else message

@@ -1,4 +1,4 @@
-"""The dtypes weights are kept in, by name."""
+"""The dtypes weights can have, by name."""
 
 import ml_dtypes
 import numpy as np
@@ -12,7 +12,11 @@ DTYPES: dict[str, np.dtype] = {
 
 
 def parse_dtype(dtype: str) -> np.dtype:
-    """The numpy dtype of a name; ml_dtypes supplies bfloat16."""
+    """Return the numpy dtype with this name; bfloat16 comes from ml_dtypes.
+
+    Raises:
+        ValueError: no weights have such a dtype.
+    """
     if dtype not in DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
     return DTYPES[dtype]

@@ -1,4 +1,4 @@
-"""What a model accepts, said once for both twins: the rules on ids, labels and shapes, and the text of their errors."""
+"""What both twins accept: the rules for ids, labels and shapes, and their error messages. All checks raise InputError."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,13 +10,13 @@ from .architectures import ARCHITECTURES, has_choices
 from .config import MobileBertConfig
 from .schema import letters
 
-Shape = Sequence[int | None]  # None is a length not known yet
+Shape = Sequence[int | None]  # None is an unknown length
 
-IGNORE_INDEX = -100  # a label that counts for nothing, as in torch and transformers
+IGNORE_INDEX = -100  # labels to ignore, as in torch and transformers
 
 
 def id_limits(config: MobileBertConfig) -> dict[str, int]:
-    """The ids each input may hold are 0 to limit - 1."""
+    """{input: limit}; its ids may be 0 to limit - 1."""
     return {
         "input_ids": config.vocab_size,
         "token_type_ids": config.type_vocab_size,
@@ -25,29 +25,29 @@ def id_limits(config: MobileBertConfig) -> dict[str, int]:
 
 
 def range_error(name: str, limit: int) -> str:
-    """The text for ids outside their table, the same for eager, compiled and streamed data."""
+    """The message for ids outside their table, the same for eager, compiled and streamed data."""
     return f"{name} must be from 0 to {limit - 1}"
 
 
 def length_error(length: int, limit: int) -> str:
-    """The text for a sequence longer than the position table."""
+    """The message for a sequence longer than the position table."""
     return f"the sequence has {length} tokens, more than max_position_embeddings {limit}"
 
 
 def check_ids(name: str, low: int, high: int, limit: int) -> None:
-    """Refuse ids outside their table.
+    """Reject ids outside their table.
 
     Args:
         name: the input's name, for the error.
         low, high: the smallest and the largest id.
-        limit: the rows of the table.
+        limit: the number of rows in the table.
     """
     if low < 0 or high >= limit:
         raise InputError(f"{range_error(name, limit)}; found {low if low < 0 else high}")
 
 
 def check_shape(shape: Shape, config: MobileBertConfig) -> None:
-    """Refuse what is not [b t ...], an empty batch, and a sequence longer than the position table."""
+    """Reject inputs that are not [b t ...], are empty, or are longer than the position table."""
     if len(shape) < 2:
         raise InputError(f"the inputs must be [batch, sequence], not of shape {list(shape)}")
     if 0 in shape[:2]:
@@ -57,31 +57,31 @@ def check_shape(shape: Shape, config: MobileBertConfig) -> None:
 
 
 def check_choices(shape: Shape) -> None:
-    """Refuse what is not [b c t ...]."""
+    """Reject inputs that are not [b c t ...]."""
     if len(shape) < 3:
         raise InputError(f"the inputs must be [batch, choices, sequence], not of shape {list(shape)}")
 
 
 def check_one_source(input_ids: Any, inputs_embeds: Any) -> None:
-    """Exactly one of input_ids and inputs_embeds."""
+    """Require exactly one of input_ids and inputs_embeds."""
     if (input_ids is None) == (inputs_embeds is None):
         raise InputError("give either input_ids or inputs_embeds")
 
 
 def check_integer(name: str, dtype: str) -> None:
-    """Refuse ids that are not whole numbers."""
+    """Reject ids that are not integers."""
     if not dtype.startswith(("int", "uint")):
         raise InputError(f"{name} must be of an integer dtype, not {dtype}")
 
 
 def check_floating(name: str, dtype: str) -> None:
-    """Refuse embeddings that are not floating-point numbers."""
+    """Reject embeddings that are not floating-point numbers."""
     if "float" not in dtype:
         raise InputError(f"{name} must be of a floating-point dtype, not {dtype}")
 
 
 def check_mask(shape: Shape, inputs: Shape) -> None:
-    """Refuse an attention mask that is neither [b t] nor [b t t] for inputs [b t]."""
+    """Reject an attention mask that is neither [b t] nor [b t t], for inputs [b t]."""
     batch, length = inputs[0], inputs[1]
     allowed: list[Shape] = [(batch, length), (batch, length, length)]
     if not _fits(shape, allowed):
@@ -89,22 +89,22 @@ def check_mask(shape: Shape, inputs: Shape) -> None:
 
 
 def check_head_mask(shape: Shape, config: MobileBertConfig) -> None:
-    """Refuse a head mask that is neither [n] nor [L n]."""
+    """Reject a head mask that is neither [n] nor [L n], for L layers of n attention heads."""
     heads, layers = config.num_attention_heads, config.num_hidden_layers
     if tuple(shape) not in ((heads,), (layers, heads)):
         raise InputError(f"head_mask must be [{heads}] or [{layers}, {heads}], not {list(shape)}")
 
 
 def check_positions(shape: Shape, states: Shape) -> None:
-    """Refuse masked_lm_positions that are not [b m] for hidden states [b t h]."""
+    """Reject masked_lm_positions that are not [b m], for hidden states [b t h]."""
     if not _fits(shape, [(states[0], None)]):
         raise InputError(f"masked_lm_positions must be [{states[0]}, any], not {list(shape)}")
 
 
 def problem_type(config: MobileBertConfig, integer_labels: bool) -> str:
-    """What the classifier learns: the configuration's word, or else, per call, what the labels imply.
+    """What the classifier learns: config.problem_type if set, otherwise inferred from the labels of each call.
 
-    One label is a regression; whole-number labels name one class each; others are one 0 or 1 per class.
+    With num_labels 1 it is a regression. Otherwise integer labels are one class each, and float labels a 0 or 1 for each class.
     """
     if config.problem_type is not None:
         return config.problem_type
@@ -114,25 +114,25 @@ def problem_type(config: MobileBertConfig, integer_labels: bool) -> str:
 
 
 def check_classes(name: str, low: int, high: int, classes: int) -> None:
-    """Refuse class labels outside 0 to classes - 1; IGNORE_INDEX is allowed."""
+    """Reject class labels outside 0 to classes - 1, except IGNORE_INDEX."""
     if high >= classes or (low < 0 and low != IGNORE_INDEX):
         raise InputError(f"{class_error(name, classes)}; found {high if high >= classes else low}")
 
 
 def class_error(name: str, classes: int) -> str:
-    """The text for class labels that no score stands for."""
+    """The message for class labels outside their range."""
     return f"{name} must be from 0 to {classes - 1} (or {IGNORE_INDEX} to be ignored)"
 
 
 def check_class_shape(name: str, shape: Shape, scored: Shape) -> None:
-    """Refuse class labels that do not go with scores [... n]: [...], and [b 1] where that is [b]."""
+    """Reject class labels that do not have the shape `scored`, which is the scores' without classes; for [b], [b 1] is fine too."""
     allowed = [tuple(scored), (*scored, 1)] if len(scored) == 1 else [tuple(scored)]
     if not _fits(shape, allowed):
         raise InputError(f"{name} must be {' or '.join(str(list(want)) for want in allowed)}, not {list(shape)}")
 
 
 def check_label_shape(shape: Shape, logits: Shape, kind: str) -> None:
-    """Refuse labels that do not go with the sentence classifier's logits [b n]: as many numbers, or [b] for one."""
+    """Reject labels that do not match the sentence classifier's logits [b n]: they must be [b n], or [b] for regression with n = 1."""
     batch, labels = logits[0], logits[1]
     allowed: list[Shape] = [(batch, labels), (batch,)] if labels == 1 and kind == "regression" else [(batch, labels)]
     if not _fits(shape, allowed):
@@ -142,20 +142,20 @@ def check_label_shape(shape: Shape, logits: Shape, kind: str) -> None:
 
 
 def check_together(given: Sequence[str], wanted: Sequence[str]) -> None:
-    """Refuse a part of labels that only make a loss together."""
+    """Reject an incomplete set of labels that only make a loss together."""
     if set(given) != set(wanted):
         raise InputError(f"give all of {', '.join(wanted)}, not only {', '.join(given)}")
 
 
 def one_name(labels: Any, next_sentence_label: Any) -> Any:
-    """The labels of the next-sentence head, which transformers calls labels in PyTorch and next_sentence_label in TF."""
+    """Merge the two names of the next-sentence labels: transformers uses labels in PyTorch, next_sentence_label in TF."""
     if labels is not None and next_sentence_label is not None:
-        raise InputError("labels and next_sentence_label are two names of one thing: give one of them")
+        raise InputError("labels and next_sentence_label mean the same: give only one of them")
     return next_sentence_label if labels is None else labels
 
 
 def _fits(shape: Shape, allowed: Sequence[Shape]) -> bool:
-    """Whether a shape is one of those allowed, as far as its lengths are known."""
+    """Whether a shape matches one of those allowed; unknown lengths match any."""
     alike = [want for want in allowed if len(want) == len(shape)]
     return any(all(None in pair or pair[0] == pair[1] for pair in zip(shape, want, strict=True)) for want in alike)
 
@@ -163,11 +163,13 @@ def _fits(shape: Shape, allowed: Sequence[Shape]) -> bool:
 def check_arrays(
     arrays: Mapping[str, Any], labels: Mapping[str, Any], config: MobileBertConfig, architecture: str
 ) -> None:
-    """The checks on whole numpy arrays, before a first step is made with any part of them.
+    """Check whole numpy arrays before training starts on any part of them.
 
     Args:
-        arrays: inputs by name.
-        labels: those of ARCHITECTURES[head].labels by name.
+        arrays: {name: input}.
+        labels: {name: label}, with the names in ARCHITECTURES[architecture].labels.
+    Raises:
+        InputError: a shape, dtype, id or label is invalid.
     """
     choices = 1
     for name in ("input_ids", "inputs_embeds"):

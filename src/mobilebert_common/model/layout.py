@@ -1,4 +1,4 @@
-"""How a tensor lies in memory: canonically, as torch keeps it, or transposed or split into heads in another dialect."""
+"""Layouts: a tensor is stored as in torch (the canonical layout), or transposed or split by attention head in another dialect."""
 
 from typing import Literal
 
@@ -8,18 +8,18 @@ Layout = Literal["same", "transpose", "split_out", "split_in"]
 
 
 def to_layout(array: np.ndarray, layout: Layout, heads: int) -> np.ndarray:
-    """A canonical array as a dialect keeps it, contiguous."""
+    """Convert a canonical array to a dialect's layout; the result is contiguous."""
     if layout == "transpose":
         array = array.T
     elif layout == "split_out":  # (heads * d, in) -> [in, heads, d]
         array = array.T.reshape(array.shape[1], heads, -1)
-    elif layout == "split_in":  # (out, heads * d) -> [heads, d, out], and a bias (heads * d) -> [heads, d]
+    elif layout == "split_in":  # (out, heads * d) -> [heads, d, out]; a bias (heads * d) -> [heads, d]
         array = array.T.reshape(heads, -1, *array.shape[:-1])
     return np.ascontiguousarray(array)
 
 
 def layout_shape(shape: tuple[int, ...], layout: Layout, heads: int) -> tuple[int, ...]:
-    """The shape `to_layout` gives an array of a canonical shape."""
+    """The shape of `to_layout` for an array with this canonical shape."""
     if layout == "split_in":
         return (heads, shape[-1] // heads, *reversed(shape[:-1]))
     if layout == "split_out":
@@ -28,7 +28,7 @@ def layout_shape(shape: tuple[int, ...], layout: Layout, heads: int) -> tuple[in
 
 
 def from_layout(array: np.ndarray, layout: Layout) -> np.ndarray:
-    """The inverse of `to_layout`."""
+    """Convert an array from a dialect's layout to the canonical one; the inverse of `to_layout`."""
     if layout == "transpose":
         array = array.T
     elif layout == "split_out":

@@ -1,7 +1,7 @@
-"""What a model returns: an ordered mapping with attributes that leaves out what is None.
+"""Model outputs: ordered mappings with attributes, without the fields that are None.
 
-The names and fields are those of transformers. One class serves both twins; each registers it with its framework's
-trees.
+Names and fields are those of transformers. Both twins use these classes; each registers them with its framework's trees
+(torch's pytree, keras.tree).
 """
 
 from collections import OrderedDict
@@ -9,10 +9,10 @@ from typing import Any
 
 
 class ModelOutput(OrderedDict[str, Any]):
-    """A mapping whose values are also attributes and, in order, integer indices and slices.
+    """An ordered mapping whose values can also be read as attributes, by integer index and by slice.
 
-    A field that was not computed is None as an attribute and absent from the mapping, from iteration and from
-    `to_tuple()`. Subclasses list their fields as annotations.
+    A field that was not computed is None as an attribute, and absent from the mapping, from iteration and from
+    `to_tuple()`. Subclasses declare their fields as annotations.
     """
 
     def __init__(self, *pairs: Any, **fields: Any) -> None:
@@ -51,7 +51,7 @@ class ModelOutput(OrderedDict[str, Any]):
         self[name] = value
 
     def to_tuple(self) -> tuple[Any, ...]:
-        """The values that are there, in order."""
+        """The computed values, in order."""
         return tuple(self.values())
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -59,10 +59,10 @@ class ModelOutput(OrderedDict[str, Any]):
 
 
 class BaseModelOutput(ModelOutput):
-    """The encoder alone.
+    """Output of the encoder.
 
-    last_hidden_state: [b t h]. hidden_states: L + 1 of [b t h], embeddings first. attentions: L of [b n t t], after the
-        softmax.
+    last_hidden_state: [b t h]. hidden_states: L + 1 tensors [b t h], embeddings first. attentions: L tensors [b n t t], after
+    the softmax.
     """
 
     last_hidden_state: Any
@@ -71,7 +71,7 @@ class BaseModelOutput(ModelOutput):
 
 
 class BaseModelOutputWithPooling(ModelOutput):
-    """The base model. pooler_output: [b h], the first token, through a dense layer and tanh where there is one."""
+    """Output of the base model. pooler_output: [b h], the first token, after a dense layer and tanh if the model has one."""
 
     last_hidden_state: Any
     pooler_output: Any
@@ -80,8 +80,8 @@ class BaseModelOutputWithPooling(ModelOutput):
 
 
 class MobileBertForPreTrainingOutput(ModelOutput):
-    """Both tasks of pre-training. loss: [], the sum over the labels given. prediction_logits: [b t v], or [b m v] where
-    positions were asked for. seq_relationship_logits: [b 2]."""
+    """Output of the pre-training model. loss: [], summed over the labels given. prediction_logits: [b t v], or [b m v] for
+    m masked_lm_positions. seq_relationship_logits: [b 2]."""
 
     loss: Any
     prediction_logits: Any
@@ -91,7 +91,7 @@ class MobileBertForPreTrainingOutput(ModelOutput):
 
 
 class MaskedLMOutput(ModelOutput):
-    """The masked words. loss: [], where labels were given. logits: [b t v], or [b m v] where positions were asked for."""
+    """Output of the masked-LM model. loss: [], if labels were given. logits: [b t v], or [b m v] for m masked_lm_positions."""
 
     loss: Any
     logits: Any
@@ -100,7 +100,7 @@ class MaskedLMOutput(ModelOutput):
 
 
 class NextSentencePredictorOutput(ModelOutput):
-    """Whether B follows A. loss: [], where labels were given. logits: [b 2], 0 for "follows", 1 for "random"."""
+    """Output of the next-sentence model. loss: [], if labels were given. logits: [b 2]; 0 is "B follows A", 1 is "random"."""
 
     loss: Any
     logits: Any
@@ -109,7 +109,7 @@ class NextSentencePredictorOutput(ModelOutput):
 
 
 class SequenceClassifierOutput(ModelOutput):
-    """The sentence classifier. loss: [], where labels were given. logits: [b num_labels]."""
+    """Output of the sentence classifier. loss: [], if labels were given. logits: [b num_labels]."""
 
     loss: Any
     logits: Any
@@ -118,8 +118,8 @@ class SequenceClassifierOutput(ModelOutput):
 
 
 class MultipleChoiceModelOutput(ModelOutput):
-    """The choice among endings. loss: [], where labels were given. logits: [b choices]. The hidden states and attentions
-    are those of [b * choices] sequences."""
+    """Output of the multiple-choice model. loss: [], if labels were given. logits: [b choices]. Hidden states and attentions
+    belong to b * choices sequences."""
 
     loss: Any
     logits: Any
@@ -128,7 +128,7 @@ class MultipleChoiceModelOutput(ModelOutput):
 
 
 class TokenClassifierOutput(ModelOutput):
-    """A label for each token. loss: [], where labels were given. logits: [b t num_labels]."""
+    """Output of the token classifier. loss: [], if labels were given. logits: [b t num_labels]."""
 
     loss: Any
     logits: Any
@@ -137,7 +137,7 @@ class TokenClassifierOutput(ModelOutput):
 
 
 class QuestionAnsweringModelOutput(ModelOutput):
-    """Where the answer starts and ends. loss: [], where both positions were given. start_logits, end_logits: [b t]."""
+    """Output of the question-answering model. loss: [], if both positions were given. start_logits, end_logits: [b t]."""
 
     loss: Any
     start_logits: Any
@@ -147,7 +147,7 @@ class QuestionAnsweringModelOutput(ModelOutput):
 
 
 def flat(output: ModelOutput) -> dict[str, Any]:
-    """The tensors of an output by name, those of a tuple numbered: {"logits": …, "hidden_states.0": …}."""
+    """Flatten an output to {name: tensor}, numbering the tensors of tuples: {"logits": …, "hidden_states.0": …}."""
     named: dict[str, Any] = {}
     for name, value in output.items():
         named |= (

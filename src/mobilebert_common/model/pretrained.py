@@ -1,4 +1,4 @@
-"""What the base classes of both twins share without a framework."""
+"""The framework-free part of both twins' base classes."""
 
 import operator
 from abc import abstractmethod
@@ -11,7 +11,7 @@ from .outputs import ModelOutput
 
 
 class Pretrained:
-    """The part of a model with a configuration that looks at no tensor; a twin's base class inherits it."""
+    """The part of a model that touches no tensor; each twin's base class inherits it."""
 
     config_class = MobileBertConfig
     base_model_prefix = "mobilebert"
@@ -19,7 +19,7 @@ class Pretrained:
 
     @property
     def num_labels(self) -> int:
-        """How many labels the configuration has."""
+        """The number of labels in the configuration."""
         return self.config.num_labels
 
     def activation_checkpointing_enable(
@@ -28,21 +28,21 @@ class Pretrained:
         every_n_layers: int = 1,
         offload: bool = False,
     ) -> None:
-        """Keep only the inputs of layers, and recompute their activations in the backward pass.
+        """Keep only the layers' inputs and recompute their activations in the backward pass.
 
         Args:
-            activation_checkpointing_kwargs: not used; Hugging Face's Trainer passes some.
+            activation_checkpointing_kwargs: ignored; Hugging Face's Trainer passes it.
             every_n_layers: checkpoint every n-th layer, starting with the first.
             offload: not supported.
         Raises:
             ConfigError: offload is true.
         """
         if offload:
-            raise ConfigError("offload=True is not supported: what is kept stays on its device")
+            raise ConfigError("offload=True is not supported: checkpointed activations stay on their device")
         self._checkpoint_layers(every_n_layers)
 
     def activation_checkpointing_disable(self) -> None:
-        """Keep all activations again."""
+        """Keep all activations."""
         self._checkpoint_layers(None)
 
     def gradient_checkpointing_enable(
@@ -60,25 +60,25 @@ class Pretrained:
 
     @abstractmethod
     def _checkpoint_layers(self, every: int | None) -> None:
-        """Checkpoint every n-th layer of the encoder, or none."""
+        """Checkpoint every n-th layer of the encoder; None turns it off."""
 
     def finish(self, output: ModelOutput, return_dict: bool | None) -> ModelOutput | tuple[Any, ...]:
-        """The output, or its tuple if return_dict is false."""
+        """Return the output, as a tuple if return_dict is false; None means the configuration's return_dict."""
         wanted = self.config.return_dict if return_dict is None else return_dict
         return output if wanted else output.to_tuple()
 
 
 def canonical_class(cls: type) -> str:
-    """The name of a model class in ARCHITECTURES, which has no "TF"; a subclass has its parent's."""
+    """The name of a model class in ARCHITECTURES, without "TF"; for a subclass, its parent's."""
     return next(name for base in cls.__mro__ if (name := base.__name__.removeprefix("TF")) in ARCHITECTURES)
 
 
 def resized_config(config: MobileBertConfig, rows: int | None, multiple: int | None) -> MobileBertConfig:
-    """The configuration for a word table of another size.
+    """Return the configuration for a word embedding table of another size.
 
     Args:
-        rows: of the new table; None keeps those it has.
-        multiple: round the rows up to a multiple of it.
+        rows: number of rows of the new table; None keeps the present number.
+        multiple: round the number up to a multiple of this.
     Raises:
         ConfigError: the configuration does not allow this size.
     """
@@ -88,5 +88,5 @@ def resized_config(config: MobileBertConfig, rows: int | None, multiple: int | N
 
 
 def absent_blocks(constructor: dict[str, Any]) -> tuple[str, ...]:
-    """The blocks of ARCHITECTURES that these arguments of a constructor leave out."""
+    """The blocks that these constructor arguments leave out of the model."""
     return () if constructor.get("add_pooling_layer", True) else ("pooler",)

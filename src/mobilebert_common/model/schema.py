@@ -1,10 +1,10 @@
-"""The table of every tensor a MobileBERT has: its shape, and its name and layout in every dialect.
+"""The schema: every tensor of a MobileBERT with its shape, and its name and layout in every dialect.
 
-`expand(config, head)` turns the table into exact names for one configuration. Nothing is parsed out of a file's names, so reading
-and writing are the same lookup and the order of a file does not matter.
+`expand(config, architecture)` generates the exact names for one configuration. Names in a file are never parsed, so reading and
+writing use the same lookup, and the order of tensors in a file does not matter.
 
-Letters of the shapes: v vocabulary, e embedding, x embedding_transformation input, h hidden, r what the embedding leaves of h, k width
-inside a layer, q width of the query and key inputs, w width of the value input, i FFN, p positions, s segments, n labels.
+Letters in shapes: v vocabulary, e embedding, x input of embedding_transformation, h hidden, r = h - e, k width inside a layer,
+q width of the query and key inputs, w width of the value input, i FFN, p positions, s segments, n labels.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,10 +19,10 @@ from .layout import Layout
 
 Condition = Callable[[MobileBertConfig], bool]
 
-MAX_PARAMETERS = 4_000_000_000  # a model above this is a hostile config.json, not a MobileBERT
+MAX_PARAMETERS = 4_000_000_000  # a larger model means a hostile config.json, not a MobileBERT
 
-# Where a block of modules lives. {root} is "mobilebert." in a model with a head and "" in the base model; {n} counts layers,
-# {f} the FFNs before the last one, {last} is the number of that last one. What precedes these names in an h5 is up to its writer.
+# The prefix of each block in each dialect. {root} is "mobilebert." in a model with a head and "" in the base model; {n} counts
+# layers, {f} the FFNs before the last one, {last} is the last one's number. The writer of an h5 decides what precedes these names.
 BLOCKS: dict[str, dict[str, str]] = {
     #               canonical                           h5                                    tf1                               garden
     "embeddings":  {"canonical": "{root}embeddings",    "h5": "mobilebert/embeddings",         "tf1": "bert/embeddings",         "garden": "mobile_bert_embedding"},
@@ -35,11 +35,11 @@ BLOCKS: dict[str, dict[str, str]] = {
     "choice":      {"canonical": "",                    "h5": "",                              "tf1": "",                        "garden": ""},
     "span":        {"canonical": "",                    "h5": "",                              "tf1": "cls",                     "garden": ""},
 }  # fmt: skip
-ENCODER = ("embeddings", "layer", "ffn")  # the blocks every model has; the others may be absent from a file as a whole
+ENCODER = ("embeddings", "layer", "ffn")  # the blocks every model has; a file may lack any other block as a whole
 
 
 class Part(NamedTuple):
-    """One tensor of a kind of module: the last part of its name and its layout, in each dialect."""
+    """One tensor of a module: the last part of its name, and its layout, in each dialect."""
 
     canonical: str
     rank: int  # the canonical shape is the first `rank` letters of the row
@@ -69,7 +69,7 @@ def _embedding(h5: str) -> tuple[Part, ...]:
     return (Part("weight", 2, ("embeddings", "same"), (h5, "same"), ("", "same"), ("embeddings", "same")),)
 
 
-# kind of module -> its tensors. torch keeps a linear weight as (out, in); Keras, HF's h5 and TF1 keep a kernel (in, out).
+# kind of module -> its tensors. torch stores a linear weight as (out, in); Keras, HF's h5 and TF1 store a kernel as (in, out).
 KINDS: dict[str, tuple[Part, ...]] = {
     "words": _embedding("weight"),
     "embedding": _embedding("embeddings"),
@@ -78,11 +78,11 @@ KINDS: dict[str, tuple[Part, ...]] = {
     "context": _linear("split_in"),  # garden: [heads, d, out]
     "no_norm": _norm("weight", "bias", keras=("weight", "bias")),
     "layer_norm": _norm("gamma", "beta", keras=("gamma", "beta")),
-    "scores": (  # a head's last layer, which Google names output_weights and keeps as (out, in)
+    "scores": (  # a head's last layer; Google calls it output_weights and stores it as (out, in)
         Part("weight", 2, ("kernel", "transpose"), ("kernel", "transpose"), ("output_weights", "same"), ("kernel", "transpose")),
         Part("bias", 1, ("bias", "same"), ("bias", "same"), ("output_bias", "same"), ("bias", "same")),
     ),
-    # the masked-LM head's own: the rows of its matrix that the word embeddings do not have, a bias, and an untied table
+    # of the masked-LM head: the part of its matrix beyond the word embeddings, a bias, and an untied decoder
     "extra": (Part("weight", 2, ("kernel", "same"), ("weight", "same"), ("extra_output_weights", "transpose"), ("extra_output_weights", "transpose")),),
     "bias": (Part("bias", 1, ("bias", "same"), ("bias", "same"), ("output_bias", "same"), ("output_bias/bias", "same")),),
     "decoder": (Part("weight", 2, ("kernel", "same"), ("weight", "same"), ("", "same"), ("", "same")),),
@@ -110,7 +110,7 @@ def _pooler_dense(config: MobileBertConfig) -> bool:
 
 
 class Row(NamedTuple):
-    """One module. `kind` "norm" stands for the configuration's normalization_type; None is a dialect that has no such module."""
+    """One module. `kind` "norm" means config.normalization_type; None as a name means the dialect has no such module."""
 
     block: str
     module: str
@@ -121,7 +121,7 @@ class Row(NamedTuple):
     when: Condition = _always
 
 
-# FakeLayerNorm is TF1's name for NoNorm; a layer_norm checkpoint says LayerNorm (see `_tf1_norm`).
+# FakeLayerNorm is TF1's name for NoNorm; in a layer_norm checkpoint it is LayerNorm (see `_tf1_norm`).
 ROWS: tuple[Row, ...] = (
     #   block         module                        kind         shape   tf1                                 garden
     Row("embeddings", "word_embeddings",            "words",     "v e",  "word_embeddings",                  "word_embedding"),
@@ -158,7 +158,7 @@ ROWS: tuple[Row, ...] = (
     Row("span", "qa_outputs",                       "scores",    "2 h",  "squad",                            None),
 )  # fmt: skip
 
-# What other writers keep beside its original: {the copy: the original}, both canonical.
+# Copies that other writers store beside the original: {copy: original}, canonical names.
 ROOT = "mobilebert."
 WORDS, BIAS = f"{ROOT}embeddings.word_embeddings.weight", "cls.predictions.bias"
 DECODER, DECODER_BIAS = "cls.predictions.decoder.weight", "cls.predictions.decoder.bias"
@@ -167,7 +167,7 @@ TIED = {DECODER: WORDS, DECODER_BIAS: BIAS}
 
 @dataclass(frozen=True)
 class Foreign:
-    """The name of a tensor in a dialect, and how it lies there."""
+    """A tensor's name and layout in a dialect."""
 
     name: str
     layout: Layout
@@ -180,10 +180,10 @@ class Tensor:
     Attributes:
         name: canonical name, as in model.safetensors.
         shape: canonical shape.
-        module: what the name says before its last dot.
-        block: the block of BLOCKS it belongs to.
-        keras: the variable's name in its Keras layer and its layout there.
-        dialects: its name and layout in each dialect that has it.
+        module: the part of the name before the last dot.
+        block: its block, a key of BLOCKS.
+        keras: the variable's name in its Keras layer, and its layout there.
+        dialects: {dialect: name and layout}, for each dialect that has the tensor.
     """
 
     name: str
@@ -195,11 +195,11 @@ class Tensor:
 
 
 def expand(config: MobileBertConfig, architecture: str) -> dict[str, Tensor]:
-    """Every tensor of a model class under one configuration.
+    """Generate every tensor of an architecture for one configuration.
 
     Args:
-        config: decides sizes and which modules there are.
-        architecture: a class name of ARCHITECTURES, for example "MobileBertForSequenceClassification".
+        config: determines the modules and their sizes.
+        architecture: a name in ARCHITECTURES, for example "MobileBertForSequenceClassification".
     Returns:
         {canonical name: Tensor}, embeddings first.
     Raises:
@@ -213,7 +213,7 @@ def expand(config: MobileBertConfig, architecture: str) -> dict[str, Tensor]:
 
 
 def expand_optional(config: MobileBertConfig) -> dict[str, Tensor]:
-    """What a file may hold beyond the encoder: the pooler and every head, a decoder of its own included."""
+    """Generate the tensors a file may hold beyond the encoder: the pooler and every head, with an untied decoder."""
     untied = config.replace(tie_word_embeddings=False)
     return _expand(untied, tuple(block for block in BLOCKS if block not in ENCODER), "mobilebert.")
 
@@ -231,7 +231,7 @@ def most_tensors(config: MobileBertConfig) -> int:
 
 
 def count_parameters(tensors: Mapping[str, Tensor]) -> int:
-    """The number of parameters in what `expand` returned."""
+    """The number of parameters in the tensors from `expand`."""
     count = 0
     for tensor in tensors.values():
         size = 1
@@ -282,7 +282,7 @@ def _row_tensors(row: Row, config: MobileBertConfig, root: str) -> list[Tensor]:
 
 
 def letters(config: MobileBertConfig) -> dict[str, int]:
-    """The size behind each letter of the table."""
+    """The size each letter of the table stands for."""
     width = config.true_hidden_size
     narrow = config.use_bottleneck and config.use_bottleneck_attention
     return {

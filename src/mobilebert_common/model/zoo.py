@@ -2,9 +2,9 @@
 
 from typing import Any
 
-_PUBLISHED: dict[str, Any] = {"classifier_activation": False}  # google/mobilebert-uncased has a pooler without weights
+_PUBLISHED: dict[str, Any] = {"classifier_activation": False}  # google/mobilebert-uncased has no pooler weights
 
-# name -> what differs from the defaults above; sizes from arXiv:2004.02984 and Google's releases
+# name -> differences from the defaults of MobileBertConfig; sizes from arXiv:2004.02984 and Google's releases
 ZOO: dict[str, dict[str, Any]] = {
     "mobilebert": _PUBLISHED,
     "mobilebert-tiny": {
@@ -22,7 +22,7 @@ ZOO: dict[str, dict[str, Any]] = {
         "normalization_type": "layer_norm",
         "hidden_dropout_prob": 0.1,
     },
-    # ours: learns from a few thousand sentences in minutes on two CPU cores
+    # our own: trains on a few thousand sentences in minutes on two CPU cores
     "mobilebert-mini": {
         "num_hidden_layers": 4,
         "hidden_size": 128,

@@ -1,1 +1,1 @@
-"""Tasks: a data format, its features, its head, its metric and its predictions."""
+"""Tasks: each a data format with its features, architecture, metric and predictions."""

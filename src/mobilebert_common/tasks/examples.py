@@ -1,4 +1,4 @@
-"""Tokenized examples: ragged columns that become padded arrays, a batch at a time."""
+"""Tokenized examples: ragged columns, padded batch by batch."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -6,17 +6,17 @@ from typing import Any
 
 import numpy as np
 
-TOKENS = "input_ids"  # the column whose lists say how long a row is
+TOKENS = "input_ids"  # the column that determines the length of a row
 
 
 @dataclass(frozen=True)
 class Examples:
-    """What a model sees of a data file, row by row. A task that draws random numbers, such as which words to mask, overrides `batch`.
+    """The model's inputs for a data file, row by row. A task that draws random numbers, e.g. words to mask, overrides `batch`.
 
     Attributes:
-        columns: {argument of the model: a value for each row}: numbers, or lists of them, ragged at any depth.
-        fillers: {argument: what its short lists are filled up with}; 0 where it is not named.
-        sources: the example of the data file that each row is from; a long one may give several rows.
+        columns: {model argument: one value per row}; a value is a number or lists of numbers, ragged at any depth.
+        fillers: {model argument: padding value}; default 0.
+        sources: for each row, the index of its example in the data file; a long example may give several rows.
     """
 
     columns: Mapping[str, Sequence[Any]]
@@ -28,31 +28,31 @@ class Examples:
 
     @property
     def lengths(self) -> list[int]:
-        """The tokens of each row; of several choices, those of the longest."""
+        """The number of tokens in each row; with several choices, in the longest one."""
         return [max(map(len, row)) if isinstance(row[0], list) else len(row) for row in self.columns[TOKENS]]
 
     def without(self, names: Collection[str]) -> "Examples":
-        """The same without some columns, such as the labels."""
+        """Return the examples without some columns, such as labels."""
         return replace(self, columns={name: column for name, column in self.columns.items() if name not in names})
 
     def batch(self, rows: Sequence[int] | np.ndarray, generator: np.random.Generator | None = None) -> dict[str, np.ndarray]:
-        """Some rows as arrays, [b ...], whose lists are filled up at the end to the longest.
+        """Return some rows as arrays [b ...], padded at the end to the longest row.
 
         Args:
-            generator: a source of random numbers that depends on the step alone; None where nothing is learned.
+            generator: random numbers that depend on the training step only; None outside training.
         """
         return {
             name: padded([column[row] for row in rows], self.fillers.get(name, 0)) for name, column in self.columns.items()
         }
 
     def ordered(self, size: int) -> Iterator[dict[str, np.ndarray]]:
-        """All rows in order, so many at a time."""
+        """Iterate over all rows in order, in batches of `size`."""
         for start in range(0, len(self), size):
             yield self.batch(range(start, min(start + size, len(self))))
 
 
 def padded(values: Sequence[Any], filler: int = 0) -> np.ndarray:
-    """Numbers, or lists of them ragged at any depth, as one array; whole numbers are int64.
+    """Pad numbers, or lists of them ragged at any depth, to one array; integers become int64.
 
     >>> padded([[1, 2], [3]], 9).tolist()
     [[1, 2], [3, 9]]

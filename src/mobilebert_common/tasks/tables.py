@@ -1,4 +1,4 @@
-"""CSV, TSV and JSONL files as columns of text, with errors that name the file, the column and the line."""
+"""Read CSV, TSV and JSONL files as columns of text; errors name the file, the column and the line."""
 
 import csv
 import json
@@ -12,13 +12,13 @@ from ..errors import DataError
 from ..files.folder import write_atomically
 from ..optional import pandas
 
-Line = tuple[int, Mapping[str, Any]]  # the number of a line, and {column: cell}
-HEADER = 0  # stands for the line of a header, whose cells are None
+Line = tuple[int, Mapping[str, Any]]  # line number, {column: cell}
+HEADER = 0  # line number of a header, whose cells are None
 
-TEXT_COLUMNS = ("text", "sentence")  # tried in this order where no column is named
+TEXT_COLUMNS = ("text", "sentence")  # default text columns, tried in this order
 LABEL_COLUMN = "label"
 
-# A TSV has no quoting, as in GLUE; a CSV has.
+# TSV files have no quoting, as in GLUE; CSV files do.
 DIALECTS: dict[str, dict[str, Any]] = {
     ".csv": {"strict": True},
     ".tsv": {"delimiter": "\t", "quoting": csv.QUOTE_NONE},
@@ -28,7 +28,7 @@ SUFFIXES = (*DIALECTS, ".jsonl")
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns of a file mean what; None is to be guessed for the text, and absent for the others."""
+    """The names of the columns to read. None for the text means a default name; None for the others means no such column."""
 
     text: str | None = None
     text_pair: str | None = None
@@ -37,7 +37,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of a data file. pairs and labels are None where the file has none."""
+    """The rows of a data file. `pairs` and `labels` are None if they were not read."""
 
     path: Path
     texts: list[str]
@@ -48,7 +48,7 @@ class Table:
         return len(self.texts)
 
     def take(self, rows: Iterable[int]) -> "Table":
-        """Some of the rows."""
+        """Return some of the rows."""
         chosen = list(rows)
 
         def of(column: list[str] | None) -> list[str] | None:
@@ -62,11 +62,11 @@ def read_table(path: Path, columns: Columns, encoding: str = "utf-8-sig") -> Tab
 
     Args:
         path: .csv, .tsv (without quoting, as in GLUE) or .jsonl.
-        columns: the column names; a text column not named is "text" or "sentence".
-        encoding: any codec Python knows; "utf-8-sig" reads UTF-8 with and without a byte order mark.
+        columns: the column names; the default text column is "text" or "sentence".
+        encoding: any Python codec; "utf-8-sig" reads UTF-8 with or without a byte order mark.
     Raises:
-        DataError: an unreadable file, a missing column, a line with too few or too many cells, an empty text or label;
-            with the line.
+        DataError: the file is unreadable, a column is missing, a line has too few or too many cells, or a text or label is
+            empty; the message gives the line.
     """
     if not (lines := _read_lines(path, encoding)):
         raise DataError(f"{path}: is empty")
@@ -94,14 +94,14 @@ def _read_lines(path: Path, encoding: str) -> list[Line]:
     try:
         "".encode(encoding)
     except (LookupError, ValueError):
-        raise DataError(f"{encoding!r} is not a text encoding Python knows") from None
+        raise DataError(f"{encoding!r} is not a text encoding Python knows: try utf-8 or cp1252") from None
     try:
         with open(path, encoding=encoding, newline="") as file:
             return _read_jsonl(path, file) if suffix == ".jsonl" else _read_separated(path, file, DIALECTS[suffix])
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
     except UnicodeError:
-        raise DataError(f"{path}: is not {encoding}: name its encoding, for example --encoding cp949") from None
+        raise DataError(f"{path}: is not {encoding}: pass the file's encoding, for example --encoding cp949") from None
 
 
 def _read_separated(path: Path, file: TextIO, dialect: Mapping[str, Any]) -> list[Line]:
@@ -115,11 +115,11 @@ def _read_separated(path: Path, file: TextIO, dialect: Mapping[str, Any]) -> lis
             if header is None:
                 header = cells
                 if twice := sorted({name for name in header if header.count(name) > 1}):
-                    raise DataError(f"{path}: has these columns more than once: {', '.join(map(repr, twice))}")
+                    raise DataError(f"{path}: has duplicate columns: {', '.join(map(repr, twice))}")
                 lines.append((HEADER, dict.fromkeys(header)))
             elif len(cells) != len(header):
                 count = f"{len(cells)} cell" + "s" * (len(cells) > 1)
-                raise DataError(f"{path}: line {start} has {count} where the header has {len(header)}")
+                raise DataError(f"{path}: line {start} has {count}, but the header has {len(header)}")
             else:
                 lines.append((start, dict(zip(header, cells, strict=True))))
     except csv.Error as error:
@@ -146,35 +146,35 @@ def _texts(path: Path, rows: Sequence[Line], name: str) -> list[str]:
     values = [_text(row.get(name)) for _, row in rows]
     if empty := [str(line) for (line, _), value in zip(rows, values, strict=True) if not value.strip()]:
         more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
-        raise DataError(f"{path}: column {name!r} is empty, or no text, in line {', '.join(empty[:5])}{more}")
+        raise DataError(f"{path}: column {name!r} is empty or not text in line {', '.join(empty[:5])}{more}")
     return values
 
 
 def _text(value: Any) -> str:
-    """A cell as text; JSON may hold numbers and truth values. Nothing, lists and objects are no text."""
+    """Convert a cell to text. JSON numbers and booleans count as text; null, lists and objects become empty."""
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() else str(value) if math.isfinite(value) else ""
     return str(value) if isinstance(value, str | int) else ""
-RESULTS = (".csv", ".tsv", ".jsonl")  # what results are written as
+RESULTS = (".csv", ".tsv", ".jsonl")  # formats of result files
 
 
 def check_result_path(path: Path) -> None:
-    """Refuse a path that `write_columns` cannot write, before the results are computed.
+    """Reject a path that `write_columns` cannot write, before the results are computed.
 
     Raises:
-        DataError: another suffix, or no such folder.
+        DataError: the suffix is not in RESULTS, or the folder does not exist.
     """
     if path.suffix.lower() not in RESULTS:
         raise DataError(f"{path}: must end in {', '.join(RESULTS)}")
     if not path.parent.is_dir():
-        raise DataError(f"{path}: there is no folder {path.parent}")
+        raise DataError(f"{path}: the folder {path.parent} does not exist")
 
 
 def write_columns(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Write a table of results as .csv, .tsv (without quoting, as it is read) or .jsonl, whole or not at all.
+    """Write results as .csv, .tsv (without quoting, as it is read) or .jsonl, whole or not at all.
 
     Raises:
-        DataError: as `check_result_path`, or a text with a tab or a line break in a .tsv.
+        DataError: see `check_result_path`; or a text for a .tsv contains a tab or a line break.
     """
     check_result_path(path)
     frame, suffix = pandas().DataFrame(dict(columns)), path.suffix.lower()
@@ -184,6 +184,6 @@ def write_columns(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
         text = frame.to_csv(index=False, lineterminator="\n")
     else:
         if any(mark in str(value) for values in columns.values() for value in values for mark in "\t\r\n"):
-            raise DataError(f"{path}: a .tsv cannot hold texts with tabs or line breaks; write .csv or .jsonl")
+            raise DataError(f"{path}: a .tsv cannot hold texts with tabs or line breaks: write a .csv or .jsonl")
         text = frame.to_csv(index=False, lineterminator="\n", sep="\t", quoting=csv.QUOTE_NONE)
     write_atomically(path, text.encode())

@@ -1,7 +1,7 @@
-"""What a task is, and the table of tasks.
+"""The protocol of a task, and the table of tasks.
 
 A task is a module with the functions of `Task`: a data format, its features, its architecture, its metric and its predictions.
-A new one is a module beside this one and a row in TASKS; training, evaluation, prediction and the command line go by that row.
+To add one, write a module beside this one and add a row to TASKS; training, evaluation, prediction and the command line use it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,74 +19,74 @@ from .tables import Columns
 
 
 class Data(Protocol):
-    """The examples of a data file, as the task keeps them."""
+    """The examples of a data file, in the task's own form."""
 
     @property
     def path(self) -> Path:
-        """The file, for errors."""
+        """The file's path, for errors."""
 
     def __len__(self) -> int: ...
 
 
 class Task(Protocol):
-    """What training, evaluation and prediction ask of a task; `data` is what its own `read` returned."""
+    """What training, evaluation and prediction need from a task; `data` is a result of its own `read`."""
 
     @property
     def ARCHITECTURE(self) -> str:  # a constant of the module
-        """The class name of its model, as in ARCHITECTURES."""
+        """Its model class, a name in ARCHITECTURES."""
 
     def read(self, path: Path, columns: Columns, encoding: str) -> Any:
-        """Read a data file; labels only where a column is named for them.
+        """Read a data file, with labels if columns.label is set.
 
         Raises:
-            DataError: with the file and the line.
+            DataError: the file cannot be used; the message gives the file and the line.
         """
 
     def from_texts(self, texts: Sequence[str]) -> Any:
-        """Unlabelled data made of texts.
+        """Make unlabelled data from texts.
 
         Raises:
-            ConfigError: the task needs more than a text.
+            ConfigError: an example of this task is more than one text.
         """
 
     def texts(self, data: Any) -> list[str]:
-        """All texts, to learn a vocabulary from."""
+        """All texts, for learning a vocabulary."""
 
     def split(self, data: Any, fraction: float, seed: int) -> tuple[Any, Any]:
-        """A training and a validation part.
+        """Split the data into a training and a validation part.
 
         Raises:
             DataError: a part would be too small.
         """
 
     def settings(self, data: Any, stored: MobileBertConfig | None) -> dict[str, Any]:
-        """Keys of the configuration that the training data decide, such as id2label.
+        """Configuration keys that depend on the training data, such as id2label.
 
         Args:
-            stored: of the checkpoint that training starts from, if it starts from one.
+            stored: the configuration of the checkpoint training starts from; None for fresh weights.
         """
 
     def make_examples(self, data: Any, tokenizer: Any, config: MobileBertConfig, max_length: int) -> Examples:
-        """Tokenize the data; with labels where it has them.
+        """Tokenize the data, including labels if it has them.
 
         Raises:
-            DataError: a label that the model does not know.
+            DataError: the model does not have one of the labels.
         """
 
     def predict(
         self, data: Any, examples: Examples, outputs: Iterable[Mapping[str, np.ndarray]], config: MobileBertConfig
     ) -> dict[str, list[Any]]:
-        """The predictions as columns, a value for each example of the data.
+        """Compute predictions as columns with one value per example of the data.
 
         Args:
-            outputs: what the model returned for the rows of `examples`, in their order, batch by batch.
+            outputs: the model's outputs for the rows of `examples` in order, batch by batch.
         """
 
     def inputs(self, data: Any) -> dict[str, list[Any]]:
-        """The columns that stand beside the predictions in a file of results; the first one is shown on a terminal."""
+        """The columns to write beside the predictions; a terminal shows only the first."""
 
     def evaluate(self, data: Any, predictions: Mapping[str, Sequence[Any]]) -> tuple[dict[str, float], dict[str, list[Any]]]:
-        """The metrics of labelled data by their titles, as shares of 1, and what was expected beside what was predicted."""
+        """Compute {title: metric from 0 to 1} for labelled data, and return it with columns of labels and predictions."""
 
 
 TASKS: dict[str, Task] = {
@@ -96,10 +96,10 @@ DEFAULT = "classification"
 
 
 def task_of(config: MobileBertConfig, name: str | None = None) -> Task:
-    """The task of a checkpoint: the one asked for, or the first one of the architecture it names.
+    """Find the task of a checkpoint: the one named, or the first one for the checkpoint's architecture.
 
     Raises:
-        ConfigError: the checkpoint is of another architecture, or no task has it.
+        ConfigError: the name is unknown, or the task or tasks need another architecture.
     """
     architecture = named_architecture(config)
     if name is not None and name not in TASKS:

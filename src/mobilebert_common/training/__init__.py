@@ -1,1 +1,1 @@
-"""How a model is trained, evaluated and used, in either framework."""
+"""Training, evaluation and prediction in either framework."""

@@ -1,4 +1,4 @@
-"""Train, evaluate and predict in either framework, for any task: what the command line and the demo do."""
+"""Train, evaluate and predict in either framework and for any task; the command line and the demo use these functions."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,17 +21,17 @@ from .plan import Plan
 from .recipe import Recipe, Report
 from .twin import Twin
 
-BATCH = 64  # examples at a time where nothing is learned
-FRESH_RATE, FINE_TUNING_RATE = 1e-3, 5e-5  # learning rates of a small model from scratch and of a trained one
+BATCH = 64  # examples per batch in evaluation and prediction
+FRESH_RATE, FINE_TUNING_RATE = 1e-3, 5e-5  # learning rates for a small model from scratch, and for a trained one
 
 
 @dataclass(frozen=True)
 class Start:
-    """What training starts from.
+    """The starting point of training.
 
     Attributes:
-        config: of the model to be trained.
-        fresh: whether its weights are.
+        config: the configuration of the model to train.
+        fresh: whether the model starts from fresh weights.
         make: (twin, seed) -> the model.
     """
 
@@ -42,11 +42,11 @@ class Start:
     make: Callable[[Twin, int], Any]
 
     def examples(self, data: Data, max_length: int) -> Examples:
-        """The examples of a data file, which fit the model.
+        """Tokenize the data for the model.
 
         Raises:
-            ConfigError: max_length is more than the model has positions.
-            DataError: labels that the model does not know.
+            ConfigError: max_length exceeds the model's number of positions.
+            DataError: the model does not have one of the labels.
         """
         if max_length > self.config.max_position_embeddings:
             positions = self.config.max_position_embeddings
@@ -55,17 +55,17 @@ class Start:
 
 
 def start(task: Task, model: str, data: Data, vocabulary: Path | None = None, vocabulary_size: int = 8000) -> Start:
-    """Decide what training starts from.
+    """Prepare training: configuration, tokenizer and model.
 
     Args:
-        model: a name of the zoo, for fresh weights, a checkpoint directory, or owner/name on the hub.
-        data: the training data, which decide the labels; a fresh model without a vocabulary file learns its vocabulary from them.
+        model: a name from the zoo for fresh weights, a checkpoint directory, or owner/name on the hub.
+        data: the training data, which determine the labels and, for a fresh model without `vocabulary`, the vocabulary.
         vocabulary: a vocab.txt for a fresh model.
-        vocabulary_size: tokens to learn without one.
+        vocabulary_size: number of tokens to learn if there is no `vocabulary`.
     Raises:
-        ConfigError: neither a name of the zoo nor a checkpoint.
-        CheckpointError: an unusable checkpoint.
-        DataError: data that no model can be trained on.
+        ConfigError: `model` is neither in the zoo nor a checkpoint, or `vocabulary` was given for a checkpoint.
+        CheckpointError: the checkpoint is unusable.
+        DataError: no model can be trained on the data.
     """
     architecture = task.ARCHITECTURE
     if model in ZOO:
@@ -76,7 +76,7 @@ def start(task: Task, model: str, data: Data, vocabulary: Path | None = None, vo
         return Start(task, tokenizer, config, True, lambda twin, seed: twin.create(config, architecture, seed))
     check_place(model, f" nor in the zoo ({', '.join(ZOO)})")
     if vocabulary is not None:
-        raise ConfigError("a checkpoint has its own vocabulary: leave --vocabulary out")
+        raise ConfigError("--vocabulary is for fresh models only: a checkpoint has its own vocabulary")
     stored = MobileBertConfig.from_pretrained(model)
     settings = task.settings(data, stored)
     tokenizer = MobileBertTokenizerFast.from_pretrained(model)
@@ -86,13 +86,13 @@ def start(task: Task, model: str, data: Data, vocabulary: Path | None = None, vo
 
 
 def task_at(directory: str | Path | Folder, name: str | None = None) -> Task:
-    """The task of a checkpoint.
+    """Find the task of a checkpoint.
 
     Args:
-        name: of TASKS; by default the first that has the checkpoint's architecture.
+        name: a name in TASKS; default: the first task with the checkpoint's architecture.
     Raises:
-        CheckpointError: the checkpoint is unusable, or of another task.
-        ConfigError: there is no such checkpoint.
+        CheckpointError: the checkpoint is unusable, or belongs to another task.
+        ConfigError: the checkpoint does not exist.
     """
     if not isinstance(directory, Folder):
         check_place(directory)
@@ -103,10 +103,12 @@ def task_at(directory: str | Path | Folder, name: str | None = None) -> Task:
 
 
 def check_place(model: str | Path, besides: str = "") -> None:
-    """Refuse what is not here and not owner/name either: a name alone is looked up on the hub by from_pretrained only.
+    """Require an existing folder or owner/name on the hub; only from_pretrained looks up a name without an owner.
 
     Args:
-        besides: what else it might have been, for the error.
+        besides: another place the name was looked for, for the error.
+    Raises:
+        ConfigError: it is neither.
     """
     if not Path(model).exists() and not hub.is_owned(str(model)):
         raise ConfigError(f"'{model}' is neither a checkpoint directory{besides} nor owner/name on the hub")
@@ -116,15 +118,15 @@ def _learn(texts: list[str], size: int) -> list[str]:
     try:
         return learn_vocabulary(texts, size)
     except ValueError as error:
-        raise ConfigError(f"cannot learn a vocabulary from these texts: {error}; give --vocabulary a file") from None
+        raise ConfigError(f"cannot learn a vocabulary from these texts: {error}; pass a --vocabulary file") from None
 
 
 def train(twin: Twin, begin: Start, examples: Examples, recipe: Recipe, watch: Callable[[int], Report]) -> Any:
-    """Fine-tune and return the model.
+    """Train the model and return it.
 
     Args:
-        examples: of `begin.examples`.
-        watch: called with the number of steps to come; returns what to report each of them to.
+        examples: from `begin.examples`.
+        watch: called with the total number of steps; returns the function to call after each step.
     """
     model = begin.make(twin, recipe.seed)
     twin.train(model, examples, recipe, watch(Plan(examples.lengths, recipe).steps))
@@ -132,7 +134,7 @@ def train(twin: Twin, begin: Start, examples: Examples, recipe: Recipe, watch: C
 
 
 def save(twin: Twin, model: Any, tokenizer: MobileBertTokenizerFast, directory: Path, max_length: int) -> None:
-    """Write a checkpoint directory in one step: weights, configuration, tokenizer."""
+    """Write weights, configuration and tokenizer to a checkpoint directory in one step."""
     tokenizer.model_max_length = max_length
     contents = checkpoint.contents(model.config, model.architecture, twin.tensors(model))
     save_files(directory, {**contents, **tokenizer.contents()})
@@ -140,7 +142,7 @@ def save(twin: Twin, model: Any, tokenizer: MobileBertTokenizerFast, directory: 
 
 @dataclass(frozen=True)
 class Opened:
-    """A trained model opened in one framework for its task."""
+    """A trained model, opened for its task in one framework."""
 
     task: Task
     twin: Twin
@@ -149,12 +151,13 @@ class Opened:
 
     @classmethod
     def open(cls, twin: Twin, directory: str | Path, task: str | None = None) -> "Opened":
-        """Open a checkpoint directory, or a name on the hub; model and tokenizer are of one save.
+        """Open a checkpoint directory or a name on the hub; model and tokenizer come from the same save.
 
         Args:
-            task: a name of TASKS; by default the first that has the checkpoint's architecture.
+            task: a name in TASKS; default: the first task with the checkpoint's architecture.
         Raises:
-            CheckpointError: the checkpoint is unusable, or of another task.
+            CheckpointError: the checkpoint is unusable, or belongs to another task.
+            ConfigError: the checkpoint does not exist.
         """
         check_place(directory)
 
@@ -166,19 +169,19 @@ class Opened:
         return hub.read_place(directory, read)
 
     def examples(self, data: Data) -> Examples:
-        """The data as the model takes it, without labels."""
+        """Tokenize the data for the model, without labels."""
         examples = self.task.make_examples(data, self.tokenizer, self.model.config, self.tokenizer.model_max_length)
         return examples.without(ARCHITECTURES[self.task.ARCHITECTURE].labels)
 
     def outputs(self, examples: Examples) -> Iterator[dict[str, np.ndarray]]:
-        """What the model returns, batch by batch, in the order of the examples."""
+        """Run the model on the examples in order; yields its outputs batch by batch."""
         return (self.twin.outputs(self.model, batch) for batch in examples.ordered(BATCH))
 
     def predict(self, data: Data) -> dict[str, list[Any]]:
-        """The predictions of the task as columns, a value for each example."""
+        """Compute the task's predictions as columns with one value per example."""
         examples = self.examples(data)
         return self.task.predict(data, examples, self.outputs(examples), self.model.config)
 
     def evaluate(self, data: Data) -> tuple[dict[str, float], dict[str, list[Any]]]:
-        """The metrics on labelled data by their titles, and as columns what was expected and what was predicted."""
+        """Compute {title: metric} on labelled data, and return it with columns of labels and predictions."""
         return self.task.evaluate(data, self.predict(data))

@@ -1,4 +1,4 @@
-"""The plan of batches both twins follow: which examples each step sees."""
+"""The batch plan both twins follow: the examples of each step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ import numpy as np
 
 from .recipe import Recipe
 
-BUCKET = 32  # batches whose examples are sorted by length together, so that little of a batch is padding
+BUCKET = 32  # batches to sort by length together, which keeps padding low
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which examples each step sees: a function of the seed, the epoch and the step, the same for both twins.
+    """The examples of each step, determined by seed, epoch and step alone and so equal in both twins.
 
     Attributes:
-        lengths: the tokens of each example; a batch holds examples of like length.
+        lengths: the number of tokens in each example; a batch holds examples of similar length.
     """
 
     lengths: Sequence[int]
@@ -23,16 +23,16 @@ class Plan:
 
     @property
     def steps_per_epoch(self) -> int:
-        """The last batch of an epoch may be smaller."""
+        """The number of steps in an epoch; the last batch may be smaller."""
         return -(-len(self.lengths) // self.recipe.batch_size)
 
     @property
     def steps(self) -> int:
-        """Steps in all."""
+        """The total number of steps."""
         return self.steps_per_epoch * self.recipe.epochs
 
     def epoch(self, number: int) -> list[np.ndarray]:
-        """The example numbers of each step of an epoch."""
+        """The example indices for each step of an epoch."""
         size, generator = self.recipe.batch_size, np.random.default_rng([self.recipe.seed, number])
         order = generator.permutation(len(self.lengths))
         lengths = np.asarray(self.lengths)
@@ -44,5 +44,5 @@ class Plan:
         return [batches[place] for place in generator.permutation(len(batches))]
 
     def generator(self, epoch: int, step: int) -> np.random.Generator:
-        """The random numbers of a step of an epoch, for examples that draw some."""
+        """A random generator for one step, for examples that draw random numbers."""
         return np.random.default_rng([self.recipe.seed, epoch, step])

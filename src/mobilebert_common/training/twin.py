@@ -1,4 +1,4 @@
-"""What the shared code asks of either framework."""
+"""The interface between the shared code and a framework."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,25 +13,25 @@ from .recipe import Recipe, Report
 
 
 class Twin(Protocol):
-    """What either framework's package offers to jobs, commands and tokenizers, in its module `twin`.
+    """What each twin's module `twin` provides to jobs, commands and tokenizers.
 
-    `architecture` is a class name of the PyTorch twin, as in ARCHITECTURES; a model is an instance of the twin's class for it.
+    `architecture` is a name in ARCHITECTURES; a model is an instance of the twin's class for it.
     """
 
     def tensor(self, array: Any) -> Any:
-        """A numpy array as the framework's tensor."""
+        """Convert a numpy array to the framework's tensor."""
 
     def create(self, config: MobileBertConfig, architecture: str, seed: int) -> Any:
-        """A model with fresh weights."""
+        """Create a model with fresh weights."""
 
     def load(self, directory: str | Path | Folder, architecture: str, dtype: str = "float32", **overrides: Any) -> Any:
-        """A model from a checkpoint directory."""
+        """Load a model from a checkpoint directory."""
 
     def train(self, model: Any, examples: Examples, recipe: Recipe, report: Report) -> None:
-        """Fine-tune a model in place."""
+        """Train a model in place, calling `report` after each step."""
 
     def outputs(self, model: Any, batch: Mapping[str, np.ndarray], **switches: bool) -> dict[str, np.ndarray]:
-        """Everything a model returns for a batch, hidden states and attentions numbered."""
+        """Run a model on a batch and return {name: output}, with numbered hidden states and attentions."""
 
     def tensors(self, model: Any) -> dict[str, np.ndarray]:
-        """{canonical name: array} of a model's weights."""
+        """Return a model's weights as {canonical name: array}."""
