@@ -229,7 +229,7 @@ def test_a_state_dict_is_saved_in_place_of_the_models_own(saved: Path, tmp_path:
     doubled["module.x"] = doubled.pop("classifier.bias")
     with pytest.raises(ConfigError, match=r"(?s)state_dict does not have the names of this .*classifier.bias\s+module.x"):
         model.save_pretrained(tmp_path / "doubled", state_dict=doubled)
-    with pytest.raises(ConfigError, match=r"state_dict=.*a Keras model has none"):
+    with pytest.raises(ConfigError, match=r"state_dict=.*a Keras model has no state_dict"):
         TFMobileBertForSequenceClassification.from_pretrained(saved).save_pretrained(tmp_path / "keras", state_dict={})
 
 
