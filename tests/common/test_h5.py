@@ -22,7 +22,9 @@ from mobilebert_common.model import dtypes
 from mobilebert_common.model.architectures import ARCHITECTURES
 from mobilebert_conversion import h5_files
 from support.checkpoints import BASE, CLASSIFIER, equal, make_config, make_weights
-from support.crafted_h5 import CRAFTED
+from support.crafted_h5 import CRAFTED, File
+
+from ..hostile import bombs
 
 PRETRAINING = "MobileBertForPreTraining"
 PREFIX = "layer/scope/"
@@ -310,6 +312,39 @@ def test_structures_that_claim_too_much(wrong: str, tmp_path: Path) -> None:
     path = tmp_path / h5.WEIGHTS_FILE
     path.write_bytes(craft())
     with pytest.raises(CheckpointError, match=reason):
+        h5.open_file(path)
+
+
+@pytest.mark.parametrize(
+    ("make", "limit", "reason"),
+    [
+        (bombs.shared_heap, 20_000, "more than 8,004,096 characters in the paths"),
+        (lambda: bombs.one_group(1000, bombs.empty_group), 100, "more than 432 groups and datasets"),
+        (lambda: bombs.one_group(50, bombs.many_messages), 100, "more than 6,528 parts"),
+        (lambda: bombs.one_group(101, bombs.empty_dataset), 100, "lists more than 100 tensors"),
+    ],
+)
+def test_small_things_are_bounded_in_proportion(make: Callable[[], bytes], limit: int, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / h5.WEIGHTS_FILE
+    path.write_bytes(make())
+    with pytest.raises(CheckpointError, match=reason):
+        h5.open_file(path, limit)
+
+
+def test_nothing_in_chunks(tmp_path: Path) -> None:
+    path = tmp_path / h5.WEIGHTS_FILE
+    path.write_bytes(bombs.one_group(1, bombs.nothing_in_chunks))
+    archive = h5.open_file(path)
+    assert archive.read(["00000000"])["00000000"].shape == (0, 1 << 40)
+
+
+@pytest.mark.parametrize("names", [(b"a:0", b"a:0"), (b"b:0", b"a:0"), (b"", b"a:0")])
+def test_names_of_a_group_are_sorted(names: tuple[bytes, bytes], tmp_path: Path) -> None:
+    file = File()
+    scope = file.group([(name, bombs.empty_dataset(file)) for name in names])
+    path = tmp_path / h5.WEIGHTS_FILE
+    path.write_bytes(file.finished(file.group([(b"layer", file.group([(b"scope", scope)]))])))
+    with pytest.raises(CheckpointError, match=r"impossible name .*, or has it twice or out of order"):
         h5.open_file(path)
 
 

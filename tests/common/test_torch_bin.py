@@ -70,6 +70,21 @@ def test_tensors_may_share_a_storage(make: Callable[..., bytes], tmp_path: Path)
     assert all(np.array_equal(array, WEIGHT) for array in archive.read(["one", "other"]).values())
 
 
+@pytest.mark.parametrize("make", [bin_of, old_bin_of])
+def test_tensors_that_share_are_not_far_larger_than_the_file(make: Callable[..., bytes], tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="has 144 bytes of tensors that share 48 bytes of storages"):
+        open_bytes(tmp_path, make(dict.fromkeys("abc", WEIGHT)))
+    open_bytes(tmp_path, make({**dict.fromkeys("abc", WEIGHT), "d": WEIGHT + 1, "e": WEIGHT + 2}))
+
+
+def test_what_an_opcode_takes_is_bounded() -> None:
+    data = b"\x80\x02" + b"N" * 9 + b"."
+    with pytest.raises(ValueError, match="before its object"):
+        pickled.load(data, 11)
+    with pytest.raises(ValueError, match="more than 10 opcodes"):
+        pickled.load(data, 10)
+
+
 @pytest.mark.parametrize("dtype", dtypes.DTYPES)
 @pytest.mark.parametrize("make", [bin_of, old_bin_of])
 def test_a_checkpoint(make: Callable[..., bytes], dtype: str, tmp_path: Path) -> None:
@@ -193,6 +208,9 @@ PICKLES: dict[str, tuple[bytes, str]] = {
     "an unknown storage": (pickle_of({"a": Spec(WEIGHT, "0", "torch\nBoolStorage")}), "'torch BoolStorage'"),
     "a class for a storage": (pickle_of({"a": Spec(WEIGHT, "0", "collections\nOrderedDict")}), "without its type"),
     "a view of a storage": (pickle_of(ITEMS, text("view")), "or a view"),
+    "a long name of a storage": (pickle_of({"a": Spec(WEIGHT, "0" * 65)}), "other things than a key"),
+    "a long name of a class": (b"\x80\x02c" + b"x" * 500 + b"\ny\n.", "names b'xxx"),
+    "a wide name": (pickle_of({"\U0001f600": ITEMS["weight"]}), "impossible name"),
     "a full OrderedDict": (b"\x80\x02ccollections\nOrderedDict\n(](tR.", ""),
 }
 
