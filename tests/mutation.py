@@ -41,7 +41,12 @@ TARGETS = (
 )
 EXCLUDED = ("differences.py",)  # a command, whose one test is all that it measures
 # which tests run, and the seconds of one of them, with coverage, beyond which it stays out
-TESTS = {"tests/common/test_*.py": 3.0, "tests/hostile/test_hostile.py": 3.0, "tests/equivalence/test_training.py": 60.0}
+TESTS = {
+    "tests/common/test_*.py": 3.0,
+    "tests/hostile/test_hostile.py": 3.0,
+    "tests/hub/test_download.py": 3.0,
+    "tests/equivalence/test_training.py": 60.0,
+}
 PRELOADED = ("numpy", "ml_dtypes", "h5py", "tokenizers", "safetensors.numpy", "pydantic", "huggingface_hub")
 BUDGET = 60.0  # seconds of tests per mutant; these seconds are of the processor, so that a busy machine changes nothing
 ASLEEP = 120.0  # seconds by the clock after which a test that waits has failed

@@ -349,6 +349,27 @@ def test_as_many_labels_as_allowed_can_be_read_back(tmp_path: Path) -> None:
     assert MobileBertConfig.from_pretrained(tmp_path).num_labels == 10_000
 
 
+def test_config_json_is_limited_in_size(tmp_path: Path) -> None:
+    write_config(tmp_path, '{"note": "x"}'.ljust(1 << 20))
+    assert MobileBertConfig.from_pretrained(tmp_path).to_dict()["note"] == "x"
+    write_config(tmp_path, '{"note": "x"}'.ljust((1 << 20) + 1))
+    with pytest.raises(CheckpointError, match="is larger than the 1,048,576 bytes allowed here"):
+        MobileBertConfig.from_pretrained(tmp_path)
+
+
+def test_a_config_json_that_would_grow_beyond_the_limit_is_refused(tmp_path: Path) -> None:
+    """What can be opened can be saved and opened again; the keys that the file leaves out come on top."""
+    grown = len(MobileBertConfig(note="").to_json_string())
+    for size, refused in (((1 << 20) - grown, False), ((1 << 20) - grown + 1, True)):
+        write_config(tmp_path, json.dumps({"note": "x" * size}))
+        if refused:
+            with pytest.raises(CheckpointError, match="would be larger than the 1,048,576 bytes allowed here when it is saved again"):
+                MobileBertConfig.from_pretrained(tmp_path)
+        else:
+            MobileBertConfig.from_pretrained(tmp_path).save_pretrained(tmp_path / "again")
+            assert MobileBertConfig.from_pretrained(tmp_path / "again").to_dict()["note"] == "x" * size
+
+
 def test_config_json_absent(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(CheckpointError) as error:

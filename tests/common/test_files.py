@@ -37,7 +37,7 @@ from mobilebert_common.files.folder import (
     save_files,
     write_atomically,
 )
-from mobilebert_common.files.reading import StableFile
+from mobilebert_common.files.reading import StableFile, is_inside
 from mobilebert_common.files.strict_json import read_bytes, read_json
 
 OLD = {"config.json": b"old", "weights": b"old" * 1000, "kept": b"kept"}
@@ -405,6 +405,35 @@ def test_links(tmp_path: Path) -> None:
     for name in "cde":
         with pytest.raises(CheckpointError, match="is a link to a file outside its folder"):
             Folder.open(folder).read(name)
+
+
+@pytest.mark.parametrize(
+    ("folder", "target", "inside"),
+    [
+        ("here", "here/file", True),
+        ("here", "here/sub/file", True),
+        ("here", "here", True),
+        ("here", "hereafter/file", False),
+        ("here", "file", False),
+        ("here", "blobs/file", False),
+        ("cache/models--a--b/snapshots/abc", "cache/models--a--b/blobs/file", True),
+        ("cache/models--a--b/snapshots/abc/sub/sub", "cache/models--a--b/blobs/file", True),
+        ("cache/models--a--b/snapshots/abc", "cache/models--a--b/snapshots/abc/file", True),
+        ("cache/models--a--b/snapshots/abc/sub", "cache/models--a--b/snapshots/abc/file", False),
+        ("cache/models--a--b/snapshots/abc", "cache/models--a--b/snapshots/def/file", False),
+        ("cache/models--a--b/snapshots/abc", "cache/models--a--b/refs/file", False),
+        ("cache/models--a--b/snapshots/abc", "cache/models--c--d/blobs/file", False),
+        ("cache/models--a--b/snapshots/abc", "cache/blobs/aa/file", True),  # what repositories share
+        ("cache/models--a--b/snapshots/abc", "cache/file", False),
+        ("home/mine/snapshots/abc", "home/mine/blobs/file", True),
+        ("home/mine/snapshots/abc", "home/blobs/file", False),  # no cache of the hub
+    ],
+)
+def test_is_inside(folder: str, target: str, inside: bool, tmp_path: Path) -> None:
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / target).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "link").symlink_to(tmp_path / target)
+    assert is_inside(tmp_path / target, tmp_path / folder) is is_inside(tmp_path / "link", tmp_path / folder) is inside
 
 
 def test_json_of_too_many_values(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mobilebert_common.model.schema import expand
 from mobilebert_common.training.plan import BUCKET, Plan
-from mobilebert_common.training.recipe import Recipe
+from mobilebert_common.training.recipe import Recipe, decayed
+from support.configs import CLASSIFIER, make_config
 
 
 def make_plan(examples: int, batch_size: int = 4, **options: Any) -> Plan:
@@ -20,6 +22,38 @@ def test_an_epoch_sees_each_example_once(examples: int) -> None:
     assert sorted(np.concatenate(batches).tolist()) == list(range(examples))
     sizes = sorted(map(len, batches))
     assert sizes[1:] == [4] * (len(sizes) - 1) and sizes[0] == (examples % 4 or 4)
+
+
+def test_the_plan_written_out() -> None:
+    """Buckets are sorted by length, stably; how numpy sorts otherwise depends on the processor."""
+    size, seed, epoch, examples = 3, 7, 2, 3 * BUCKET * 2 + 40
+    lengths = np.random.default_rng(1).integers(5, 8, examples).tolist()
+    generator = np.random.default_rng([seed, epoch])
+    order, expected = generator.permutation(examples).tolist(), []
+    for start in range(0, examples, 96):
+        bucket = sorted(order[start : start + 96], key=lambda row: lengths[row])
+        expected += [bucket[first : first + size] for first in range(0, len(bucket), size)]
+    expected = [expected[place] for place in generator.permutation(len(expected))]
+    plan = Plan(lengths, Recipe(learning_rate=1.0, epochs=3, batch_size=size, seed=seed))
+    assert [batch.tolist() for batch in plan.epoch(epoch)] == expected
+
+
+def test_each_step_has_random_numbers_of_its_own() -> None:
+    places = [(seed, epoch, step) for seed in range(2) for epoch in range(2) for step in range(2)]
+    drawn = [make_plan(8, seed=seed).generator(epoch, step).random() for seed, epoch, step in places]
+    assert drawn == [np.random.default_rng(place).random() for place in places]
+
+
+def test_the_recipe_of_bert() -> None:
+    recipe = Recipe(learning_rate=5e-5, epochs=3, batch_size=32)
+    assert (recipe.weight_decay, recipe.warmup, recipe.clip, recipe.seed) == (0.01, 0.1, 1.0, 0)
+
+
+def test_weight_decay_is_for_matrices() -> None:
+    names = expand(make_config(), CLASSIFIER)
+    matrices = decayed(make_config(), CLASSIFIER)
+    assert {name for name in names if "LayerNorm" not in name and name.endswith(".weight")} == matrices
+    assert {"classifier.weight", "mobilebert.embeddings.word_embeddings.weight"} <= matrices < set(names)
 
 
 def test_a_plan_is_a_function_of_seed_and_epoch() -> None:

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import pytest
-import torch
 
 import mobilebert_pt.twin
 import mobilebert_tf.train
@@ -139,14 +138,3 @@ def test_the_rates_of_keras_are_those_of_the_recipe(warmup: float, steps: int) -
     for schedule in (rate, keras.optimizers.schedules.deserialize(keras.optimizers.schedules.serialize(rate))):
         rates = [float(schedule(step)) for step in range(steps)]
         assert rates == pytest.approx([recipe.rate(step, steps) for step in range(steps)], rel=1e-6)
-
-
-def test_keras_decays_what_pytorch_does(pair: Pair) -> None:
-    decayed, others = mobilebert_pt.train.parameter_groups(pair.torch_model, RECIPE)
-    names = {id(value): name for name, value in pair.torch_model.named_parameters()}
-    excluded = {id(variable) for variable in mobilebert_tf.train.undecayed(pair.keras_model)}
-    theirs = {name for name, (variable, _) in pair.keras_model.canonical_variables().items() if id(variable) in excluded}
-    assert {names[id(value)] for value in others["params"]} == theirs
-    assert (decayed["weight_decay"], others["weight_decay"]) == (0.5, 0.0)
-    assert len(decayed["params"]) + len(others["params"]) == len(names)
-    assert all(torch.is_floating_point(value) and value.dim() > 1 for value in decayed["params"])

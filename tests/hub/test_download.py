@@ -222,6 +222,20 @@ def test_damaged_downloads(damage: Any, message: str, server: Hub, fetch: Any) -
     assert (fetch() / SAFETENSORS).exists()
 
 
+def test_a_forced_download_is_compared_too(server: Hub, fetch: Any) -> None:
+    fetch(revision=MAIN)
+    server.repositories[NAME].damage = lambda content: content[:-1] + bytes([content[-1] ^ 1])
+    for revision in (MAIN, "main"):
+        with pytest.raises(CheckpointError, match="was damaged on its way"):
+            fetch(revision=revision, files=[], first_of=[SAFETENSORS], force_download=True)
+
+
+def test_a_forced_download_asks_again_for_what_cannot_change(server: Hub, fetch: Any) -> None:
+    for options in ({}, {}, {"force_download": True}):
+        fetch(revision=MAIN, **options)
+    assert server.downloads == ["config.json", SAFETENSORS] * 2
+
+
 def test_a_full_disk(server: Hub, fetch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: Any, **options: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -1,0 +1,163 @@
+"""Training, evaluation and prediction with a twin that only notes what it is asked for: no framework is needed to get them right."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mobilebert_common.checkpoints import checkpoint
+from mobilebert_common.errors import CheckpointError, ConfigError
+from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.tasks import classification
+from mobilebert_common.tasks.tables import Table
+from mobilebert_common.tokenization import MobileBertTokenizerFast
+from mobilebert_common.training import jobs
+from mobilebert_common.training.recipe import Recipe
+from support.configs import CLASSIFIER, make_config, random_weights
+
+TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "fine"]
+LABELS = {0: "no", 1: "yes"}
+
+
+class Model:
+    """What a model has for jobs."""
+
+    architecture = CLASSIFIER
+
+    def __init__(self, config: MobileBertConfig) -> None:
+        self.config = config
+
+
+class Twin:
+    """A twin whose models say "yes" where a text has the token "good"."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def create(self, config: MobileBertConfig, architecture: str, seed: int) -> Model:
+        self.calls.append(("create", architecture, seed))
+        return Model(config)
+
+    def load(self, directory: str | Path, architecture: str, dtype: str = "float32", **overrides: Any) -> Model:
+        self.calls.append(("load", architecture, overrides))
+        return Model(MobileBertConfig.from_pretrained(directory, **overrides))
+
+    def train(self, model: Model, examples: Any, recipe: Recipe, report: Any) -> None:
+        self.calls.append(("train", len(examples), recipe))
+        report(1, 0.5)
+
+    def outputs(self, model: Model, batch: Any, **switches: bool) -> dict[str, np.ndarray]:
+        assert set(batch) == {"input_ids", "attention_mask", "token_type_ids"}
+        self.calls.append(("outputs", batch["input_ids"].shape))
+        is_good = (batch["input_ids"] == TOKENS.index("good")).any(axis=1)
+        return {"logits": np.where(is_good[:, None], [0.0, 2.0], [3.0, 0.0])}
+
+    def tensors(self, model: Model) -> dict[str, np.ndarray]:
+        return random_weights(model.config, CLASSIFIER)
+
+
+@pytest.fixture
+def twin() -> Any:
+    return Twin()
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """A checkpoint directory of a classifier that knows its labels as no, yes."""
+    config = make_config(vocab_size=len(TOKENS), id2label=LABELS, num_labels=2)
+    checkpoint.save(tmp_path / "saved", config, CLASSIFIER, random_weights(config, CLASSIFIER))
+    MobileBertTokenizerFast(vocab=TOKENS, model_max_length=6).save_pretrained(tmp_path / "saved")
+    return tmp_path / "saved"
+
+
+def table(*rows: tuple[str, str]) -> Table:
+    return Table(Path("some.csv"), [text for text, _ in rows], None, [label for _, label in rows])
+
+
+DATA = table(("good good", "yes"), ("bad", "no"), ("a fine good day", "yes"))
+
+
+def test_a_fresh_model_learns_its_vocabulary(twin: Any) -> None:
+    begin = jobs.start(classification, "mobilebert-tiny", DATA, vocabulary_size=40)
+    assert begin.fresh and begin.config.id2label == LABELS
+    assert 5 < len(begin.tokenizer) == begin.config.vocab_size <= 40 and begin.tokenizer.tokenize("good") == ["good"]
+    model = begin.make(twin, 9)
+    assert model.config == begin.config and twin.calls == [("create", CLASSIFIER, 9)]
+
+
+def test_a_fresh_model_takes_a_vocabulary(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("\n".join(TOKENS) + "\n")
+    begin = jobs.start(classification, "mobilebert-tiny", DATA, tmp_path / "vocab.txt")
+    assert list(begin.tokenizer.get_vocab()) == TOKENS and begin.config.vocab_size == len(TOKENS)
+
+
+def test_texts_without_a_vocabulary_in_them() -> None:
+    with pytest.raises(ConfigError, match=r"^cannot learn a vocabulary from these texts: .*; give --vocabulary a file$"):
+        jobs.start(classification, "mobilebert-tiny", DATA, vocabulary_size=5)
+
+
+@pytest.mark.parametrize(("labels", "expected"), [(("yes", "no"), LABELS), (("yes", "maybe"), {0: "maybe", 1: "yes"})])
+def test_a_checkpoint_keeps_the_order_of_labels_it_knows(twin: Any, saved: Path, labels: Any, expected: Any) -> None:
+    begin = jobs.start(classification, str(saved), table(("good", labels[0]), ("bad", labels[1])))
+    assert not begin.fresh and begin.config.id2label == expected and begin.config.hidden_size == 32
+    assert list(begin.tokenizer.get_vocab()) == TOKENS
+    assert begin.make(twin, 9).config.id2label == expected
+    assert twin.calls == [("load", CLASSIFIER, {"id2label": expected})]
+
+
+def test_what_training_cannot_start_from(saved: Path) -> None:
+    with pytest.raises(ConfigError, match="a checkpoint has its own vocabulary: leave --vocabulary out"):
+        jobs.start(classification, str(saved), DATA, saved / "vocab.txt")
+    with pytest.raises(ConfigError, match=r"^'absent' is neither a checkpoint directory nor in the zoo \(.*\) nor owner/name on the hub$"):
+        jobs.start(classification, "absent", DATA)
+    with pytest.raises(ConfigError, match=r"^'absent' is neither a checkpoint directory nor owner/name on the hub$"):
+        jobs.task_at("absent")
+
+
+def test_examples_are_not_longer_than_the_model(saved: Path) -> None:
+    begin = jobs.start(classification, str(saved), DATA)
+    assert begin.examples(DATA, 12).lengths == [4, 3, 6] and begin.examples(DATA, 4).lengths == [4, 3, 4]
+    with pytest.raises(ConfigError, match="--max-length 13 is more than the model's 12 positions"):
+        begin.examples(DATA, 13)
+
+
+def test_train(twin: Any, saved: Path) -> None:
+    begin, recipe = jobs.start(classification, str(saved), DATA), Recipe(1e-3, epochs=4, batch_size=2, seed=5)
+    reported: list[Any] = []
+
+    def watch(steps: int) -> Any:
+        reported.append(steps)
+        return lambda done, loss: reported.append((done, loss))
+
+    model = jobs.train(twin, begin, begin.examples(DATA, 12), recipe, watch)
+    assert isinstance(model, Model) and reported == [8, (1, 0.5)]
+    assert [call[0] for call in twin.calls] == ["load", "train"] and twin.calls[1][1:] == (3, recipe)
+
+
+def test_what_is_saved_opens_and_predicts(twin: Any, saved: Path, tmp_path: Path) -> None:
+    model, tokenizer = Model(MobileBertConfig.from_pretrained(saved)), MobileBertTokenizerFast.from_pretrained(saved)
+    jobs.save(twin, model, tokenizer, tmp_path / "again", 4)
+    opened = jobs.Opened.open(twin, tmp_path / "again")
+    assert opened.task is classification and opened.twin is twin and opened.tokenizer.model_max_length == 4
+    assert twin.calls == [("load", CLASSIFIER, {})]
+    assert opened.predict(DATA)["label"] == ["yes", "no", "no"]  # the third text is cut before "good"
+    scores, columns = opened.evaluate(DATA)
+    assert columns == {"label": ["yes", "no", "yes"], "prediction": ["yes", "no", "no"]}
+    assert scores["accuracy"] == pytest.approx(2 / 3)
+    twin.calls.clear()
+    assert len(opened.predict(table(*[("good", "yes")] * 130))["label"]) == 130
+    assert [call[1] for call in twin.calls] == [(64, 3), (64, 3), (2, 3)]
+
+
+def test_a_checkpoint_of_another_head(twin: Any, tmp_path: Path) -> None:
+    config = make_config()
+    checkpoint.save(tmp_path, config, "MobileBertForMaskedLM", random_weights(config, "MobileBertForMaskedLM"))
+    for call in (lambda: jobs.task_at(tmp_path), lambda: jobs.Opened.open(twin, tmp_path)):
+        with pytest.raises(CheckpointError, match=f"holds MobileBertForMaskedLM, not a {CLASSIFIER}"):
+            call()
+    assert not twin.calls
+
+
+def test_settings_of_training() -> None:
+    assert (jobs.BATCH, jobs.FRESH_RATE, jobs.FINE_TUNING_RATE) == (64, 1e-3, 5e-5)
