@@ -14,17 +14,8 @@ from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.schema import expand
 from mobilebert_conversion.convert import convert
 from mobilebert_tf import TFMobileBertModel
+from support.configs import SIZES
 
-SIZES: dict[str, Any] = {
-    "vocab_size": 40,
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 24,
-    "intra_bottleneck_size": 16,
-    "embedding_size": 8,
-    "max_position_embeddings": 12,
-}
 VARIANTS: dict[str, dict[str, Any]] = {
     "mobilebert": {"classifier_activation": False},
     "pooler": {"num_feedforward_networks": 3},

@@ -15,30 +15,10 @@ from mobilebert_common.model.layout import from_layout
 from mobilebert_common.model.outputs import flat
 from mobilebert_pt import MobileBertModel
 from mobilebert_tf import TFMobileBertModel
+from support import configs
 
-SIZES: dict[str, Any] = {
-    "vocab_size": 40,
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 24,
-    "intra_bottleneck_size": 16,
-    "embedding_size": 8,
-    "max_position_embeddings": 12,
-    "initializer_range": 0.2,
-    "attention_probs_dropout_prob": 0.0,
-}
-CONFIGS: dict[str, dict[str, Any]] = {
-    "mobilebert": {"classifier_activation": False},
-    "tiny": {"use_bottleneck_attention": True, "key_query_shared_bottleneck": False, "num_feedforward_networks": 2},
-    "teacher": {
-        "key_query_shared_bottleneck": False,
-        "num_feedforward_networks": 1,
-        "hidden_act": "gelu_new",
-        "normalization_type": "layer_norm",
-    },
-    "mini": {"normalization_type": "layer_norm", "hidden_act": "gelu", "num_feedforward_networks": 2},
-}
+CONFIGS = {name: configs.CONFIGS[name] for name in ("mobilebert", "tiny", "teacher", "mini")}
+SIZES = configs.SIZES | {"initializer_range": 0.2}
 # Keras on JAX computes tanh and the statistics of LayerNorm in float32 whatever the dtype; without them it is exact
 TOLERANCE = {"mobilebert": (1e-12, 1e-12)} | dict.fromkeys(("tiny", "teacher", "mini"), (1e-6, 1e-5))  # outputs, gradients
 GENERATOR = np.random.default_rng(0)

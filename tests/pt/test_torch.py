@@ -13,19 +13,9 @@ from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.outputs import SequenceClassifierOutput
 from mobilebert_common.model.schema import expand
 from mobilebert_pt import MobileBertForSequenceClassification, MobileBertModel, heads
+from support.configs import make_config
 
-CONFIG = MobileBertConfig(
-    vocab_size=40,
-    hidden_size=32,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    intermediate_size=24,
-    intra_bottleneck_size=16,
-    embedding_size=8,
-    max_position_embeddings=12,
-    num_labels=3,
-    initializer_range=0.2,
-)
+CONFIG = make_config(initializer_range=0.2, attention_probs_dropout_prob=0.1)
 IDS = torch.arange(21).reshape(3, 7)
 MASK = torch.tensor([[1] * 7, [1] * 4 + [0] * 3, [1] * 6 + [0]])
 LABELS = torch.tensor([0, 2, 1])

@@ -11,26 +11,13 @@ import tensorflow as tf
 
 from mobilebert_common.errors import InputError
 from mobilebert_common.model.architectures import ARCHITECTURES
-from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.outputs import SequenceClassifierOutput
 from mobilebert_common.model.schema import expand
 from mobilebert_tf import TFMobileBertForSequenceClassification, TFMobileBertModel, heads
 from mobilebert_tf.arrays import layers_by_name
+from support.configs import make_config
 
-CONFIG = MobileBertConfig(
-    vocab_size=40,
-    hidden_size=32,
-    num_hidden_layers=1,
-    num_attention_heads=4,
-    intermediate_size=24,
-    intra_bottleneck_size=16,
-    embedding_size=8,
-    max_position_embeddings=12,
-    num_feedforward_networks=2,
-    num_labels=3,
-    initializer_range=0.2,
-    attention_probs_dropout_prob=0.0,
-)
+CONFIG = make_config(num_hidden_layers=1, num_feedforward_networks=2, initializer_range=0.2)
 GENERATOR = np.random.default_rng(0)
 IDS = GENERATOR.integers(0, 40, (20, 7))
 MASK = (np.arange(7) < GENERATOR.integers(3, 8, (20, 1))).astype(np.int64)

@@ -21,19 +21,25 @@ from .options import Checkpoint, Encoding, Framework, LabelColumn, Output, Overw
 
 
 @dataclass(kw_only=True)
-class TrainOptions:
+class DataOptions:
+    """The options that every command on data has."""
+
+    task: TaskName = None
+    text: TextColumn = None
+    text_pair: PairColumn = None
+    encoding: Encoding = "utf-8-sig"
+    framework: Framework = "pt"
+
+
+@dataclass(kw_only=True)
+class TrainOptions(DataOptions):
     """The options of `train`."""
 
     file: Annotated[Path, typer.Argument(help="Training data: .csv, .tsv or .jsonl.")]
     validation: Annotated[
         Path | None, typer.Option(help="Validation data. Default: a part of the training data.")
     ] = None
-    task: TaskName = DEFAULT
-    text: TextColumn = None
-    text_pair: PairColumn = None
     label: LabelColumn = LABEL_COLUMN
-    encoding: Encoding = "utf-8-sig"
-    framework: Framework = "pt"
     model: Annotated[
         str,
         typer.Option(help=f"A checkpoint directory, owner/name on the hub, or, for fresh weights, {', '.join(ZOO)}."),
@@ -89,17 +95,12 @@ def train(options: TrainOptions) -> None:
 
 
 @dataclass(kw_only=True)
-class EvaluateOptions:
+class EvaluateOptions(DataOptions):
     """The options of `evaluate`."""
 
     directory: Checkpoint
     file: Annotated[Path, typer.Argument(help="Labelled data: .csv, .tsv or .jsonl.")]
-    task: TaskName = None
-    text: TextColumn = None
-    text_pair: PairColumn = None
     label: LabelColumn = LABEL_COLUMN
-    encoding: Encoding = "utf-8-sig"
-    framework: Framework = "pt"
     predictions: Annotated[
         Path | None, typer.Option(help="Write each row's label and prediction to this .csv, .tsv or .jsonl.")
     ] = None
@@ -120,17 +121,12 @@ def evaluate(options: EvaluateOptions) -> None:
 
 
 @dataclass(kw_only=True)
-class PredictOptions:
+class PredictOptions(DataOptions):
     """The options of `predict`."""
 
     directory: Checkpoint
     texts: Annotated[list[str] | None, typer.Argument(help="Sentences to label.", show_default=False)] = None
     file: Annotated[Path | None, typer.Option(help="Label the rows of this .csv, .tsv or .jsonl instead.")] = None
-    task: TaskName = None
-    text: TextColumn = None
-    text_pair: PairColumn = None
-    encoding: Encoding = "utf-8-sig"
-    framework: Framework = "pt"
     output: Annotated[Path | None, typer.Option(help="Write the result to this .csv, .tsv or .jsonl.")] = None
 
 
