@@ -11,7 +11,6 @@ import numpy as np
 from ..errors import CheckpointError
 from ..files.folder import Digests, compare
 from ..files.reading import StableFile
-from ..files.shard_index import MAX_TENSORS
 
 MAX_NAME = 1000  # characters of a tensor's name
 MAX_RANK = 8
@@ -89,8 +88,3 @@ def is_name(name: str) -> bool:
 def too_many(limit: int) -> str:
     """The reason to refuse a file that lists more tensors than its configuration can have."""
     return f"lists more than {limit:,} tensors, the most that are expected of it"
-
-
-__all__ = [
-    "MAX_NAME", "MAX_RANK", "MAX_TENSORS", "Archive", "Entry", "Open", "is_name", "read_array", "too_many", "verified",
-]  # fmt: skip

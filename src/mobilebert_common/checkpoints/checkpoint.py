@@ -15,12 +15,13 @@ from ..errors import CheckpointError, ConfigError, shortened
 from ..files import hub
 from ..files.folder import Content, Digests, located, read_manifest, save_files, stored
 from ..files.reading import StableFile
+from ..files.shard_index import MAX_TENSORS
 from ..model.config import CONFIG_FILE, MobileBertConfig, refuse_unknown
 from ..model.dtypes import DTYPES, parse_dtype
 from ..model.layout import from_layout
 from ..model.schema import WORDS, most_tensors
 from . import h5, safetensors, torch_bin
-from .archive import MAX_TENSORS, Archive, Open
+from .archive import Archive, Open
 from .matching import Naming, Shape, match, naming_of, with_copies
 from .shards import open_shards
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from ..errors import CheckpointError
 from ..files.reading import StableFile, stable
-from ..files.shard_index import is_plain
+from ..files.shard_index import MAX_TENSORS, is_plain
 from . import hdf5
-from .archive import MAX_TENSORS, Archive, Entry, read_array
+from .archive import Archive, Entry, read_array
 from .hdf5 import Dataset
 
 WEIGHTS_FILE = "tf_model.h5"

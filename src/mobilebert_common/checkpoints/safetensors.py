@@ -11,8 +11,9 @@ from safetensors.numpy import save
 
 from ..errors import CheckpointError
 from ..files.reading import StableFile, stable
+from ..files.shard_index import MAX_TENSORS
 from ..files.strict_json import parse_json
-from .archive import MAX_RANK, MAX_TENSORS, Archive, Entry, is_name, read_array, too_many
+from .archive import MAX_RANK, Archive, Entry, is_name, read_array, too_many
 
 WEIGHTS_FILE = "model.safetensors"
 MAX_HEADER = 4 << 20  # bytes; the deepest MobileBERT there can be needs half of it

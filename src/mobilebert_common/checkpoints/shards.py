@@ -8,8 +8,8 @@ import numpy as np
 from ..errors import MAX_FINDINGS, CheckpointError, shortened
 from ..files.folder import located, read_manifest
 from ..files.reading import StableFile, stable
-from ..files.shard_index import read_index
-from .archive import MAX_TENSORS, Archive, Entry, Open
+from ..files.shard_index import MAX_TENSORS, read_index
+from .archive import Archive, Entry, Open
 
 SPARE = 1  # tensors a shard may list beyond those of the index, so that the error can name one
 

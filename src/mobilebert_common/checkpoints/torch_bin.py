@@ -15,8 +15,9 @@ import numpy as np
 
 from ..errors import CheckpointError, shortened
 from ..files.reading import StableFile, stable
+from ..files.shard_index import MAX_TENSORS
 from . import pickled, zipped
-from .archive import MAX_TENSORS, Archive, Entry, is_name, read_array, too_many
+from .archive import Archive, Entry, is_name, read_array, too_many
 
 WEIGHTS_FILE = "pytorch_model.bin"
 MAGIC = 0x1950A86A20F9469CFC6C  # what the first pickle of the old format holds
