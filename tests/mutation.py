@@ -276,6 +276,8 @@ def main() -> None:
     if arguments.list or arguments.show:
         print(*(diff(mutant, sources[mutant.file]) if arguments.show else mutant for mutant in sample), sep="\n")
         return
+    for mutant in sample:
+        mutant.apply(sources[mutant.file])  # what does not parse would count as noticed
     reasons = {mutant: reason for mutant in sample if (reason := equivalent(mutant, sources[mutant.file]))}
     sample = [mutant for mutant in sample if mutant not in reasons]
     prepare()
