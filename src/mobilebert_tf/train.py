@@ -33,7 +33,7 @@ def train(model: Any, examples: Examples, recipe: Recipe, report: Report) -> Non
 def make_optimizer(model: Any, recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
     """AdamW of the recipe, with weight decay on matrices only."""
     names = decayed(model.config, model.architecture)
-    optimizer = keras.optimizers.AdamW(
+    optimizer = AdamW(
         Rate(recipe.learning_rate, recipe.warmup, steps),
         weight_decay=recipe.weight_decay,
         global_clipnorm=recipe.clip,
@@ -42,6 +42,21 @@ def make_optimizer(model: Any, recipe: Recipe, steps: int) -> keras.optimizers.O
     others = [variable for name, (variable, _) in model.canonical_variables().items() if name not in names]
     optimizer.exclude_from_weight_decay(others)
     return optimizer
+
+
+@keras.saving.register_keras_serializable(package="mobilebert")
+class AdamW(keras.optimizers.AdamW):
+    """Keras's AdamW, clipping by the norm of whole gradients.
+
+    TensorFlow keeps a table's gradient as one row per token. Keras would sum the squares of these rows, although the rows of a
+    token that occurs several times must be added first.
+    """
+
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        import tensorflow as tf
+
+        whole = [tf.convert_to_tensor(grad) if isinstance(grad, tf.IndexedSlices) else grad for grad in grads]
+        super().apply(whole, trainable_variables)
 
 
 @keras.saving.register_keras_serializable(package="mobilebert")

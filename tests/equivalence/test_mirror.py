@@ -48,6 +48,7 @@ ONLY_KERAS = {
     "dtype_policy": "torch has none",
     "layers_by_name": "a state_dict has the names",
     "assign": "torch's load_state_dict does",
+    "class AdamW": "torch's tables have whole gradients",
     "class Rate": "the loop in torch asks the recipe, fit asks a schedule",
     "class Progress": "the loop in torch reports, fit calls back",
     "batches": "the loop in torch makes its batches, fit reads them",
