@@ -363,7 +363,7 @@ def test_a_config_json_that_would_grow_beyond_the_limit_is_refused(tmp_path: Pat
     for size, refused in (((1 << 20) - grown, False), ((1 << 20) - grown + 1, True)):
         write_config(tmp_path, json.dumps({"note": "x" * size}))
         if refused:
-            with pytest.raises(CheckpointError, match="would be larger than the 1,048,576 bytes allowed here when it is saved again"):
+            with pytest.raises(CheckpointError, match="would exceed the allowed 1,048,576 bytes when saved again"):
                 MobileBertConfig.from_pretrained(tmp_path)
         else:
             MobileBertConfig.from_pretrained(tmp_path).save_pretrained(tmp_path / "again")

@@ -481,7 +481,7 @@ def test_names_too_long(cls: Any, tmp_path: Path, name: str) -> None:
         with pytest.raises((CheckpointError, OSError)) as error:
             call()
         assert str(tmp_path) in str(error.value)
-        assert "ame too long" in str(error.value) or "is neither a folder nor a name on the hub" in str(error.value)
+        assert "ame too long" in str(error.value) or "is neither a local folder nor a hub name" in str(error.value)
 
 
 @pytest.mark.parametrize("length", [200, 230, 245, 300, 5000])

@@ -232,6 +232,8 @@ class Reader:
                 self.steps.spend(1)
                 kind, length, flags = self.blocks.unpack(MESSAGE, place)
                 _check_message(kind, flags, length + 8 > left or (kind in KNOWN and kind in found))
+                if kind in (CONTINUATION, SYMBOLS) and length < PAIR.size:
+                    raise ValueError(f"has an object with a message of kind {kind} that is too short")
                 if kind == CONTINUATION:
                     start, more = self.blocks.unpack(PAIR, place + 8)
                     self.visit(start, NO_NUMBERS)
