@@ -1,6 +1,6 @@
 """PyTorch as mobilebert_common.training.twin describes it. mobilebert_tf/twin.py is its translation."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from . import heads
 from .arrays import to_numpy
 from .train import train
 
-__all__ = ["create", "load", "outputs", "tensor", "tensors", "train"]
+__all__ = ["create", "infer", "load", "outputs", "tensor", "tensors", "train"]
 
 
 def tensor(array: Any) -> torch.Tensor:
@@ -40,6 +40,12 @@ def outputs(model: Any, batch: Mapping[str, np.ndarray], **switches: bool) -> di
     with torch.inference_mode():
         found = model(**{name: tensor(array).to(model.device) for name, array in batch.items()}, **switches)
     return {name: to_numpy(value) for name, value in flat(found).items()}
+
+
+def infer(model: Any, batches: Iterable[Mapping[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:
+    """The outputs of one batch after the other."""
+    for batch in batches:
+        yield outputs(model, batch)
 
 
 def tensors(model: Any) -> dict[str, np.ndarray]:

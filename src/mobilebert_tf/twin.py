@@ -1,6 +1,6 @@
 """Keras as mobilebert_common.training.twin describes it. mobilebert_pt/twin.py is its translation."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from mobilebert_common.model.outputs import flat
 
 from . import heads
 from .arrays import to_numpy
+from .fit import readable_errors
 from .train import train
 
-__all__ = ["create", "load", "outputs", "tensor", "tensors", "train"]
+__all__ = ["create", "infer", "load", "outputs", "tensor", "tensors", "train"]
 
 
 def tensor(array: Any) -> Any:
@@ -36,11 +37,17 @@ def load(directory: str | Path | Folder, architecture: str, dtype: str = "float3
 
 def outputs(model: Any, batch: Mapping[str, np.ndarray], **switches: bool) -> dict[str, np.ndarray]:
     """Everything a model returns for a batch, hidden states and attentions numbered."""
-    if switches:
-        found = model({name: tensor(array) for name, array in batch.items()}, training=False, **switches)
-    else:
-        found = model.inference_function()(dict(batch))
+    found = model({name: tensor(array) for name, array in batch.items()}, training=False, **switches)
     return {name: keras.ops.convert_to_numpy(value) for name, value in flat(found).items()}
+
+
+def infer(model: Any, batches: Iterable[Mapping[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:
+    """The outputs of one batch after the other, from a compiled model."""
+    call = model.inference_function()
+    for batch in batches:
+        with readable_errors():
+            found = call(dict(batch))
+        yield {name: keras.ops.convert_to_numpy(value) for name, value in flat(found).items()}
 
 
 def tensors(model: Any) -> dict[str, np.ndarray]:

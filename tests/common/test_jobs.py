@@ -47,11 +47,12 @@ class Twin:
         self.calls.append(("train", len(examples), recipe))
         report(1, 0.5)
 
-    def outputs(self, model: Model, batch: Any, **switches: bool) -> dict[str, np.ndarray]:
-        assert set(batch) == {"input_ids", "attention_mask", "token_type_ids"}
-        self.calls.append(("outputs", batch["input_ids"].shape))
-        is_good = (batch["input_ids"] == TOKENS.index("good")).any(axis=1)
-        return {"logits": np.where(is_good[:, None], [0.0, 2.0], [3.0, 0.0])}
+    def infer(self, model: Model, batches: Any) -> Any:
+        for batch in batches:
+            assert set(batch) == {"input_ids", "attention_mask", "token_type_ids"}
+            self.calls.append(("infer", batch["input_ids"].shape))
+            is_good = (batch["input_ids"] == TOKENS.index("good")).any(axis=1)
+            yield {"logits": np.where(is_good[:, None], [0.0, 2.0], [3.0, 0.0])}
 
     def tensors(self, model: Model) -> dict[str, np.ndarray]:
         return random_weights(model.config, CLASSIFIER)

@@ -226,7 +226,7 @@ def test_a_forced_download_is_compared_too(server: Hub, fetch: Any) -> None:
     fetch(revision=MAIN)
     server.repositories[NAME].damage = lambda content: content[:-1] + bytes([content[-1] ^ 1])
     for revision in (MAIN, "main"):
-        with pytest.raises(CheckpointError, match="was damaged on its way"):
+        with pytest.raises(CheckpointError, match="was damaged during the download"):
             fetch(revision=revision, files=[], first_of=[SAFETENSORS], force_download=True)
 
 

@@ -175,7 +175,7 @@ class Opened:
 
     def outputs(self, examples: Examples) -> Iterator[dict[str, np.ndarray]]:
         """Run the model on the examples in order; yields its outputs batch by batch."""
-        return (self.twin.outputs(self.model, batch) for batch in examples.ordered(BATCH))
+        return self.twin.infer(self.model, examples.ordered(BATCH))
 
     def predict(self, data: Data) -> dict[str, list[Any]]:
         """Compute the task's predictions as columns with one value per example."""

@@ -1,6 +1,6 @@
 """The interface between the shared code and a framework."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,6 +32,9 @@ class Twin(Protocol):
 
     def outputs(self, model: Any, batch: Mapping[str, np.ndarray], **switches: bool) -> dict[str, np.ndarray]:
         """Run a model on a batch and return {name: output}, with numbered hidden states and attentions."""
+
+    def infer(self, model: Any, batches: Iterable[Mapping[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:
+        """Run a model on one batch after the other and yield {name: output} for each; compiled where that is faster."""
 
     def tensors(self, model: Any) -> dict[str, np.ndarray]:
         """Return a model's weights as {canonical name: array}."""
