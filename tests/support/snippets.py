@@ -13,7 +13,7 @@ from mobilebert_common.model.schema import expand
 from mobilebert_common.tokenization import MobileBertTokenizerFast, learn_vocabulary
 from mobilebert_conversion import h5_files
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", TEXT, re.MULTILINE | re.DOTALL))
 BLOCKS = {title: re.findall(r"^```python test\n(.*?)^```$", text, re.MULTILINE | re.DOTALL) for title, text in SECTIONS.items()}

@@ -24,7 +24,7 @@ ADDED_FILE = "added_tokens.json"
 MODEL_CONFIG_FILE = "config.json"
 
 MAX_VOCAB_BYTES = 4 << 20  # a vocabulary of a hundred languages has one million
-MAX_TOKENIZER_BYTES = 8 << 20  # a vocabulary of a hundred languages takes two million
+MAX_TOKENIZER_BYTES = 6 << 20  # a vocabulary of a hundred languages takes two million
 MAX_TOKENS = 250_000
 MAX_TOKEN = 1000  # characters
 MAX_ADDED, MAX_ADDED_CHARACTERS = 10_000, 200_000  # in a list of tokens to look for in texts
