@@ -4,6 +4,8 @@ The module is tests/support/windows.py, of the hard shape: one example gives sev
 are merged back.
 """
 
+import logging
+import os
 import re
 import subprocess
 import sys
@@ -56,7 +58,7 @@ def test_both_twins_learn_it_and_agree(task: Any, file: Path, tmp_path: Path) ->
     data, held_out = task.split(task.read(file, Columns(), "utf-8"), 0.2, 0)
     for name in FRAMEWORKS:
         begin = jobs.start(task, "mobilebert-mini", data, vocabulary_size=60)
-        recipe = Recipe(learning_rate=3e-3, epochs=6, batch_size=16)
+        recipe = Recipe(learning_rate=3e-3, epochs=5, batch_size=16)
         model = jobs.train(twin(name), begin, begin.examples(data, 16), recipe, lambda steps: lambda done, loss: None)
         jobs.save(twin(name), model, begin.tokenizer, tmp_path / name, 16)
         found = [jobs.Opened.open(twin(other), tmp_path / name, "windows").evaluate(held_out) for other in FRAMEWORKS]
@@ -67,6 +69,10 @@ def test_both_twins_learn_it_and_agree(task: Any, file: Path, tmp_path: Path) ->
 def test_from_the_command_line(
     task: Any, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", root.handlers[:])  # the command line sets up logging and the environment
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+
     def run(*arguments: object) -> str:
         monkeypatch.setattr(sys, "argv", ["mobilebert", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:

@@ -41,19 +41,18 @@ def add_row(grid: Grid, *cells: object) -> None:
     grid.add_row(*(escape(printable(str(cell))) for cell in cells))
 
 
-class _Printable(logging.Filter):
-    """Escape control characters in log messages, which may contain names from untrusted files."""
+class _Printable(logging.Formatter):
+    """Escapes what a terminal would act on: messages may contain names from a stranger's file."""
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = printable(record.getMessage()), None
-        return True
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record), keep="\n")
 
 
 def show_warnings() -> None:
     """Print the warnings that libraries log, with control characters escaped."""
     handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False)
-    handler.addFilter(_Printable())
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
+    handler.setFormatter(_Printable("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("huggingface_hub").propagate = False  # it prints its own warnings
 
 
