@@ -33,7 +33,7 @@ LIMITS: dict[ModuleType, dict[str, Any]] = {
     zipped: {"MAX_DIRECTORY": 4 * 1024**2, "MAX_FIELDS": 8},
     folder: {"MAX_NAME": 233, "LOCK_SECONDS": 600, "LEFT_BEHIND": 86_400},
     hub: {"MAX_NAME": 96},
-    shard_index: {"MAX_INDEX": 4 * 1024**2, "MAX_SHARDS": 500, "MAX_TENSORS": 20_000},
+    shard_index: {"MAX_INDEX": 4 * 1024**2, "MAX_SHARDS": 500, "MAX_TENSORS": 15_500},
     strict_json: {"MAX_JSON": 1024**2, "MAX_DEPTH": 32, "MAX_VALUES": 250_000},
     config: {"MAX_CONFIG": 1024**2, "MAX_LABELS": 10_000},
     schema: {"MAX_PARAMETERS": 4_000_000_000},

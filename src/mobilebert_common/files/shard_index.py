@@ -9,7 +9,7 @@ from .strict_json import parse_json
 
 VARIABLE = ":0"  # ends the name of a TF variable
 INDEX = ".index.json"  # ends the name of an index of shards
-MAX_TENSORS = 20_000  # in a checkpoint; the largest configuration there can be has 15,139
+MAX_TENSORS = 15_500  # in a checkpoint; the largest configuration there can be has 15,139
 MAX_INDEX = 4 << 20  # bytes
 MAX_SHARDS = 500
 PLAIN = frozenset(string.ascii_letters + string.digits + "._-")  # what the name of a shard is made of
