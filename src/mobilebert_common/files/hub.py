@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar, Unpack
+from typing import Any, TypedDict, TypeVar, Unpack, overload
 
 from ..errors import CheckpointError
 from ..optional import needs
@@ -52,13 +52,26 @@ class Options(TypedDict, total=False):
     subfolder: str
 
 
+@overload
+def resolve(
+    name_or_path: str | Path, files: Sequence[str], first_of: Sequence[str] = (), **options: Unpack[Options]
+) -> Path: ...
+
+
+@overload
+def resolve(
+    name_or_path: str | Path | Folder, files: Sequence[str], first_of: Sequence[str] = (), **options: Unpack[Options]
+) -> Path | Folder: ...
+
+
 def resolve(
     name_or_path: str | Path | Folder, files: Sequence[str], first_of: Sequence[str] = (), **options: Unpack[Options]
 ) -> Path | Folder:
     """Return the folder with a model's files: the local folder itself, or one in the cache after downloading the files.
 
     Args:
-        name_or_path: a local folder, or "owner/name" or "name" on the hub. A Path, or a str that exists locally, is never looked up.
+        name_or_path: a local folder, or "owner/name" or "name" on the hub. A Path, or a str that exists locally, is never
+            looked up; a Folder is returned as it is.
         files: fetch each of these that exists.
         first_of: fetch only the first of these that exists, e.g. the best weights file; an index also fetches its shards.
         options: see Options.
