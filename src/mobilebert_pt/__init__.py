@@ -15,6 +15,8 @@ from .heads import (
     MobileBertForTokenClassification,
 )
 from .model import MobileBertModel
+from .pretrained import MobileBertPreTrainedModel
+from .trainer import trainer_class
 
 __all__ = [
     "MobileBertConfig",
@@ -27,6 +29,8 @@ __all__ = [
     "MobileBertForSequenceClassification",
     "MobileBertForTokenClassification",
     "MobileBertModel",
+    "MobileBertPreTrainedModel",
     "MobileBertTokenizer",
     "MobileBertTokenizerFast",
+    "trainer_class",
 ]

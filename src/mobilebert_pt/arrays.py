@@ -1,10 +1,16 @@
 """Between torch tensors and numpy arrays, bfloat16 included."""
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import ml_dtypes
 import numpy as np
 import torch
 from torch import Tensor
 
+from mobilebert_common.checkpoints.archive import Archive, Entry
+from mobilebert_common.errors import ConfigError
 from mobilebert_common.model.dtypes import parse_dtype
 
 
@@ -38,3 +44,29 @@ def to_numpy(tensor: Tensor) -> np.ndarray:
     if tensor.dtype == torch.bfloat16:
         return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
     return tensor.numpy()
+
+
+def archive(state: Mapping[str, Tensor]) -> Archive:
+    """A state_dict in the form of a weights file."""
+    arrays = {name: to_numpy(tensor) for name, tensor in state.items() if isinstance(tensor, Tensor)}
+    entries = {name: Entry(array.dtype, array.shape) for name, array in arrays.items()}
+    return Archive(Path("state_dict"), entries, lambda names: {name: arrays[name].copy() for name in names})
+
+
+def one_device(device: str | torch.device | int | None, device_map: Any) -> torch.device | None:
+    """The one device that `device` or `device_map` asks for; None leaves a model where it is.
+
+    Raises:
+        ConfigError: both are given, or the map names several devices.
+    """
+    if device_map is None:
+        return None if device is None else torch.device(device)
+    if device is not None:
+        raise ConfigError("device and device_map are two names of one argument: pass one of them")
+    places = list(device_map.values()) if isinstance(device_map, Mapping) else [device_map]
+    if len({str(place) for place in places}) != 1 or places[0] == "disk":
+        raise ConfigError(f"device_map={device_map!r:.80} is not supported: a MobileBERT fits on one device")
+    if places[0] in ("auto", "balanced", "balanced_low_0", "sequential"):
+        found = torch.accelerator.current_accelerator()
+        return torch.device("cpu") if found is None else found
+    return torch.device(places[0])

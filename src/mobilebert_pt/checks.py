@@ -1,10 +1,14 @@
 """The rules of mobilebert_common.model.inputs on PyTorch tensors. mobilebert_tf/checks.py is its translation."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from mobilebert_common.errors import InputError
 from mobilebert_common.model import inputs
@@ -30,18 +34,35 @@ def check_tensors(**given: Any) -> None:
 def check_ids(ids: Tensor, limit: int, name: str) -> Tensor:
     """Refuse ids outside 0 to limit - 1; returns the ids.
 
-    On the CPU this is a ValueError. On an accelerator, where reading the ids would stall the stream, and in traced code
-    it is an assertion on the device with the same text; exported programs keep it, unless their runtime drops it.
+    On the CPU this is a ValueError. On an accelerator, where reading the ids would stall the stream, and in compiled code
+    it is an assertion on the device with the same text; exported programs keep it, unless their runtime drops it. In a
+    trace or a function transform the table itself refuses them, on the CPU.
     """
     check_tensors(**{name: ids})
     inputs.check_integer(name, dtype_name(ids.dtype))
-    if torch.compiler.is_compiling() or ids.device.type != "cpu":
-        if ids.device.type != "meta":
-            torch._assert_async(((ids >= 0) & (ids < limit)).all(), inputs.range_error(name, limit))
-        return ids
-    low, high = torch.aminmax(ids)
-    inputs.check_ids(name, int(low), int(high), limit)
+    if can_read(ids):
+        low, high = torch.aminmax(ids)
+        inputs.check_ids(name, int(low), int(high), limit)
+    elif ids.device.type != "meta" and not is_traced(ids):
+        torch._assert_async(((ids >= 0) & (ids < limit)).all(), inputs.range_error(name, limit))
     return ids
+
+
+def can_read(tensor: Tensor) -> bool:
+    """Whether looking at a tensor's values is free and leaves no mark: on the CPU, and in nothing that records or maps a function."""
+    return tensor.device.type == "cpu" and not torch.compiler.is_compiling() and not is_traced(tensor)
+
+
+def is_traced(tensor: Tensor) -> bool:
+    """Whether a tensor stands for others: in torch.jit.trace, make_fx, torch.func's transforms, or as a tensor without data."""
+    if torch.compiler.is_compiling():  # which has its own way, and cannot look into the rest
+        return False
+    return (
+        torch.jit.is_tracing()
+        or get_proxy_mode() is not None
+        or is_functorch_wrapped_tensor(tensor)
+        or isinstance(tensor, FakeTensor)
+    )
 
 
 def check_model_inputs(
@@ -57,19 +78,28 @@ def check_model_inputs(
     )
     inputs.check_one_source(input_ids, inputs_embeds)
     source = inputs_embeds if input_ids is None else input_ids
-    inputs.check_shape(source.shape, config)
+    inputs.check_shape(sizes(source), config)
     if input_ids is None:
         inputs.check_floating("inputs_embeds", dtype_name(inputs_embeds.dtype))
     if attention_mask is not None:
-        inputs.check_mask(attention_mask.shape, source.shape)
+        inputs.check_mask(sizes(attention_mask), sizes(source))
     if head_mask is not None:
-        inputs.check_head_mask(head_mask.shape, config)
+        inputs.check_head_mask(sizes(head_mask), config)
 
 
 def check_classes(labels: Tensor, classes: int, name: str) -> None:
     """Refuse class labels outside the classes that are scored."""
     inputs.check_integer(name, dtype_name(labels.dtype))
-    if torch.compiler.is_compiling() or labels.device.type != "cpu":
-        return  # cross_entropy asserts it on the device
+    if not can_read(labels):
+        return  # cross_entropy asserts it
     low, high = torch.aminmax(labels)
     inputs.check_classes(name, int(low), int(high), classes)
+
+
+def sizes(tensor: Tensor) -> tuple[int, ...]:
+    """A shape in whole numbers; torch.jit.trace has tensors there."""
+    if not torch.jit.is_tracing():
+        return tensor.shape
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        return tuple(map(int, tensor.shape))

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from mobilebert_common.model import inputs
 from mobilebert_common.model.architectures import ARCHITECTURES
@@ -21,14 +20,14 @@ from mobilebert_common.model.outputs import (
     TokenClassifierOutput,
 )
 
-from .checks import check_tensors
-from .layers import Linear, PreTrainingHeads
+from .checks import check_tensors, sizes
+from .layers import PreTrainingHeads
 from .losses import Losses, class_losses, classification_losses, span_losses, total
 from .model import MobileBertModel, take_positions
-from .pretrained import PreTrainedModel
+from .pretrained import MobileBertPreTrainedModel
 
 
-class HeadModel(PreTrainedModel):
+class HeadModel(MobileBertPreTrainedModel):
     """What all heads share: the base model, and an output made from scores and labels."""
 
     output_class: type[ModelOutput]
@@ -36,7 +35,8 @@ class HeadModel(PreTrainedModel):
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__(config)
         self.mobilebert = MobileBertModel(config, add_pooling_layer="pooler" in ARCHITECTURES[self.architecture].blocks)
-        self.dropout = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
+        rate = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
+        self.dropout = nn.Dropout(rate)
 
     def label_losses(self, scores: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> list[Losses]:
         """The losses of each label given, for labels that are classes."""
@@ -65,7 +65,8 @@ class MobileBertForPreTraining(HeadModel):
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__(config)
-        self.cls = PreTrainingHeads(config, self.architecture)
+        self.cls = PreTrainingHeads(config, self.architecture, self.mobilebert.embeddings)
+        self.post_init()
 
     def forward(
         self,
@@ -109,7 +110,8 @@ class MobileBertForMaskedLM(HeadModel):
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__(config)
-        self.cls = PreTrainingHeads(config, self.architecture)
+        self.cls = PreTrainingHeads(config, self.architecture, self.mobilebert.embeddings)
+        self.post_init()
 
     def forward(
         self,
@@ -146,7 +148,8 @@ class MobileBertForNextSentencePrediction(HeadModel):
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__(config)
-        self.cls = PreTrainingHeads(config, self.architecture)
+        self.cls = PreTrainingHeads(config, self.architecture, self.mobilebert.embeddings)
+        self.post_init()
 
     def forward(
         self,
@@ -183,7 +186,8 @@ class MobileBertForSequenceClassification(HeadModel):
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__(config)
-        self.classifier = Linear(config, config.hidden_size, config.num_labels)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
 
     def forward(
         self,
@@ -208,7 +212,7 @@ class MobileBertForSequenceClassification(HeadModel):
         tensors = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         switches = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
         base = self.mobilebert(*tensors, **switches, return_dict=True)
-        logits = self.classifier(F.dropout(base.pooler_output, self.dropout, self.training))  # [b num_labels]
+        logits = self.classifier(self.dropout(base.pooler_output))  # [b num_labels]
         return self.complete(base, {"logits": logits}, {"labels": labels}, return_dict)
 
     def label_losses(self, scores: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> list[Losses]:
@@ -223,7 +227,8 @@ class MobileBertForMultipleChoice(HeadModel):
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__(config)
-        self.classifier = Linear(config, config.hidden_size, 1)
+        self.classifier = nn.Linear(config.hidden_size, 1)
+        self.post_init()
 
     def forward(
         self,
@@ -247,12 +252,12 @@ class MobileBertForMultipleChoice(HeadModel):
         check_tensors(position_ids=position_ids, inputs_embeds=inputs_embeds)
         inputs.check_one_source(input_ids, inputs_embeds)
         source = inputs_embeds if input_ids is None else input_ids
-        inputs.check_choices(source.shape)
+        inputs.check_choices(sizes(source))
         rows = (input_ids, attention_mask, token_type_ids, position_ids)
         tensors = (*map(flatten_choices, rows), head_mask, flatten_choices(inputs_embeds))
         switches = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
         base = self.mobilebert(*tensors, **switches, return_dict=True)
-        logits = self.classifier(F.dropout(base.pooler_output, self.dropout, self.training))  # [b*c 1]
+        logits = self.classifier(self.dropout(base.pooler_output))  # [b*c 1]
         logits = logits.reshape(source.shape[:2])  # [b c]
         return self.complete(base, {"logits": logits}, {"labels": labels}, return_dict)
 
@@ -264,7 +269,8 @@ class MobileBertForTokenClassification(HeadModel):
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__(config)
-        self.classifier = Linear(config, config.hidden_size, config.num_labels)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
 
     def forward(
         self,
@@ -287,7 +293,7 @@ class MobileBertForTokenClassification(HeadModel):
         tensors = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         switches = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
         base = self.mobilebert(*tensors, **switches, return_dict=True)
-        logits = self.classifier(F.dropout(base.last_hidden_state, self.dropout, self.training))  # [b t num_labels]
+        logits = self.classifier(self.dropout(base.last_hidden_state))  # [b t num_labels]
         return self.complete(base, {"logits": logits}, {"labels": labels}, return_dict)
 
 
@@ -298,7 +304,8 @@ class MobileBertForQuestionAnswering(HeadModel):
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__(config)
-        self.qa_outputs = Linear(config, config.hidden_size, 2)
+        self.qa_outputs = nn.Linear(config.hidden_size, 2)
+        self.post_init()
 
     def forward(
         self,

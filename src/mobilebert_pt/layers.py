@@ -30,88 +30,55 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-class Linear(nn.Linear):
-    """A dense layer with BERT's initial values: a truncated normal, cut at two standard deviations."""
-
-    def __init__(self, config: MobileBertConfig, size_in: int, size_out: int) -> None:
-        self.initializer_range = config.initializer_range
-        super().__init__(size_in, size_out)
-
-    def reset_parameters(self) -> None:
-        truncated_normal_(self.weight, self.initializer_range)
-        nn.init.zeros_(self.bias)
-
-
-class Embedding(nn.Embedding):
-    """A table of vectors. Ids outside it are an error; the row of `padding_idx` starts at zero and gets no gradient."""
-
-    def __init__(
-        self, config: MobileBertConfig, rows: int, size: int, ids_name: str, padding_idx: int | None = None
-    ) -> None:
-        self.initializer_range = config.initializer_range
-        self.ids_name = ids_name
-        super().__init__(rows, size, padding_idx=padding_idx)
-
-    def reset_parameters(self) -> None:
-        truncated_normal_(self.weight, self.initializer_range)
-        self._fill_padding_idx_with_zero()
-
-    def forward(self, ids: Tensor) -> Tensor:
-        return super().forward(check_ids(ids, self.num_embeddings, self.ids_name))
-
-    def resize(self, rows: int) -> None:
-        """Change the number of rows: old ones are kept, new ones are initialized."""
-        self.weight = resized(self.weight, rows, 0, self.initializer_range)
-        self.num_embeddings = rows
-
-
 class Matrix(nn.Module):
     """A matrix that a head multiplies by as it is stored; axis `words` is the vocabulary."""
 
-    def __init__(self, config: MobileBertConfig, shape: tuple[int, int], words: int) -> None:
+    def __init__(self, shape: tuple[int, int], words: int) -> None:
         super().__init__()
-        self.initializer_range = config.initializer_range
         self.words = words
         self.weight = nn.Parameter(torch.empty(shape))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        truncated_normal_(self.weight, self.initializer_range)
-
-    def resize(self, rows: int) -> None:
-        """As Embedding.resize."""
-        self.weight = resized(self.weight, rows, self.words, self.initializer_range)
 
 
 class NoNorm(nn.Module):
     """`x * weight + bias`, which replaces layer normalisation in MobileBERT, for latency (section 3.3)."""
 
-    def __init__(self, config: MobileBertConfig, size: int) -> None:
+    def __init__(self, size: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(size))
         self.bias = nn.Parameter(torch.zeros(size))
-
-    def reset_parameters(self) -> None:
-        nn.init.ones_(self.weight)
-        nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.addcmul(self.bias, x, self.weight)
 
 
-class LayerNorm(nn.LayerNorm):
-    """Layer normalisation over the last axis, with the configuration's epsilon everywhere."""
-
-    def __init__(self, config: MobileBertConfig, size: int) -> None:
-        super().__init__(size, eps=config.layer_norm_eps)
-
-
-NORMS: dict[str, type[NoNorm] | type[LayerNorm]] = {"no_norm": NoNorm, "layer_norm": LayerNorm}
+NORMS: dict[str, Callable[[MobileBertConfig, int], nn.Module]] = {
+    "no_norm": lambda config, size: NoNorm(size),
+    "layer_norm": lambda config, size: nn.LayerNorm(size, eps=config.layer_norm_eps),
+}
 
 
 def truncated_normal_(weight: Tensor, deviation: float) -> None:
     """Fill with a normal distribution cut at two standard deviations, as Google's code does."""
     nn.init.trunc_normal_(weight, std=deviation, a=-2 * deviation, b=2 * deviation)
+
+
+def initialize(module: nn.Module, deviation: float) -> None:
+    """Give the parameters of one module, without those of its sub-modules, the initial values of BERT."""
+    if isinstance(module, nn.Linear | nn.Embedding | Matrix):
+        truncated_normal_(module.weight, deviation)
+    if isinstance(module, NoNorm | nn.LayerNorm) and module.weight is not None:
+        nn.init.ones_(module.weight)
+    if isinstance(module, nn.Linear | NoNorm | nn.LayerNorm | Predictions) and module.bias is not None:
+        nn.init.zeros_(module.bias)
+    if isinstance(module, nn.Embedding) and module.padding_idx is not None:
+        nn.init.zeros_(module.weight[module.padding_idx])
+
+
+def resize(table: nn.Embedding | Matrix, rows: int, deviation: float) -> None:
+    """Change the number of words of a table: old values are kept, new ones are random."""
+    if isinstance(table, nn.Embedding):
+        table.num_embeddings = rows
+    table.weight = resized(table.weight, rows, getattr(table, "words", 0), deviation)
 
 
 def resized(weight: nn.Parameter, rows: int, axis: int, deviation: float) -> nn.Parameter:
@@ -130,12 +97,12 @@ class Projection(nn.Module):
 
     def __init__(self, config: MobileBertConfig, size_in: int, size_out: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.dense = Linear(config, size_in, size_out)
+        self.dense = nn.Linear(size_in, size_out)
         self.LayerNorm = NORMS[config.normalization_type](config, size_out)
-        self.dropout = dropout
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        x = F.dropout(self.dense(x), self.dropout, self.training) if self.dropout else self.dense(x)
+        x = self.dropout(self.dense(x))
         return self.LayerNorm(x if residual is None else x + residual)
 
 
@@ -147,12 +114,12 @@ class Embeddings(nn.Module):
         size = letters(config)
         self.trigram_input = config.trigram_input
         self.transform = config.trigram_input or config.embedding_size != config.hidden_size
-        self.word_embeddings = Embedding(config, size["v"], size["e"], "input_ids", config.pad_token_id)
-        self.position_embeddings = Embedding(config, size["p"], size["h"], "position_ids")
-        self.token_type_embeddings = Embedding(config, size["s"], size["h"], "token_type_ids")
-        self.embedding_transformation = Linear(config, size["x"], size["h"])
+        self.word_embeddings = nn.Embedding(size["v"], size["e"], padding_idx=config.pad_token_id)
+        self.position_embeddings = nn.Embedding(size["p"], size["h"])
+        self.token_type_embeddings = nn.Embedding(size["s"], size["h"])
+        self.embedding_transformation = nn.Linear(size["x"], size["h"])
         self.LayerNorm = NORMS[config.normalization_type](config, size["h"])
-        self.dropout = config.hidden_dropout_prob
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(
         self,
@@ -162,7 +129,7 @@ class Embeddings(nn.Module):
         inputs_embeds: Tensor | None,  # [b t e]
     ) -> Tensor:
         if inputs_embeds is None:
-            inputs_embeds = self.word_embeddings(input_ids)  # [b t e]
+            inputs_embeds = look_up(self.word_embeddings, input_ids, "input_ids")  # [b t e]
         x = inputs_embeds
         length = x.shape[1]
         if self.trigram_input:
@@ -173,13 +140,18 @@ class Embeddings(nn.Module):
         if position_ids is None:
             positions = self.position_embeddings.weight[:length]  # [t h]
         else:
-            positions = self.position_embeddings(position_ids)
+            positions = look_up(self.position_embeddings, position_ids, "position_ids")
         if token_type_ids is None:
             types = self.token_type_embeddings.weight[0]  # [h]
         else:
-            types = self.token_type_embeddings(token_type_ids)
-        x = self.LayerNorm(x + (positions + types))
-        return F.dropout(x, self.dropout, self.training)
+            types = look_up(self.token_type_embeddings, token_type_ids, "token_type_ids")
+        return self.dropout(self.LayerNorm(x + (positions + types)))
+
+
+def look_up(table: nn.Module, ids: Tensor, name: str) -> Tensor:
+    """The rows of a table; ids outside it are an error."""
+    rows = getattr(table, "num_embeddings", None)  # a module of the user's own may have none
+    return table(ids if rows is None else check_ids(ids, rows, name))
 
 
 class AttentionBias(NamedTuple):
@@ -190,7 +162,7 @@ class AttentionBias(NamedTuple):
     """
 
     bias: Tensor  # [b 1 1 t] or [b 1 t t], 0 where visible and in rows that hide everything, elsewhere finfo.min
-    seen: Tensor | None  # [b 1 1 1] or [b 1 t 1], 0 for rows that hide everything; None if there are none
+    seen: Tensor  # [b 1 1 1] or [b 1 t 1], 0 for rows that hide everything, elsewhere 1
 
 
 class SelfAttention(nn.Module):
@@ -200,10 +172,10 @@ class SelfAttention(nn.Module):
         super().__init__()
         size = letters(config)
         self.heads = config.num_attention_heads
-        self.query = Linear(config, size["q"], size["k"])
-        self.key = Linear(config, size["q"], size["k"])
-        self.value = Linear(config, size["w"], size["k"])
-        self.dropout = config.attention_probs_dropout_prob
+        self.query = nn.Linear(size["q"], size["k"])
+        self.key = nn.Linear(size["q"], size["k"])
+        self.value = nn.Linear(size["w"], size["k"])
+        self.dropout = nn.Dropout(config.attention_probs_dropout_prob)
 
     def forward(
         self,
@@ -216,17 +188,18 @@ class SelfAttention(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Returns the context [b t k] and, if asked for, the probabilities [b n t t] with dropout and head mask."""
         q, k, v = self.split(self.query(query)), self.split(self.key(key)), self.split(self.value(value))  # [b n t d]
-        bias, seen = attention_bias or (None, None)
-        q = q if seen is None else q * seen
+        bias = None
+        if attention_bias is not None:
+            bias, q = attention_bias.bias, q * attention_bias.seen
         if output_attentions:
             scores = (q @ k.transpose(2, 3)) * (q.shape[-1] ** -0.5)  # [b n t t]
             if bias is not None:
                 scores = scores + bias
-            probabilities = F.dropout(scores.softmax(dim=-1), self.dropout, self.training)
+            probabilities = self.dropout(scores.softmax(dim=-1))
             if head_mask is not None:
                 probabilities = probabilities * head_mask
             return self.merge(probabilities @ v), probabilities
-        rate = self.dropout if self.training else 0.0
+        rate = self.dropout.p if self.dropout.training else 0.0
         context = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=rate)  # [b n t d]
         return self.merge(context if head_mask is None else context * head_mask), None
 
@@ -269,7 +242,7 @@ class Intermediate(nn.Module):
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
-        self.dense = Linear(config, config.true_hidden_size, config.intermediate_size)
+        self.dense = nn.Linear(config.true_hidden_size, config.intermediate_size)
         self.activation = ACTIVATIONS[config.hidden_act]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -391,7 +364,7 @@ class Pooler(nn.Module):
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
-        self.dense = Linear(config, config.hidden_size, config.hidden_size) if config.classifier_activation else None
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size) if config.classifier_activation else None
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         first = hidden_states[:, 0]
@@ -403,9 +376,9 @@ class Transform(nn.Module):
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
-        self.dense = Linear(config, config.hidden_size, config.hidden_size)
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.activation = ACTIVATIONS[config.hidden_act]
-        self.LayerNorm = LayerNorm(config, config.hidden_size)
+        self.LayerNorm = NORMS["layer_norm"](config, config.hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.LayerNorm(self.activation(self.dense(x)))
@@ -419,38 +392,56 @@ class Predictions(nn.Module):
     matrices into one of 62.5 MB in every call.
     """
 
-    def __init__(self, config: MobileBertConfig) -> None:
+    def __init__(self, config: MobileBertConfig, embeddings: Embeddings) -> None:
         super().__init__()
         size = letters(config)
         self.transform = Transform(config)
-        self.dense = Matrix(config, (size["r"], size["v"]), words=1)
-        self.decoder = None if config.tie_word_embeddings else Matrix(config, (size["v"], size["e"]), words=0)
+        self.dense = Matrix((size["r"], size["v"]), words=1)
+        tied = config.tie_word_embeddings
+        self.decoder = TiedDecoder(embeddings, self) if tied else Matrix((size["v"], size["e"]), words=0)
         self.bias = nn.Parameter(torch.zeros(size["v"]))
         self.register_load_state_dict_pre_hook(_drop_copies)
 
-    def reset_parameters(self) -> None:
-        nn.init.zeros_(self.bias)
-
     def forward(self, x: Tensor, word_embeddings: Tensor) -> Tensor:
         x = self.transform(x)
-        table = word_embeddings if self.decoder is None else self.decoder.weight  # [v e]
+        table = self.decoder.weight if isinstance(self.decoder, Matrix) else word_embeddings  # [v e]
         own, extra = x.flatten(0, -2).split([table.shape[1], x.shape[-1] - table.shape[1]], dim=-1)
         scores = F.linear(own, table, self.bias)  # [b*t v], the largest tensor of the model, so added in place
         scores = scores.addmm_(extra.to(scores.dtype), self.dense.weight.to(scores.dtype))
         return scores.unflatten(0, x.shape[:-1])
 
-    def resize(self, rows: int) -> None:
-        """As Embedding.resize, for every weight with a row or a column per word; new biases are 0."""
-        self.dense.resize(rows)
-        if self.decoder is not None:
-            self.decoder.resize(rows)
+    def resize(self, rows: int, deviation: float) -> None:
+        """Change the number of words, in every weight with a row or a column per word; new biases are 0."""
+        resize(self.dense, rows, deviation)
+        if isinstance(self.decoder, Matrix):
+            resize(self.decoder, rows, deviation)
         self.bias = resized(self.bias, rows, 0, 0.0)
+
+
+class TiedDecoder:
+    """What transformers calls the decoder of a tied model: the word embeddings and the head's bias, to be read.
+
+    It is not a module: in parameters() and in a state_dict each of the two is once.
+    """
+
+    def __init__(self, embeddings: Embeddings, predictions: Predictions) -> None:
+        self._embeddings, self._predictions = embeddings, predictions
+
+    @property
+    def weight(self) -> Tensor:
+        """[v e]."""
+        return self._embeddings.word_embeddings.weight
+
+    @property
+    def bias(self) -> Tensor:
+        """[v]."""
+        return self._predictions.bias
 
 
 def _drop_copies(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
     """Drop duplicate entries of transformers' state_dicts: a tied decoder, and the second copy of the bias."""
     bias = state.pop(f"{prefix}decoder.bias", None)
-    if module.decoder is None:
+    if not isinstance(module.decoder, Matrix):
         state.pop(f"{prefix}decoder.weight", None)
     elif bias is not None:
         state[f"{prefix}bias"] = bias  # the copy that transformers uses
@@ -459,8 +450,8 @@ def _drop_copies(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: o
 class PreTrainingHeads(nn.Module):
     """The pre-training heads of a model class: masked words, the relation of two sentences, or both."""
 
-    def __init__(self, config: MobileBertConfig, architecture: str) -> None:
+    def __init__(self, config: MobileBertConfig, architecture: str, embeddings: Embeddings) -> None:
         super().__init__()
         blocks = ARCHITECTURES[architecture].blocks
-        self.predictions = Predictions(config) if "predictions" in blocks else None
-        self.seq_relationship = Linear(config, config.hidden_size, 2) if "relation" in blocks else None
+        self.predictions = Predictions(config, embeddings) if "predictions" in blocks else None
+        self.seq_relationship = nn.Linear(config.hidden_size, 2) if "relation" in blocks else None

@@ -12,7 +12,7 @@ from mobilebert_common.model import inputs
 from mobilebert_common.model.config import MobileBertConfig
 
 from .arrays import dtype_name
-from .checks import check_classes
+from .checks import check_classes, sizes
 
 Losses = tuple[Tensor, Tensor]  # losses and weights of one shape
 
@@ -27,7 +27,7 @@ def classification_losses(logits: Tensor, labels: Tensor, config: MobileBertConf
     kind = inputs.problem_type(config, integer_labels=not labels.is_floating_point())
     if kind == "single_label_classification":
         return class_losses(logits, labels)
-    inputs.check_label_shape(labels.shape, logits.shape, kind)
+    inputs.check_label_shape(sizes(labels), sizes(logits), kind)
     logits = raised(logits)
     labels = labels.reshape(logits.shape).to(logits.dtype)
     if kind == "regression":
@@ -41,7 +41,7 @@ def classification_losses(logits: Tensor, labels: Tensor, config: MobileBertConf
 def class_losses(logits: Tensor, labels: Tensor, name: str = "labels") -> Losses:
     """Cross entropy of classes [...] under logits [... n]."""
     shape = logits.shape[:-1]
-    inputs.check_class_shape(name, labels.shape, shape)
+    inputs.check_class_shape(name, sizes(labels), sizes(logits)[:-1])
     check_classes(labels, logits.shape[-1], name)
     flat, labels = raised(logits).flatten(0, -2), labels.reshape(-1).long()
     losses = F.cross_entropy(flat, labels, reduction="none", ignore_index=inputs.IGNORE_INDEX).reshape(shape)

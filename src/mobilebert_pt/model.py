@@ -9,12 +9,12 @@ from mobilebert_common.model import inputs
 from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.outputs import BaseModelOutputWithPooling
 
-from .checks import check_ids, check_model_inputs, check_tensors
+from .checks import check_ids, check_model_inputs, check_tensors, sizes
 from .layers import AttentionBias, Embeddings, Encoder, Pooler
-from .pretrained import PreTrainedModel
+from .pretrained import MobileBertPreTrainedModel
 
 
-class MobileBertModel(PreTrainedModel):
+class MobileBertModel(MobileBertPreTrainedModel):
     """Embeddings, encoder and pooler.
 
     Args:
@@ -27,6 +27,7 @@ class MobileBertModel(PreTrainedModel):
         self.embeddings = Embeddings(config)
         self.encoder = Encoder(config)
         self.pooler = Pooler(config) if add_pooling_layer else None
+        self.post_init()
 
     def forward(
         self,
@@ -70,7 +71,7 @@ class MobileBertModel(PreTrainedModel):
 
     def attention_bias(self, attention_mask: Tensor | None) -> AttentionBias | None:
         """[b t] or [b t t] of zeros and ones -> [b 1 1 t] or [b 1 t t]: see AttentionBias."""
-        if attention_mask is None or known(attention_mask != 0):
+        if attention_mask is None:
             return None
         device = self.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self.dtype
@@ -79,7 +80,7 @@ class MobileBertModel(PreTrainedModel):
         bias = torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill(
             seen & ~visible, torch.finfo(dtype).min
         )
-        return AttentionBias(bias, None if known(seen) else seen.to(dtype))
+        return AttentionBias(bias, seen.to(dtype))
 
     def layer_masks(self, head_mask: Tensor | None) -> Tensor | None:
         """[n] or [L n] -> [L n 1 1]."""
@@ -96,11 +97,6 @@ def take_positions(x: Tensor, positions: Tensor | list[list[int]] | None) -> Ten
     if isinstance(positions, list):  # which Keras converts itself
         positions = torch.tensor(positions, device=x.device)
     check_tensors(masked_lm_positions=positions)
-    inputs.check_positions(positions.shape, x.shape)
-    positions = check_ids(positions, x.shape[1], "masked_lm_positions").long()
+    inputs.check_positions(sizes(positions), sizes(x))
+    positions = check_ids(positions, sizes(x)[1], "masked_lm_positions").long()
     return x.gather(1, positions[:, :, None].expand(-1, -1, x.shape[2]))
-
-
-def known(condition: Tensor) -> bool:
-    """Whether a condition is true everywhere; False where reading it is not free: off the CPU and in traced code."""
-    return condition.device.type == "cpu" and not torch.compiler.is_compiling() and bool(condition.all())

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch.utils import _pytree as pytree
 
 from mobilebert_common.model.outputs import OUTPUTS, ModelOutput
@@ -26,6 +27,7 @@ def register(cls: type[ModelOutput]) -> None:
         serialized_type_name=f"mobilebert.{cls.__name__}",
         flatten_with_keys_fn=flatten_with_keys,  # type: ignore[arg-type]
     )
+    torch.jit.ignore(cls)  # type: ignore[arg-type]  # a trace returns it as a dict, and does not try to compile the class
 
 
 for _cls in OUTPUTS:

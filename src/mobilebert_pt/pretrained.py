@@ -1,6 +1,6 @@
 """What every model shares in PyTorch: opening, saving, and access to its parts. mobilebert_tf/pretrained.py is its translation."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
@@ -9,65 +9,105 @@ from torch import Tensor, nn
 
 from mobilebert_common import keywords
 from mobilebert_common.checkpoints import checkpoint
+from mobilebert_common.checkpoints.matching import unwrapped
+from mobilebert_common.checkpoints.safetensors import WEIGHTS_FILE as SAFETENSORS_FILE
+from mobilebert_common.checkpoints.torch_bin import WEIGHTS_FILE as BIN_FILE
 from mobilebert_common.errors import ConfigError, shortened
+from mobilebert_common.files.folder import save_files
 from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.pretrained import Pretrained, absent_blocks, canonical_class, resized_config
 
 from . import arrays
-from .layers import Embedding, Predictions
+from .layers import Matrix, TiedDecoder, initialize, resize
 
 if TYPE_CHECKING:
     from .model import MobileBertModel
 
 
-class PreTrainedModel(Pretrained, nn.Module):
-    """A model with a configuration that opens from and saves to a checkpoint directory."""
+class MobileBertPreTrainedModel(Pretrained, nn.Module):
+    """A model with a configuration that opens from and saves to a checkpoint directory.
+
+    A class of your own inherits from it or from a model of this package, adds layers in its constructor and calls post_init() at
+    the end. It saves and opens with all its layers if the base model is its attribute `mobilebert`; TensorFlow and Keras cannot
+    open what it saves, since they do not know these layers.
+    """
 
     framework = "pt"  # as in a tokenizer's return_tensors
+    _no_split_modules = ("TransformerLayer",)  # for accelerate
 
-    def __init__(self, config: MobileBertConfig) -> None:
+    def __init__(self, config: MobileBertConfig, *inputs: Any, **kwargs: Any) -> None:
         super().__init__()
         self.config = config.replace()
         self.architecture = canonical_class(type(self))
 
+    def post_init(self) -> None:
+        """Initialize the modules that are not initialized yet; the last step of a constructor."""
+        modules = list(self.modules())
+        known = {id(tensor) for module in modules if _is_initialized(module) for tensor in module.parameters(recurse=False)}
+        for module in modules:
+            if not _is_initialized(module):
+                initialize_rest(self, module, known)
+                module.__dict__["_initialized"] = True
+
+    init_weights = post_init  # the older name
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Give one module, without its sub-modules, its initial values; a subclass may override it for its own layers."""
+        initialize(module, self.config.initializer_range)
+
     @overload
     @classmethod
     def from_pretrained(
-        cls, pretrained_model_name_or_path: str | Path, *, output_loading_info: Literal[False] = False, **options: Any
+        cls,
+        pretrained_model_name_or_path: str | Path | None,
+        *model_args: Any,
+        output_loading_info: Literal[False] = False,
+        **options: Any,
     ) -> Self: ...
 
     @overload
     @classmethod
     def from_pretrained(
-        cls, pretrained_model_name_or_path: str | Path, *, output_loading_info: Literal[True], **options: Any
+        cls,
+        pretrained_model_name_or_path: str | Path | None,
+        *model_args: Any,
+        output_loading_info: Literal[True],
+        **options: Any,
     ) -> tuple[Self, dict[str, list[Any]]]: ...
 
     @classmethod
     def from_pretrained(
         cls,
-        pretrained_model_name_or_path: str | Path,
-        *,
-        dtype: str | torch.dtype = "float32",
+        pretrained_model_name_or_path: str | Path | None,
+        *model_args: Any,
+        dtype: str | torch.dtype | None = None,
         device: str | torch.device | None = None,
         config: MobileBertConfig | None = None,
         ignore_mismatched_sizes: bool = False,
         zero_pad_embedding: bool = False,
         output_loading_info: bool = False,
         torch_dtype: str | torch.dtype | None = None,
+        device_map: Any = None,
+        state_dict: Mapping[str, Tensor] | None = None,
         **options: Any,
     ) -> Any:
         """Open a checkpoint directory or a model on the hub, in evaluation mode.
 
         Args:
             pretrained_model_name_or_path: a folder with config.json and model.safetensors, from either twin or from
-                transformers, or, as a str, a name on the hub such as "google/mobilebert-uncased".
-            dtype: "float32", "float64", "bfloat16" or "float16", whatever the file holds; "auto" keeps the file's.
+                transformers, or, as a str, a name on the hub such as "google/mobilebert-uncased". None with both config and
+                state_dict.
+            model_args: further arguments of the constructor of a class of your own.
+            dtype: "float32", "float64", "bfloat16" or "float16", whatever the file holds; "auto" keeps the file's. By default
+                torch.get_default_dtype(), which is float32 unless changed.
             device: where the parameters go; the CPU by default.
             config: used instead of config.json.
             ignore_mismatched_sizes: initialize what has another shape in the file, e.g. a classifier for other labels.
             zero_pad_embedding: set the word embedding of [PAD] to zero; otherwise padding changes results.
             output_loading_info: also return the names of missing, unexpected and mismatched tensors.
             torch_dtype: the older name of dtype.
+            device_map: one device for the whole model, as device; "auto" is the accelerator if there is one.
+            state_dict: weights used instead of the folder's, also from torch.compile, DistributedDataParallel or Lightning.
             options: arguments of the constructor; keys that take precedence over config.json, e.g. num_labels=3;
                 hub.Options, e.g. revision and token; arguments of transformers, see keywords.OPENING_MODEL.
         Raises:
@@ -76,8 +116,14 @@ class PreTrainedModel(Pretrained, nn.Module):
             OSError: the hub cannot be reached, or a download failed.
             ImportError: a name on the hub, and huggingface_hub is not installed.
         """
-        wanted = dtype if torch_dtype is None else torch_dtype
+        wanted = dtype or torch_dtype or torch.get_default_dtype()
         where, constructor, overrides = keywords.sort_options(options, keywords.OPENING_MODEL, cls)
+        foreign: list[Self] = []
+
+        def shapes(configuration: MobileBertConfig) -> dict[str, tuple[int, ...]]:
+            foreign[:] = [cls(configuration, *model_args, **constructor)]
+            return {name: tuple(tensor.shape) for name, tensor in distinct(foreign[0]).items()}
+
         weights = checkpoint.load(
             pretrained_model_name_or_path,
             canonical_class(cls),
@@ -86,15 +132,22 @@ class PreTrainedModel(Pretrained, nn.Module):
             ignore_mismatched_sizes=ignore_mismatched_sizes,
             zero_pad_embedding=zero_pad_embedding,
             without=absent_blocks(constructor),
+            shapes=None if is_ours(cls) else shapes,
+            state=None if state_dict is None else arrays.archive(state_dict),
             **where,
             **overrides,
         )
-        with torch.device("meta"):
-            model = cls(weights.config, **constructor)
+        if is_ours(cls):
+            with torch.device("meta"):
+                model = cls(weights.config, **constructor)
+        else:  # its constructor may compute with tensors, and share them
+            model = foreign[0] if foreign[0].config == weights.config else cls(weights.config, *model_args, **constructor)
+            model.to(arrays.torch_dtype(weights.dtype))
         tensors = {name: arrays.to_tensor(array) for name, array in weights.tensors.items()}
-        model.load_state_dict(tensors, strict=False, assign=True)
-        initialize_missing(model, arrays.torch_dtype(weights.dtype))
-        model = model.to(device).eval()
+        model.load_state_dict(tensors, strict=False, assign=is_ours(cls))
+        initialize_missing(model, arrays.torch_dtype(weights.dtype), tensors)
+        model.name_or_path = str(pretrained_model_name_or_path or "")
+        model = model.to(arrays.one_device(device, device_map)).eval()
         return (model, weights.loading_info()) if output_loading_info else model
 
     def save_pretrained(
@@ -102,13 +155,16 @@ class PreTrainedModel(Pretrained, nn.Module):
         save_directory: str | Path,
         is_main_process: bool = True,
         state_dict: Mapping[str, Tensor] | None = None,
+        safe_serialization: bool = True,
         **options: Any,
     ) -> None:
         """Write config.json, model.safetensors and manifest.json in one step; other files of the directory stay.
 
         Args:
             is_main_process: if false, nothing is written; of several processes, one saves.
-            state_dict: saved instead of the model's own; it must have the same names.
+            state_dict: saved instead of the model's own; it must have the same names, but for what torch.compile and
+                DistributedDataParallel put before them.
+            safe_serialization: False writes pytorch_model.bin in place of model.safetensors.
             options: arguments of transformers, see keywords.SAVING.
         Raises:
             OSError: nothing was written, and what was there is intact.
@@ -117,22 +173,38 @@ class PreTrainedModel(Pretrained, nn.Module):
         keywords.refuse_meaningful(options, keywords.SAVING)
         if not is_main_process:
             return
-        own = self.state_dict()
-        tensors = own if state_dict is None else state_dict
-        if wrong := sorted(tensors.keys() ^ own.keys()):
+        own = distinct(self)
+        tensors = own if state_dict is None else without_wrappers(state_dict)
+        if wrong := sorted((own.keys() - tensors.keys()) | (tensors.keys() - self.state_dict().keys())):
             raise ConfigError(f"state_dict does not have the names of this {type(self).__name__}: {shortened(wrong)}")
-        canonical = {name: arrays.to_numpy(tensor) for name, tensor in tensors.items()}
-        checkpoint.save(save_directory, self.config, self.architecture, canonical)
+        canonical = {name: arrays.to_numpy(tensors[name]) for name in own}
+        contents = checkpoint.contents(self.config, self.architecture, canonical)
+        if not safe_serialization:
+            if (better := Path(save_directory) / SAFETENSORS_FILE).exists():
+                raise ConfigError(f"{better} would be read in place of {BIN_FILE}: save into another folder, or delete it first")
+            del contents[SAFETENSORS_FILE]
+            contents[BIN_FILE] = lambda path: torch.save({name: tensors[name].detach().cpu().clone() for name in own}, path)
+        save_files(Path(save_directory), contents)
 
     @property
     def dtype(self) -> torch.dtype:
         """The dtype of the parameters."""
-        return self.get_input_embeddings().weight.dtype
+        return _first_weight(self).dtype
 
     @property
     def device(self) -> torch.device:
         """The device of the parameters."""
-        return self.get_input_embeddings().weight.device
+        return _first_weight(self).device
+
+    @property
+    def is_gradient_checkpointing(self) -> bool:
+        """Whether activations are recomputed in the backward pass."""
+        return base_model(self).encoder.checkpointed is not None
+
+    @property
+    def dummy_inputs(self) -> dict[str, Tensor]:
+        """A small batch, for tracing."""
+        return {"input_ids": torch.tensor([[7, 6, 0, 0, 1], [1, 2, 3, 0, 0], [0, 0, 0, 4, 5]])}
 
     @property
     def base_model(self) -> "MobileBertModel":
@@ -147,23 +219,48 @@ class PreTrainedModel(Pretrained, nn.Module):
             exclude_embeddings: leave out the tables of words, positions and segments.
         """
         tables = {
-            id(module.weight) for module in self.modules() if isinstance(module, Embedding) and exclude_embeddings
+            id(module.weight) for module in self.modules() if isinstance(module, nn.Embedding) and exclude_embeddings
         }
         counted = [parameter for parameter in self.parameters() if id(parameter) not in tables]
         return sum(parameter.numel() for parameter in counted if parameter.requires_grad or not only_trainable)
 
-    def get_input_embeddings(self) -> Embedding:
+    def get_memory_footprint(self, return_buffers: bool = True) -> int:
+        """The bytes of the parameters and, if asked for, of the buffers."""
+        tensors = [*self.parameters(), *(self.buffers() if return_buffers else ())]
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+    def get_input_embeddings(self) -> nn.Embedding:
         """The word embeddings."""
         return base_model(self).embeddings.word_embeddings
 
-    def get_output_embeddings(self) -> Predictions | None:
-        """The masked-LM head, if there is one."""
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the word embeddings; if they have another number of rows, the vocabulary of the model is resized to it."""
+        base_model(self).embeddings.word_embeddings = value
+        self._resize_vocabulary(resized_config(self.config, value.weight.shape[0], None))
+
+    def get_output_embeddings(self) -> Matrix | TiedDecoder | None:
+        """The decoder of the masked-LM head, if there is one: its weight is that of the word embeddings, unless it is untied."""
         heads = getattr(self, "cls", None)
-        return None if heads is None else heads.predictions
+        predictions = getattr(heads, "predictions", None)
+        return None if predictions is None else predictions.decoder
+
+    def tie_weights(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: a tied decoder is the word embeddings themselves."""
+
+    def enable_input_require_grads(self) -> None:
+        """Let gradients reach the embedded inputs, as adapters under gradient checkpointing need."""
+        self.disable_input_require_grads()
+        table = self.get_input_embeddings()
+        self._require_grads = table.register_forward_hook(lambda module, args, output: output.requires_grad_(True))
+
+    def disable_input_require_grads(self) -> None:
+        """Undo enable_input_require_grads."""
+        if (hook := self.__dict__.pop("_require_grads", None)) is not None:
+            hook.remove()
 
     def resize_token_embeddings(
         self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None
-    ) -> Embedding:
+    ) -> nn.Embedding:
         """Resize the vocabulary, in the embeddings and in the masked-LM head.
 
         Old rows are kept, new ones are initialized. Existing optimizers do not know the new parameters.
@@ -176,28 +273,74 @@ class PreTrainedModel(Pretrained, nn.Module):
         table = self.get_input_embeddings()
         if resized.vocab_size == self.config.vocab_size:
             return table
-        table.resize(resized.vocab_size)
-        if (head := self.get_output_embeddings()) is not None:
-            head.resize(resized.vocab_size)
-        self.config = base_model(self).config = resized
+        resize(table, resized.vocab_size, self.config.initializer_range)
+        self._resize_vocabulary(resized)
         return table
+
+    def _resize_vocabulary(self, config: MobileBertConfig) -> None:
+        """Make the masked-LM head and the configuration follow the word embeddings."""
+        if isinstance(self.get_output_embeddings(), Matrix | TiedDecoder) and config.vocab_size != self.config.vocab_size:
+            self.cls.predictions.resize(config.vocab_size, config.initializer_range)
+        self.config = base_model(self).config = config
 
     def _checkpoint_layers(self, every: int | None) -> None:
         base_model(self).encoder.checkpointed = every
 
 
-def initialize_missing(model: nn.Module, dtype: torch.dtype) -> None:
-    """Initialize what is still on the meta device: a head that the file lacks, or layers that a subclass adds."""
+def is_ours(cls: type) -> bool:
+    """Whether a model class has only layers that the schema knows."""
+    return cls.__module__.partition(".")[0] == __package__
+
+
+def distinct(model: nn.Module) -> dict[str, Tensor]:
+    """The state_dict of a model, with tensors that have several names under the first of them."""
+    first: dict[int, str] = {}
+    state = model.state_dict(keep_vars=True)
+    return {name: tensor.detach() for name, tensor in state.items() if first.setdefault(id(tensor), name) == name}
+
+
+def without_wrappers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state_dict with the names of the model inside torch.compile, DistributedDataParallel and the like."""
+    return {name: state[kept] for name, kept in unwrapped({name: name for name in state}).items()}
+
+
+def initialize_missing(model: MobileBertPreTrainedModel, dtype: torch.dtype, loaded: Collection[str]) -> None:
+    """Initialize what a file lacks: a head, or layers that a subclass adds and has not initialized itself."""
+    known = {id(tensor) for name, tensor in model.state_dict(keep_vars=True).items() if name in loaded}
     for module in model.modules():
-        if any(parameter.is_meta for parameter in module.parameters(recurse=False)):
-            loaded = {name: parameter.detach() for name, parameter in module.named_parameters(recurse=False)}
-            module.to_empty(device="cpu", recurse=False).reset_parameters()
-            module.to(dtype)
-            for name, tensor in loaded.items():  # the bias of a mismatched weight may have been loaded
-                if not tensor.is_meta:
-                    module.get_parameter(name).data = tensor
+        missing = [parameter for parameter in module.parameters(recurse=False) if id(parameter) not in known]
+        if not missing:
+            continue
+        if missing[0].is_meta:
+            tensors = {name: tensor for name, tensor in module.named_parameters(recurse=False) if id(tensor) in known}
+            module.to_empty(device="cpu", recurse=False).to(dtype)
+            for name, tensor in tensors.items():  # the bias of a mismatched weight may have been loaded
+                setattr(module, name, tensor)
+            initialize_rest(model, module, known)
+        elif not _is_initialized(module):
+            initialize_rest(model, module, known)
 
 
-def base_model(model: PreTrainedModel) -> "MobileBertModel":
+def initialize_rest(model: MobileBertPreTrainedModel, module: nn.Module, known: Collection[int]) -> None:
+    """Initialize a module, but for tensors that have their values already, by their id; a tied weight is a part of two modules."""
+    kept = {tensor: tensor.detach().clone() for tensor in module.parameters(recurse=False) if id(tensor) in known}
+    model._init_weights(module)
+    with torch.no_grad():
+        for tensor, values in kept.items():
+            tensor.copy_(values)
+
+
+def _is_initialized(module: nn.Module) -> bool:
+    return "_initialized" in module.__dict__
+
+
+def _first_weight(model: MobileBertPreTrainedModel) -> Tensor:
+    """The word embeddings or, if these are a module without a weight, the first parameter."""
+    tables = getattr(base_model(model), "embeddings", None)
+    weight = getattr(getattr(tables, "word_embeddings", None), "weight", None)
+    return weight if isinstance(weight, Tensor) else next(model.parameters())
+
+
+def base_model(model: MobileBertPreTrainedModel) -> "MobileBertModel":
     """The base model of a model, which may be the model itself."""
     return getattr(model, model.base_model_prefix, model)

@@ -99,9 +99,18 @@ def test_unknown_fields() -> None:
         _ = output.logits
     with pytest.raises(AttributeError, match="no field logits"):
         output.logits = 1
-    with pytest.raises(KeyError, match="no field logits"):
-        output["logits"] = 1
     assert dict(output) == {"last_hidden_state": 1} and not hasattr(output, "logits")
+
+
+def test_other_keys_by_item_and_from_a_mapping() -> None:
+    """Pipelines of transformers put the inputs beside the outputs."""
+    output = SequenceClassifierOutput(logits=1)
+    output["input_ids"] = 5
+    output["loss"] = 0
+    assert list(output) == ["loss", "logits", "input_ids"] and output.to_tuple() == (0, 1, 5)
+    assert pickle.loads(pickle.dumps(output)) == output == SequenceClassifierOutput(dict(output))
+    with pytest.raises(TypeError, match="by name, not by 0"):
+        output[0] = 1
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda output: pickle.loads(pickle.dumps(output))])

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import torch.nn.functional as F
+import torch
 
 import mobilebert_pt.heads
 import mobilebert_tf.heads
@@ -29,11 +29,12 @@ class MobileBertForGrading(mobilebert_pt.heads.HeadModel):
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
-        self.classifier = mobilebert_pt.heads.Linear(config, config.hidden_size, config.num_labels)
+        self.classifier = torch.nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
 
     def forward(self, labels: Any = None, return_dict: bool | None = None, **inputs: Any) -> Any:
         base = self.mobilebert(**inputs, return_dict=True)
-        x = F.dropout(base.last_hidden_state.mean(dim=1), self.dropout, self.training)  # [b h]
+        x = self.dropout(base.last_hidden_state.mean(dim=1))  # [b h]
         return self.complete(base, {"logits": self.classifier(x)}, {"labels": labels}, return_dict)
 
 

@@ -88,7 +88,7 @@ class Weights:
 
 
 def load(
-    name_or_path: str | Path | Folder,
+    name_or_path: str | Path | Folder | None,
     architecture: str,
     dtype: str = "float32",
     *,
@@ -96,6 +96,8 @@ def load(
     ignore_mismatched_sizes: bool = False,
     zero_pad_embedding: bool = False,
     without: Collection[str] = (),
+    shapes: Callable[[MobileBertConfig], Mapping[str, Shape]] | None = None,
+    state: Archive | None = None,
     **options: Any,
 ) -> Weights:
     """Read the weights a model class needs, from the best of the files in SOURCES.
@@ -106,13 +108,15 @@ def load(
     Args:
         name_or_path: a folder with config.json and weights, which are held against its manifest.json if it has one, or, as
             a str, a name on the hub, from which those two files are downloaded. While another process saves into the
-            folder, all of what is read is from before the save or all of it from after.
+            folder, all of what is read is from before the save or all of it from after. None with both config and state.
         architecture: class name, see ARCHITECTURES.
         dtype: "float32", "float64", "bfloat16" or "float16", whatever the file holds; "auto" is what it holds.
         config: takes the place of config.json.
         ignore_mismatched_sizes: a tensor of another shape starts fresh, as a classifier for other labels does.
         zero_pad_embedding: set the word embedding of [PAD] to zero, without which padding changes results.
         without: blocks of the head that the model is made without, as "pooler".
+        shapes: what a model with layers of its own has for a configuration, see matching.match.
+        state: weights in memory, which are used in place of the folder's.
         options: keys of the configuration that take precedence over config.json; hub.Options; what
             keywords.OPENING_MODEL accepts.
     Raises:
@@ -128,14 +132,17 @@ def load(
     if dtype != "auto":
         parse_dtype(dtype)
     files = [] if config is not None else [CONFIG_FILE]
-    place = hub.resolve(name_or_path, files, [source.file for source in SOURCES], **where)
+    if state is not None and config is not None:
+        place: Path | Folder = Folder(state.path, {})  # nothing of it is read
+    else:
+        place = hub.resolve(name_or_path, files, [source.file for source in SOURCES] if state is None else (), **where)
     if isinstance(place, Path) and not place.is_dir():
         raise CheckpointError(place, "is not a directory; a checkpoint is a directory with config.json and weights")
 
     def read_folder(folder: Folder) -> Weights:
         wanted = MobileBertConfig.from_folder(folder) if config is None else config
         wanted = wanted.replace(**overrides) if overrides else wanted
-        archive, naming = open_weights(folder, most_tensors(wanted))
+        archive, naming = (state, "canonical") if state else open_weights(folder, most_tensors(wanted))
         try:
             return read(
                 archive,
@@ -146,6 +153,7 @@ def load(
                 ignore_mismatched_sizes=ignore_mismatched_sizes,
                 keep_tied="tie_word_embeddings" in overrides,
                 without=without,
+                shapes=None if shapes is None else shapes(wanted),
             )
         except ConfigError as error:  # more parameters than any model
             raise CheckpointError(folder.path / CONFIG_FILE, str(error)) from None
@@ -195,6 +203,7 @@ def read(
     ignore_mismatched_sizes: bool = False,
     keep_tied: bool = False,
     without: Collection[str] = (),
+    shapes: Mapping[str, Shape] | None = None,
 ) -> Weights:
     """The canonical tensors of a model from a file in any dialect; see `load` and `matching.match`.
 
@@ -209,13 +218,13 @@ def read(
         ignore_mismatched_sizes=ignore_mismatched_sizes,
         keep_tied=keep_tied,
         without=without,
+        shapes=shapes,
     )
     arrays = archive.read(place.name for place in found.source.values())
     wanted = _stored_dtype(arrays) if dtype == "auto" else parse_dtype(dtype)
     with np.errstate(over="ignore"):  # what overflows is infinite, and refused below
         tensors = {
-            name: from_layout(arrays[place.name], place.layout).astype(wanted, copy=False)
-            for name, place in found.source.items()
+            name: _as_dtype(from_layout(arrays[place.name], place.layout), wanted) for name, place in found.source.items()
         }
     tensors |= {
         name: np.zeros(tensor.shape, wanted)
@@ -246,9 +255,9 @@ def contents(config: MobileBertConfig, architecture: str, tensors: Mapping[str, 
     Args:
         config: what the model is; `architectures` and `dtype` are set from the model saved.
         architecture: class name, see ARCHITECTURES.
-        tensors: {canonical name: array}, all of one dtype.
+        tensors: {canonical name: array}; all that are not whole numbers are of one dtype.
     """
-    dtype = str(next(iter(tensors.values())).dtype)
+    dtype = str(next(array.dtype for array in tensors.values() if array.dtype.kind not in "iu"))
     config = config.replace(architectures=[architecture], dtype=dtype)
     return {
         CONFIG_FILE: config.to_json_string().encode(),
@@ -256,9 +265,14 @@ def contents(config: MobileBertConfig, architecture: str, tensors: Mapping[str, 
     }
 
 
+def _as_dtype(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """An array in another floating-point dtype; whole numbers, which a layer of a user's own may have, stay as they are."""
+    return array if array.dtype.kind in "iu" else array.astype(dtype, copy=False)
+
+
 def _stored_dtype(arrays: Mapping[str, np.ndarray]) -> np.dtype:
     """The dtype of a file's tensors; where they differ, the smallest that holds the values of all."""
-    dtypes = {array.dtype for array in arrays.values()}
+    dtypes = {array.dtype for array in arrays.values() if array.dtype.kind not in "iu"}
     if {DTYPES["bfloat16"], DTYPES["float16"]} <= dtypes:
         dtypes.add(DTYPES["float32"])
     return max(dtypes, key=lambda dtype: dtype.itemsize, default=DTYPES["float32"])

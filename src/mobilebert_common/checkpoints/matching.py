@@ -32,6 +32,10 @@ from .archive import Archive, Entry
 
 BASE_PARTS = ("embeddings.", "encoder.", "pooler.")  # what a base model's file says without the root
 
+WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module")  # modules around a module
+UNEXPECTED = " is unexpected"
+OWN = "own."  # marks the blocks of layers that the schema does not know
+
 Shape = tuple[int, ...]
 Naming = Literal["canonical", "h5", "tf1", "garden"]  # how a file names its tensors
 Places = Mapping[str, Foreign | None]  # {canonical name: where it is in the file, if its naming has a place for it}
@@ -67,6 +71,7 @@ def match(
     ignore_mismatched_sizes: bool = False,
     keep_tied: bool = False,
     without: Collection[str] = (),
+    shapes: Mapping[str, Shape] | None = None,
 ) -> Match:
     """Find every tensor of a model in a file.
 
@@ -78,13 +83,18 @@ def match(
         ignore_mismatched_sizes: tensors of another shape are fresh too.
         keep_tied: leave a decoder aside that differs from the word embeddings, where otherwise it is kept.
         without: blocks of the architecture that this model was made without.
+        shapes: {name: shape} of all tensors of a model with layers of its own, which the schema does not know; they are
+            found by their names alone, and a layer that the file does not have at all is fresh.
     Raises:
         CheckpointError: tensors are missing, unexpected, mis-shaped or not floating-point: all in one error.
     """
-    file = Listing(archive, naming, normal_names(archive, naming))
-    located = _locate(file, config, architecture, keep_tied=keep_tied, without=without)
+    own = shapes or {}
+    names = {name: name for name in archive.entries} if own and own.keys() <= archive.entries.keys() else None
+    file = Listing(archive, naming, names or normal_names(archive, naming))
+    located = _locate(file, config, architecture, keep_tied=keep_tied, without=without, shapes=shapes)
     compared = _compare(file, located)
-    return _decide(file, architecture, located, compared, ignore_mismatched_sizes=ignore_mismatched_sizes)
+    model = architecture if shapes is None else "this class"
+    return _decide(file, model, located, compared, ignore_mismatched_sizes=ignore_mismatched_sizes)
 
 
 @dataclass(frozen=True)
@@ -146,7 +156,13 @@ class Located:
 
 
 def _locate(
-    file: Listing, config: MobileBertConfig, architecture: str, *, keep_tied: bool, without: Collection[str]
+    file: Listing,
+    config: MobileBertConfig,
+    architecture: str,
+    *,
+    keep_tied: bool,
+    without: Collection[str],
+    shapes: Mapping[str, Shape] | None,
 ) -> Located:
     """Look every tensor up by its name; a lookup never reads data, but for a decoder that may not be tied."""
     optional = {tensor.name: file.place(tensor) for tensor in expand_optional(config).values()}
@@ -154,8 +170,9 @@ def _locate(
     predicts = "predictions" in ARCHITECTURES[architecture].blocks
     if predicts and not keep_tied and _has_its_own_decoder(file, config, optional):
         config = config.replace(tie_word_embeddings=False)
-    tensors = expand(config, architecture).items()
-    expected = {name: tensor for name, tensor in tensors if tensor.block not in without}
+    expected = {name: tensor for name, tensor in expand(config, architecture).items() if tensor.block not in without}
+    if shapes is not None:
+        expected = _with_own(expected, shapes)
     places = {name: file.place(tensor) for name, tensor in expected.items()}
     present = {*ENCODER, *(expected[name].block for name, place in places.items() if file.has(place))}
     places |= _stand_ins(file, config, places, optional)
@@ -168,6 +185,19 @@ def _locate(
         absent={name for name, tensor in expected.items() if tensor.block not in present},
         copied=predicts and not keep_tied,
     )
+
+
+def _with_own(tensors: Mapping[str, Tensor], shapes: Mapping[str, Shape]) -> dict[str, Tensor]:
+    """The tensors of a model with layers of its own: those of the schema that it has, and its own."""
+    if any(name.startswith(ROOT) for name in shapes):  # the base model is a part of this model
+        tensors = {ROOT + name if name.startswith(BASE_PARTS) else name: tensor for name, tensor in tensors.items()}
+    return {name: tensors[name] if name in tensors else _own(name, shape) for name, shape in shapes.items()}
+
+
+def _own(name: str, shape: Shape) -> Tensor:
+    """A tensor of a layer that the schema does not know; all tensors of one layer make a block."""
+    module, _, last = name.rpartition(".")
+    return Tensor(name, shape, module, f"{OWN}{name.partition('.')[0]}", Foreign(last, "same"), {})
 
 
 @dataclass(frozen=True)
@@ -196,24 +226,26 @@ def _compare(file: Listing, located: Located) -> Compared:
         findings=(
             *(f"{name} is missing" for name in _missing(located)),
             *_contradictions(file, located),
-            *(f"{kept} is unexpected" for name, kept in file.names.items() if name not in known),
-            *(f"{name} holds integers" for name, place in located.source.items() if file.entry(place).dtype.kind in "iu"),
+            *(f"{kept}{UNEXPECTED}" for name, kept in file.names.items() if name not in known),
+            *(f"{name} holds integers" for name, place in located.source.items() if _holds_integers(file, located, name)),
         ),
     )
 
 
 def _decide(
-    file: Listing, architecture: str, located: Located, compared: Compared, *, ignore_mismatched_sizes: bool
+    file: Listing, model: str, located: Located, compared: Compared, *, ignore_mismatched_sizes: bool
 ) -> Match:
     """Say where each tensor comes from, or raise what is wrong."""
     refused = [
-        f"{name} has shape {list(found)} where the configuration and {architecture} expect {list(wanted)}"
+        f"{name} has shape {list(found)} where the configuration and {model} expect {list(wanted)}"
         for name, (found, wanted) in compared.mismatched.items()
         if not ignore_mismatched_sizes
     ]
     if findings := [*compared.findings, *refused]:
-        hint = ["ignore_mismatched_sizes=True starts these anew"] if refused == findings else []
-        raise CheckpointError(file.archive.path, f"does not fit {architecture}:\n  {shortened(findings + hint)}")
+        hints = ["ignore_mismatched_sizes=True starts these anew"] if refused == findings else []
+        if any(finding.endswith(UNEXPECTED) for finding in findings):
+            hints.append("a model with layers of your own opens only with its own class, in the framework that saved it")
+        raise CheckpointError(file.archive.path, "\n  ".join([f"does not fit {model}:", shortened(findings), *hints]))
     used = {place.name for place in located.source.values()}
     if located.copied:  # a copy of what is used, as the comparison has found
         used |= {place.name for copy in TIED if (place := located.optional[copy])}
@@ -238,6 +270,12 @@ def _missing(located: Located) -> Iterator[str]:
     for name, tensor in located.expected.items():
         if name not in located.source and name not in located.absent and 0 not in tensor.shape:
             yield name
+
+
+def _holds_integers(file: Listing, located: Located, name: str) -> bool:
+    """Whether a weight is not floating-point; a layer that the schema does not know may well count in whole numbers."""
+    own = located.expected[name].block.startswith(OWN)
+    return not own and file.entry(located.source[name]).dtype.kind in "iu"
 
 
 def _has_its_own_decoder(file: Listing, config: MobileBertConfig, optional: Places) -> bool:
@@ -283,7 +321,7 @@ def normal_names(archive: Archive, naming: Naming) -> dict[str, str]:
     """{name as the schema has it for a model with a head: name in the file}, without what holds no weights."""
     names = {name: name for name in archive.entries}
     if naming == "canonical":
-        names = _without_prefix("module.", names)  # of DistributedDataParallel
+        names = unwrapped(names)
         if not any(name.startswith(ROOT) for name in names):
             names = {ROOT + name if name.startswith(BASE_PARTS) else name: kept for name, kept in names.items()}
         names.pop(f"{ROOT}embeddings.position_ids", None)  # a buffer that old transformers releases saved
@@ -323,6 +361,18 @@ def _foreign(tensor: Tensor, naming: Naming) -> Foreign | None:
     if naming != "canonical":
         return tensor.dialects.get(naming)
     return Foreign(ROOT + tensor.name if tensor.name.startswith(BASE_PARTS) else tensor.name, "same")
+
+
+def unwrapped(names: Mapping[str, str]) -> dict[str, str]:
+    """Names without what tools put around a model: torch.compile, DistributedDataParallel, FSDP, Lightning and others.
+
+    The prefix may be any attribute, such as "model." or "module.", as long as all names have it.
+    """
+    plain = {".".join(part for part in name.split(".") if part not in WRAPPERS): kept for name, kept in names.items()}
+    if len(plain) < len(names):
+        return dict(names)
+    prefixes = {name.removesuffix(end) for end in (WORDS, WORDS.removeprefix(ROOT)) for name in plain if name.endswith(end)}
+    return _without_prefix(min(prefixes, key=len), plain) if prefixes else plain
 
 
 def _without_prefix(prefix: str, names: Mapping[str, str]) -> dict[str, str]:

@@ -12,14 +12,16 @@ class ModelOutput(OrderedDict[str, Any]):
     """An ordered mapping whose values can also be read as attributes, by integer index and by slice.
 
     A field that was not computed is None as an attribute, and absent from the mapping, from iteration and from
-    `to_tuple()`. Subclasses declare their fields as annotations.
+    `to_tuple()`. Subclasses declare their fields as annotations. Other keys may be added by item or from a mapping, as the
+    pipelines of transformers do; they come after the fields.
     """
 
     def __init__(self, *pairs: Any, **fields: Any) -> None:
-        fields = {**dict(*pairs), **fields}
         if unknown := sorted(set(fields) - set(self.fields())):
             raise TypeError(f"{type(self).__name__} has no field {', '.join(unknown)}")
-        super().__init__((name, fields[name]) for name in self.fields() if fields.get(name) is not None)
+        found = {**dict(*pairs), **fields}
+        ordered = {name: found.pop(name, None) for name in self.fields()}
+        super().__init__((name, value) for name, value in (ordered | found).items() if value is not None)
 
     @classmethod
     def fields(cls) -> tuple[str, ...]:
@@ -30,13 +32,14 @@ class ModelOutput(OrderedDict[str, Any]):
         return super().__getitem__(key) if isinstance(key, str) else self.to_tuple()[key]
 
     def __setitem__(self, key: str, value: Any) -> None:
-        if key not in self.fields():
-            raise KeyError(f"{type(self).__name__} has no field {key}")
+        if not isinstance(key, str):
+            raise TypeError(f"{type(self).__name__} takes values by name, not by {key!r:.80}")
         if value is None:
             self.pop(key, None)
             return
         super().__setitem__(key, value)
-        for later in self.fields()[self.fields().index(key) + 1 :]:
+        order = [*self.fields(), *(name for name in self if name not in self.fields())]
+        for later in order[order.index(key) + 1 :]:
             if later in self:
                 self.move_to_end(later)
 

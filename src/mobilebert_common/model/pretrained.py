@@ -15,12 +15,20 @@ class Pretrained:
 
     config_class = MobileBertConfig
     base_model_prefix = "mobilebert"
+    main_input_name = "input_ids"
+    supports_gradient_checkpointing = True
     config: MobileBertConfig
+    name_or_path = ""  # what the model was opened from
 
     @property
     def num_labels(self) -> int:
         """The number of labels in the configuration."""
         return self.config.num_labels
+
+    @classmethod
+    def can_generate(cls) -> bool:
+        """False: a MobileBERT reads text, and writes none."""
+        return False
 
     def activation_checkpointing_enable(
         self,
@@ -64,13 +72,17 @@ class Pretrained:
 
     def finish(self, output: ModelOutput, return_dict: bool | None) -> ModelOutput | tuple[Any, ...]:
         """Return the output, as a tuple if return_dict is false; None means the configuration's return_dict."""
-        wanted = self.config.return_dict if return_dict is None else return_dict
+        wanted = self.config.use_return_dict if return_dict is None else return_dict
         return output if wanted else output.to_tuple()
 
 
 def canonical_class(cls: type) -> str:
-    """The name of a model class in ARCHITECTURES, without "TF"; for a subclass, its parent's."""
-    return next(name for base in cls.__mro__ if (name := base.__name__.removeprefix("TF")) in ARCHITECTURES)
+    """The name of a model class in ARCHITECTURES, without "TF"; for a subclass, its parent's.
+
+    A class that adds its layers to the common base class has the base model as a part.
+    """
+    names = (base.__name__.removeprefix("TF") for base in cls.__mro__)
+    return next((name for name in names if name in ARCHITECTURES), "MobileBertModel")
 
 
 def resized_config(config: MobileBertConfig, rows: int | None, multiple: int | None) -> MobileBertConfig:
