@@ -150,6 +150,12 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
         model = model.to(arrays.one_device(device, device_map)).eval()
         return (model, weights.loading_info()) if output_loading_info else model
 
+    @classmethod
+    def _from_config(cls, config: MobileBertConfig, dtype: Any = None, torch_dtype: Any = None, **options: Any) -> Self:
+        """A model with fresh weights; AutoModel.from_config calls this."""
+        keywords.meaningful(options, keywords.OPENING_MODEL)
+        return cls(config).to(arrays.torch_dtype(dtype or torch_dtype or torch.get_default_dtype()))
+
     def save_pretrained(
         self,
         save_directory: str | Path,
@@ -237,6 +243,10 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
         """Replace the word embeddings; if they have another number of rows, the vocabulary of the model is resized to it."""
         base_model(self).embeddings.word_embeddings = value
         self._resize_vocabulary(resized_config(self.config, value.weight.shape[0], None))
+
+    def get_position_embeddings(self) -> nn.Embedding:
+        """The position embeddings."""
+        return base_model(self).embeddings.position_embeddings
 
     def get_output_embeddings(self) -> Matrix | TiedDecoder | None:
         """The decoder of the masked-LM head, if there is one: its weight is that of the word embeddings, unless it is untied."""

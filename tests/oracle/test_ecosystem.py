@@ -15,6 +15,7 @@ from mobilebert_pt import (
     MobileBertForQuestionAnswering,
     MobileBertForSequenceClassification,
     MobileBertTokenizerFast,
+    trainer_class,
 )
 
 from .models import SIZES
@@ -85,15 +86,18 @@ def test_the_trainer_trains_evaluates_saves_and_resumes(task: str, tmp_path: Pat
         )
 
     def make_trainer(model: Any, epochs: int) -> transformers.Trainer:
-        collator = transformers.default_data_collator  # all rows are equally long
-        return transformers.Trainer(model, options(epochs), data_collator=collator, train_dataset=data, eval_dataset=data)
+        return trainer_class()(model, options(epochs), processing_class=tokenizer(), train_dataset=data, eval_dataset=data)
 
     trainer = make_trainer(model, 6)
     before = trainer.evaluate()["eval_loss"]
     trainer.train()
     assert trainer.evaluate()["eval_loss"] < before / 2
     trainer.save_model(str(tmp_path / "saved"))
-    again = cls.from_pretrained(tmp_path / "saved", config=model.config)  # the Trainer saves no config.json of ours
+    for folder in (tmp_path / "saved", *sorted((tmp_path / "runs").glob("checkpoint-*"))):
+        again = cls.from_pretrained(folder)
+        assert again.config.id2label == model.config.id2label
+        assert MobileBertTokenizerFast.from_pretrained(folder).get_vocab() == tokenizer().get_vocab()
+    again = cls.from_pretrained(tmp_path / "saved")
     batch = {name: torch.tensor([data[0][name]]) for name in data[0]}
     with torch.no_grad():
         for name, value in model.eval()(**batch).items():

@@ -4,6 +4,7 @@ import operator
 from abc import abstractmethod
 from typing import Any
 
+from .. import keywords
 from ..errors import ConfigError
 from .architectures import ARCHITECTURES
 from .config import MobileBertConfig
@@ -19,6 +20,7 @@ class Pretrained:
     supports_gradient_checkpointing = True
     config: MobileBertConfig
     name_or_path = ""  # what the model was opened from
+    model_tags: tuple[str, ...] = ()
 
     @property
     def num_labels(self) -> int:
@@ -29,6 +31,18 @@ class Pretrained:
     def can_generate(cls) -> bool:
         """False: a MobileBERT reads text, and writes none."""
         return False
+
+    def add_model_tags(self, tags: str | list[str]) -> None:
+        """Note tags for a model card, which libraries for fine-tuning add; they are not saved."""
+        self.model_tags = (*self.model_tags, *([tags] if isinstance(tags, str) else tags))
+
+    def set_attn_implementation(self, attn_implementation: str) -> None:
+        """Nothing: the one attention implementation can always return its weights.
+
+        Raises:
+            ConfigError: another implementation than "eager" or "sdpa".
+        """
+        keywords.meaningful({"attn_implementation": attn_implementation}, keywords.OPENING_MODEL)
 
     def activation_checkpointing_enable(
         self,
