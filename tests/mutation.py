@@ -216,21 +216,29 @@ class Reach:
         return set().union(*(names for line, names in self.lines[file].items() if first <= line <= last))
 
     def tests(self, mutant: Mutant) -> set[str]:
-        """The tests that may notice a mutant. What runs at import, named "", is noticed by what uses the code around it."""
+        """The tests that may notice a mutant. What runs at import, named "", is noticed by what uses the code around it.
+
+        Who uses a constant or the default of a field need not run a line of its file, so those are all tests of the files that have
+        one which does.
+        """
         lines = (mutant.line, mutant.line + mutant.before.count("\n"))
         found = self.within(mutant.file, *lines) or self.within(mutant.file, *mutant.header)
         if found - {""} or not found:
             return found - {""}
         around = (self.within(mutant.file, *scope) - {""} for scope in (*mutant.scopes, (1, sys.maxsize)))
-        return next(filter(None, around), set(self.seconds))
+        files = {file_of(name) for name in next(filter(None, around), set(self.seconds))}
+        return {name for name in self.seconds if file_of(name) in files}
 
     def chosen(self, mutant: Mutant, killers: Counter[str]) -> dict[str, dict[str, float]]:
-        """The likeliest first: files whose tests noticed mutants of the same file, then those most of whose tests reach this line."""
+        """The likeliest first: files whose tests noticed mutants of the same file, then those that soon have run many that may."""
         names = self.tests(mutant)
-        reaching, killing = Counter(map(file_of, names)), Counter[str]()
+        reaching, killing, seconds = Counter(map(file_of, names)), Counter[str](), Counter[str]()
         for name, count in killers.items():
             killing[file_of(name)] += count
-        files = sorted(reaching, key=lambda file: (-killing[file], -reaching[file] / self.sizes[file], file))
+        for name in names:
+            seconds[file_of(name)] += self.seconds[name]
+        cost = {file: (1 + seconds[file]) * self.sizes[file] / count for file, count in reaching.items()}
+        files = sorted(reaching, key=lambda file: (-killing[file], cost[file], file))
         chosen: dict[str, dict[str, float]] = {file: {} for file in files}
         total = 0.0
         for name in sorted(names, key=lambda name: (files.index(file_of(name)), -killers[name], self.seconds[name], name)):
