@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from mobilebert_common.checkpoints import checkpoint, safetensors
+from mobilebert_common.checkpoints.archive import Archive, Entry
 from mobilebert_common.checkpoints.safetensors import WEIGHTS_FILE
 from mobilebert_common.errors import CheckpointError, ConfigError
 from mobilebert_common.files import folder as files
@@ -628,3 +629,23 @@ def test_the_name_of_another_file_is_shown_safely(tmp_path: Path) -> None:
 
 def test_bfloat16_needs_no_framework() -> None:
     assert dtypes.parse_dtype("bfloat16") == ml_dtypes.bfloat16
+
+
+@pytest.mark.parametrize("length", [0, 1, 1000, 1 << 40])
+def test_what_is_no_safetensors_file_is_called_so(length: int, folder: Path) -> None:
+    """Also where its first bytes, as those of a web page, claim an endless header."""
+    refuse_quickly(folder, length.to_bytes(8, "little") + b"{}".ljust(900), "is truncated or not safetensors")
+
+
+def test_a_head_beside_an_encoder_without_its_prefix(tmp_path: Path) -> None:
+    weights = make_weights(CLASSIFIER)
+    save_as_others_do(tmp_path, {name.removeprefix("mobilebert."): array for name, array in weights.items()}, CLASSIFIER)
+    assert equal(checkpoint.load(tmp_path, CLASSIFIER).tensors, weights)
+
+
+def test_weights_in_the_dtype_of_the_file_are_not_copied() -> None:
+    """A copy would double the memory that opening takes."""
+    weights = make_weights()
+    archive = Archive(Path(WEIGHTS_FILE), {name: Entry(array.dtype, array.shape) for name, array in weights.items()}, lambda names: weights)
+    found = checkpoint.read(archive, "canonical", make_config(), BASE, "float32")
+    assert all(np.shares_memory(found.tensors[name], array) for name, array in weights.items())

@@ -16,13 +16,14 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from mobilebert_common.checkpoints import checkpoint, h5
+from mobilebert_common.checkpoints import checkpoint, h5, hdf5
+from mobilebert_common.checkpoints.hdf5 import NOWHERE
 from mobilebert_common.errors import CheckpointError
 from mobilebert_common.model import dtypes
 from mobilebert_common.model.architectures import ARCHITECTURES
 from mobilebert_conversion import h5_files
 from support.checkpoints import BASE, CLASSIFIER, equal, make_config, make_weights
-from support.crafted_h5 import CRAFTED, File
+from support.crafted_h5 import CRAFTED, SYMBOLS, File, header
 
 from ..hostile import bombs
 
@@ -485,3 +486,50 @@ def test_no_room_to_write(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", FULL, tmp_path / "x.h5"], env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "an OSError\n", "")
+
+
+@pytest.mark.parametrize("signature", ["HEAP", "SNOD", "TREE"])
+def test_a_structure_without_its_signature(signature: str, tmp_path: Path) -> None:
+    path = make(tmp_path, dataset(WEIGHT, chunks=(2, 3)))
+    data = path.read_bytes()
+    path.write_bytes(data.replace(signature.encode(), b"XXXX"))
+    with pytest.raises(CheckpointError, match=f"has no {signature} at "):
+        h5.open_file(path)
+
+
+def test_a_name_outside_its_heap(tmp_path: Path) -> None:
+    """A link has its name further on in the file, in a block that was read before."""
+    file = File()
+    leaf, _, names = bombs.empty_dataset(file), file.add(bytes(1024)), file.add(bytes(8))
+    file.add(bytes(hdf5.BLOCK - len(file.data)))
+    name = file.add(b"name\0\0\0\0")
+    heap = file.add(b"HEAP" + struct.pack("<4x3Q", 8, NOWHERE, names))
+    node = file.add(b"SNOD\1\0\1\0" + struct.pack("<2Q2L16x", name - names, leaf, 0, 0))
+    group = file.add(header([(SYMBOLS, struct.pack("<2Q", file.tree(0, [struct.pack("<2Q", 0, node)]), heap))]))
+    file.add(bytes(hdf5.BLOCK))
+    path = tmp_path / h5.WEIGHTS_FILE
+    path.write_bytes(file.finished(group))
+    with pytest.raises(CheckpointError, match="impossible name ''"):
+        h5.open_datasets(path)
+
+
+@pytest.mark.parametrize(("chunk", "fits"), [((4, 3), True), ((4, 8), False), ((16, 3), False)])
+def test_chunks_are_no_larger_than_their_dataset_on_any_side(chunk: tuple[int, int], fits: bool, tmp_path: Path) -> None:
+    path = make(tmp_path, dataset(np.ones((8, 6), np.float32), chunks=chunk, maxshape=(None, None)))
+    if fits:
+        assert h5.open_file(path).read(["b"])["b"].sum() == 48
+        return
+    with pytest.raises(CheckpointError, match="has chunks of shape"):
+        h5.open_file(path)
+
+
+@pytest.mark.parametrize(("length", "fits"), [(2 * 1024 + 1024, True), (2 * 1024 + 1025, False)])
+def test_how_long_a_packed_chunk_may_be(length: int, fits: bool, tmp_path: Path) -> None:
+    """What gzip cannot make smaller grows a little; no more than that is read."""
+    packed = zlib.compress(np.ones(256, np.float32).tobytes()).ljust(length, b"\0")
+    archive = h5.open_file(make(tmp_path, chunk_of(packed, compression="gzip")))
+    if fits:
+        assert archive.read(["b"])["b"].tolist() == [1.0] * 256
+        return
+    with pytest.raises(CheckpointError):
+        archive.read(["b"])

@@ -211,7 +211,7 @@ PICKLES: dict[str, tuple[bytes, str]] = {
     "a long name of a storage": (pickle_of({"a": Spec(WEIGHT, "0" * 65)}), "other things than a key"),
     "a long name of a class": (b"\x80\x02c" + b"x" * 500 + b"\ny\n.", "names b'xxx"),
     "a wide name": (pickle_of({"\U0001f600": ITEMS["weight"]}), "impossible name"),
-    "a full OrderedDict": (b"\x80\x02ccollections\nOrderedDict\n(](tR.", ""),
+    "a full OrderedDict": (b"\x80\x02ccollections\nOrderedDict\n(]tR.", "from something, not empty"),
 }
 
 
@@ -360,3 +360,14 @@ def test_a_missing_file(tmp_path: Path) -> None:
 def test_numbers_are_as_wide_as_written() -> None:
     assert pickled.load(b"\x80\x02" + number(-5) + b".")[0] == -5
     assert specs({"a": WEIGHT, "b": WEIGHT})["a"].key == specs({"a": WEIGHT, "b": WEIGHT})["b"].key
+
+
+@pytest.mark.parametrize(("length", "fits"), [(64, True), (65, False)])
+def test_how_long_the_name_of_a_storage_may_be(length: int, fits: bool, tmp_path: Path) -> None:
+    """A number in a zip file, any text before torch 1.6."""
+    data = old_bin({"weight": Spec(WEIGHT, "k" * length)})
+    if fits:
+        assert np.array_equal(open_bytes(tmp_path, data).read(["weight"])["weight"], WEIGHT)
+        return
+    with pytest.raises(CheckpointError, match="by other things than a key"):
+        open_bytes(tmp_path, data)
