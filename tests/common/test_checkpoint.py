@@ -24,6 +24,7 @@ from mobilebert_common.files.reading import StableFile
 from mobilebert_common.model import dtypes
 from mobilebert_common.model.architectures import ARCHITECTURES
 from mobilebert_common.model.config import CONFIG_FILE
+from mobilebert_common.model.layout import to_layout
 from mobilebert_common.model.schema import expand
 from mobilebert_common.tokenization import MobileBertTokenizer
 from support.checkpoints import (
@@ -649,3 +650,17 @@ def test_weights_in_the_dtype_of_the_file_are_not_copied() -> None:
     archive = Archive(Path(WEIGHTS_FILE), {name: Entry(array.dtype, array.shape) for name, array in weights.items()}, lambda names: weights)
     found = checkpoint.read(archive, "canonical", make_config(), BASE, "float32")
     assert all(np.shares_memory(found.tensors[name], array) for name, array in weights.items())
+
+
+def test_what_an_optimizer_of_tf1_keeps_is_left_aside() -> None:
+    """The masked-LM of google-research's own checkpoints, with Adam's slots and the number of steps."""
+    architecture = "MobileBertForMaskedLM"
+    weights = make_weights(architecture)
+    places = {name: tensor.dialects["tf1"] for name, tensor in expand(make_config(), architecture).items()}
+    arrays = {place.name: to_layout(weights[name], place.layout, 2) for name, place in places.items()}
+    slots = {f"{name}/adam_{slot}": array for name, array in arrays.items() for slot in "mv"}
+    stored = {**arrays, **slots, "global_step": np.array(3)}
+    entries = {name: Entry(array.dtype, array.shape) for name, array in stored.items()}
+    archive = Archive(Path("model.ckpt"), entries, lambda names: {name: stored[name] for name in names})
+    found = checkpoint.read(archive, "tf1", make_config(), architecture)
+    assert equal(found.tensors, weights) and not (found.fresh or found.ignored)

@@ -605,3 +605,10 @@ def test_a_folder_that_never_rests(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     with pytest.raises(CheckpointError, match="other processes keep saving into it"):
         read_consistently(tmp_path, read)
+
+
+def test_the_longest_name(tmp_path: Path) -> None:
+    """Its hidden name is as long as a file system takes."""
+    name = "x" * 233
+    save_files(tmp_path, {name: b"1"})
+    assert Folder.open(tmp_path).read(name) == b"1" and hidden(tmp_path) == []

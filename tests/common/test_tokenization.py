@@ -710,3 +710,34 @@ def test_learning_a_vocabulary() -> None:
         assert cls(vocab=vocab).tokenize("the lowest") == ["the", "lowest"]
     with pytest.raises(ValueError, match="vocab_size=10 is too small"):
         learn_vocabulary(texts, 10)
+
+
+@pytest.mark.parametrize("options", [{}, {"do_lower_case": True}, {"do_lower_case": False, "strip_accents": True}, {"tokenize_chinese_chars": False}])
+def test_learning_takes_texts_as_the_tokenizers_do(options: dict[str, Any]) -> None:
+    """No control characters, and the characters, and their case, that a tokenizer with these options looks up."""
+    vocab = learn_vocabulary(["L\0\u00f6w\ufffd \u4e2d\u4e2d low"] * 3, 60, **options)
+    for cls in CLASSES:
+        assert "[UNK]" not in cls(vocab=vocab, **options).tokenize("L\u00f6w \u4e2d\u4e2d low")
+    assert not {"\0", "\ufffd", "##\0", "##\ufffd"} & set(vocab)
+    assert ("\u4e2d\u4e2d" in vocab) is (options.get("tokenize_chinese_chars") is False)
+
+
+# the blocks of CJK ideographs that Google's tokenizer takes apart, first and last
+IDEOGRAPHS = [
+    *((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F)),
+    *((0x2B820, 0x2CEAF), (0x2F800, 0x2FA1F)),
+]  # fmt: skip
+
+
+def test_which_characters_are_words_of_their_own() -> None:
+    tokenizer = MobileBertTokenizer(vocab=VOCAB)
+    inside = {code for first, last in IDEOGRAPHS for code in (first, first + 1, last - 1, last)}
+    around = {code for first, last in IDEOGRAPHS for code in (first - 1, last + 1)} - inside
+    assert {code for code in inside | around if len(tokenizer.words(f"a{chr(code)}b")) == 3} == inside
+
+
+def test_a_row_cannot_be_changed(tokenizer: Any) -> None:
+    """Rows share what their texts were tokenized to."""
+    [row] = tokenizer("a b").encodings
+    with pytest.raises(AttributeError):
+        row.padding = 3

@@ -95,3 +95,10 @@ def test_the_rate_rises_to_its_peak_and_falls_to_nothing() -> None:
     assert rates[0] == pytest.approx(0.02) and rates[99] == rates[100] == 2.0 and rates[1000] == 0.0
     assert rates[:100] == sorted(rates[:100]) and rates[100:] == sorted(rates[100:], reverse=True)
     assert min(rates[:1000]) > 0
+
+
+def test_a_recipe_cannot_be_changed() -> None:
+    """Plans and models that share it would not agree any more."""
+    recipe = Recipe(learning_rate=1.0, epochs=1, batch_size=1)
+    with pytest.raises(AttributeError):
+        recipe.seed = 1  # type: ignore[misc]
