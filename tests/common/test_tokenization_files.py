@@ -522,3 +522,9 @@ def test_a_full_disk(cls: Any, saved: Path, room: int) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
     assert cls.from_pretrained(saved)(TEXT)["input_ids"] == [2, 1, 10, 7, 1, 11, 9, 5, 3]
+
+
+def test_the_options_are_laid_out_as_transformers_does(saved: Path) -> None:
+    """So that saving again with either library changes no line."""
+    text = (saved / "tokenizer_config.json").read_text(encoding="utf-8")
+    assert text == json.dumps(json.loads(text), ensure_ascii=False, indent=2, sort_keys=True) + "\n"
