@@ -741,3 +741,10 @@ def test_a_row_cannot_be_changed(tokenizer: Any) -> None:
     [row] = tokenizer("a b").encodings
     with pytest.raises(AttributeError):
         row.padding = 3
+
+
+def test_numbers_that_are_not_whole_stay_so() -> None:
+    """Soft labels and weights of examples, which a collator puts beside the ids."""
+    batch = BatchEncoding({"input_ids": [[2, 3]], "labels": [[0.25, 0.75]], "mask": [[True, False]]}, tensor_type="np")
+    assert batch["labels"].tolist() == [[0.25, 0.75]]
+    assert batch["input_ids"].dtype == batch["mask"].dtype == np.int64
