@@ -748,3 +748,17 @@ def test_numbers_that_are_not_whole_stay_so() -> None:
     batch = BatchEncoding({"input_ids": [[2, 3]], "labels": [[0.25, 0.75]], "mask": [[True, False]]}, tensor_type="np")
     assert batch["labels"].tolist() == [[0.25, 0.75]]
     assert batch["input_ids"].dtype == batch["mask"].dtype == np.int64
+
+
+@pytest.mark.parametrize("options", [{}, {"do_lower_case": False, "strip_accents": True}])
+def test_the_case_of_letters_with_marks_that_change_places(options: dict[str, Any]) -> None:
+    python, rust = (cls(vocab=VOCAB, **options).words("L\u00d6\u302e\u0323W low") for cls in CLASSES)
+    assert python == rust == (["lo\u302ew", "low"] if not options else ["LO\u302eW", "low"])
+
+
+def test_what_does_not_compose_keeps_its_places() -> None:
+    """Beside what does: each character of the text is a token here, but for the composed one."""
+    vocab = [*VOCAB, "\u00e9", "x", "##\u0323"]
+    result = MobileBertTokenizer(vocab=vocab, do_lower_case=False)("e\u0301 x\u0323", return_offsets_mapping=True)
+    assert result.tokens()[1:-1] == ["\u00e9", "x", "##\u0323"]
+    assert result["offset_mapping"][1:-1] == [(0, 2), (3, 4), (4, 5)]
