@@ -762,3 +762,11 @@ def test_what_does_not_compose_keeps_its_places() -> None:
     result = MobileBertTokenizer(vocab=vocab, do_lower_case=False)("e\u0301 x\u0323", return_offsets_mapping=True)
     assert result.tokens()[1:-1] == ["\u00e9", "x", "##\u0323"]
     assert result["offset_mapping"][1:-1] == [(0, 2), (3, 4), (4, 5)]
+
+
+def test_places_where_marks_change_theirs(tokenizer: Any) -> None:
+    """From the first character on, also behind one that is dropped."""
+    offsets = tokenizer("a \u302e\u0323b", return_offsets_mapping=True)["offset_mapping"]
+    assert offsets[1] == (0, 1)
+    offsets = tokenizer("\0a b\u302e\u0323", return_offsets_mapping=True)["offset_mapping"]
+    assert offsets[1] == (1, 2)
