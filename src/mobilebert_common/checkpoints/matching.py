@@ -359,7 +359,7 @@ def architecture_of(archive: Archive, naming: Naming, config: MobileBertConfig) 
 def _foreign(tensor: Tensor, naming: Naming) -> Foreign | None:
     """The name and layout of a tensor in a dialect, the same in every model; None where the dialect has no place for it."""
     if naming != "canonical":
-        return tensor.dialects.get(naming)
+        return tensor.foreign(naming)
     return Foreign(ROOT + tensor.name if tensor.name.startswith(BASE_PARTS) else tensor.name, "same")
 
 

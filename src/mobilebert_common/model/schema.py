@@ -7,8 +7,8 @@ Letters in shapes: v vocabulary, e embedding, x input of embedding_transformatio
 q width of the query and key inputs, w width of the value input, i FFN, p positions, s segments, n labels.
 """
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..errors import ConfigError
@@ -165,16 +165,14 @@ DECODER, DECODER_BIAS = "cls.predictions.decoder.weight", "cls.predictions.decod
 TIED = {DECODER: WORDS, DECODER_BIAS: BIAS}
 
 
-@dataclass(frozen=True)
-class Foreign:
+class Foreign(NamedTuple):
     """A tensor's name and layout in a dialect."""
 
     name: str
     layout: Layout
 
 
-@dataclass(frozen=True)
-class Tensor:
+class Tensor(NamedTuple):
     """One tensor of one model.
 
     Attributes:
@@ -183,7 +181,9 @@ class Tensor:
         module: the part of the name before the last dot.
         block: its block, a key of BLOCKS.
         keras: the variable's name in its Keras layer, and its layout there.
-        dialects: {dialect: name and layout}, for each dialect that has the tensor.
+        patterns: {dialect: name and layout} for each dialect that has the tensor, with the braces of BLOCKS in the name; all layers
+            share them, because the largest model has 15,000 tensors and a file is in one dialect.
+        place: what stands for the braces.
     """
 
     name: str
@@ -191,7 +191,19 @@ class Tensor:
     module: str
     block: str
     keras: Foreign
-    dialects: Mapping[str, Foreign]
+    patterns: Mapping[str, Foreign]
+    place: Mapping[str, int | str]
+
+    def foreign(self, dialect: str) -> Foreign | None:
+        """The name and layout in a dialect; None if the dialect does not have the tensor."""
+        if (pattern := self.patterns.get(dialect)) is None:
+            return None
+        return Foreign(pattern.name.format(**self.place), pattern.layout)
+
+    @property
+    def dialects(self) -> dict[str, Foreign]:
+        """{dialect: name and layout}, for each dialect that has the tensor."""
+        return {dialect: found for dialect in self.patterns if (found := self.foreign(dialect))}
 
 
 def expand(config: MobileBertConfig, architecture: str) -> dict[str, Tensor]:
@@ -232,13 +244,7 @@ def most_tensors(config: MobileBertConfig) -> int:
 
 def count_parameters(tensors: Mapping[str, Tensor]) -> int:
     """The number of parameters in the tensors from `expand`."""
-    count = 0
-    for tensor in tensors.values():
-        size = 1
-        for length in tensor.shape:
-            size *= length  # Python's integers do not overflow
-        count += size
-    return count
+    return sum(math.prod(tensor.shape) for tensor in tensors.values())
 
 
 def _expand(config: MobileBertConfig, blocks: tuple[str, ...], root: str) -> dict[str, Tensor]:
@@ -252,33 +258,31 @@ def _row_tensors(row: Row, config: MobileBertConfig, root: str) -> list[Tensor]:
     kind = config.normalization_type if row.kind == "norm" else row.kind
     layers = range(config.num_hidden_layers) if row.block in ("layer", "ffn") else range(1)
     ffns = range(config.num_feedforward_networks - 1) if row.block == "ffn" else range(1)
+    last = config.num_feedforward_networks - 1
+    module = _join(".", BLOCKS[row.block]["canonical"], row.module)
+    parts = [(part, Foreign(*part.keras), _patterns(row, kind, part)) for part in KINDS[kind]]
     tensors = []
     for n in layers:
         for f in ffns:
-            place = {"root": root, "n": n, "f": f, "last": config.num_feedforward_networks - 1}
-            block = {dialect: path.format(**place) for dialect, path in BLOCKS[row.block].items()}
-            module = _join(".", block["canonical"], row.module)
-            stems = {"h5": row.module.replace(".", "/")}
-            if row.tf1 is not None:
-                stems["tf1"] = _tf1_norm(row.tf1, kind)
-            if row.garden is not None:
-                stems["garden"] = row.garden.format(**place)
-            for part in KINDS[kind]:
-                foreign = {dialect: getattr(part, dialect) for dialect in stems}
-                tensors.append(
-                    Tensor(
-                        name=f"{module}.{part.canonical}",
-                        shape=shape[: part.rank],
-                        module=module,
-                        block=row.block,
-                        keras=Foreign(*part.keras),
-                        dialects={
-                            dialect: Foreign(_join("/", block[dialect], stem, foreign[dialect][0]), foreign[dialect][1])
-                            for dialect, stem in stems.items()
-                        },
-                    )
-                )
+            place: dict[str, int | str] = {"root": root, "n": n, "f": f, "last": last}
+            name = module.format(**place)
+            tensors += [
+                Tensor(f"{name}.{part.canonical}", shape[: part.rank], name, row.block, keras, patterns, place)
+                for part, keras, patterns in parts
+            ]
     return tensors
+
+
+def _patterns(row: Row, kind: str, part: Part) -> dict[str, Foreign]:
+    """The names of a part of a module in each dialect that has the module, with the braces of BLOCKS."""
+    tf1 = None if row.tf1 is None else _tf1_norm(row.tf1, kind)
+    modules = {"h5": row.module.replace(".", "/"), "tf1": tf1, "garden": row.garden}
+    found = {}
+    for dialect, module in modules.items():
+        if module is not None:
+            name, layout = getattr(part, dialect)
+            found[dialect] = Foreign(_join("/", BLOCKS[row.block][dialect], module, name), layout)
+    return found
 
 
 def letters(config: MobileBertConfig) -> dict[str, int]:
