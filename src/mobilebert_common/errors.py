@@ -53,6 +53,14 @@ def printable(text: str, keep: str = "") -> str:
     return "".join(char if char.isprintable() or char in keep + JOINERS else _escaped(char) for char in text)
 
 
+def brief(value: object) -> str:
+    """A shortened value for an error message."""
+    try:
+        return f"{value!r:.80}"
+    except (ValueError, RecursionError):  # an integer with too many digits, or a list nested too deeply
+        return f"a {type(value).__name__} too large to show"
+
+
 def _escaped(char: str) -> str:
     return char.encode("unicode_escape").decode("ascii")
 

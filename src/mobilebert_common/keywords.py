@@ -39,6 +39,7 @@ OPENING: dict[str, Rule] = {
 
 OPENING_MODEL = OPENING | {
     "_fast_init": Rule(ANY, "only tensors missing from the file are initialized"),
+    "adapter_kwargs": Rule(ANY, "PEFT opens adapters; the Auto classes always pass this"),
     "attn_implementation": Rule((None, "eager", "sdpa"), "the one attention implementation can always return its weights"),
     "device_map": Rule(UNSET, "a MobileBERT fits on one device: pass device='cuda' in PyTorch, or use `with keras.device(...)` in Keras"),
     "device_mesh": Rule(UNSET, "tensor parallelism is not available"),

@@ -34,8 +34,8 @@ class HeadModel(MobileBertPreTrainedModel):
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__(config)
-        self.mobilebert = MobileBertModel(config, add_pooling_layer="pooler" in ARCHITECTURES[self.architecture].blocks)
-        rate = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
+        self.mobilebert = MobileBertModel(self.config, add_pooling_layer="pooler" in ARCHITECTURES[self.architecture].blocks)
+        rate = self.config.hidden_dropout_prob if self.config.classifier_dropout is None else self.config.classifier_dropout
         self.dropout = nn.Dropout(rate)
 
     def label_losses(self, scores: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> list[Losses]:
@@ -65,7 +65,7 @@ class MobileBertForPreTraining(HeadModel):
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__(config)
-        self.cls = PreTrainingHeads(config, self.architecture, self.mobilebert.embeddings)
+        self.cls = PreTrainingHeads(self.config, self.architecture, self.mobilebert.embeddings)
         self.post_init()
 
     def forward(
@@ -110,7 +110,7 @@ class MobileBertForMaskedLM(HeadModel):
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__(config)
-        self.cls = PreTrainingHeads(config, self.architecture, self.mobilebert.embeddings)
+        self.cls = PreTrainingHeads(self.config, self.architecture, self.mobilebert.embeddings)
         self.post_init()
 
     def forward(
@@ -148,7 +148,7 @@ class MobileBertForNextSentencePrediction(HeadModel):
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__(config)
-        self.cls = PreTrainingHeads(config, self.architecture, self.mobilebert.embeddings)
+        self.cls = PreTrainingHeads(self.config, self.architecture, self.mobilebert.embeddings)
         self.post_init()
 
     def forward(
@@ -186,7 +186,7 @@ class MobileBertForSequenceClassification(HeadModel):
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__(config)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.classifier = nn.Linear(self.config.hidden_size, self.config.num_labels)
         self.post_init()
 
     def forward(
@@ -227,7 +227,7 @@ class MobileBertForMultipleChoice(HeadModel):
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__(config)
-        self.classifier = nn.Linear(config.hidden_size, 1)
+        self.classifier = nn.Linear(self.config.hidden_size, 1)
         self.post_init()
 
     def forward(
@@ -269,7 +269,7 @@ class MobileBertForTokenClassification(HeadModel):
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__(config)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.classifier = nn.Linear(self.config.hidden_size, self.config.num_labels)
         self.post_init()
 
     def forward(
@@ -304,7 +304,7 @@ class MobileBertForQuestionAnswering(HeadModel):
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__(config)
-        self.qa_outputs = nn.Linear(config.hidden_size, 2)
+        self.qa_outputs = nn.Linear(self.config.hidden_size, 2)
         self.post_init()
 
     def forward(

@@ -37,7 +37,7 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
 
     def __init__(self, config: MobileBertConfig, *inputs: Any, **kwargs: Any) -> None:
         super().__init__()
-        self.config = config.replace()
+        self.config = MobileBertConfig.from_any(config)
         self.architecture = canonical_class(type(self))
 
     def post_init(self) -> None:

@@ -33,7 +33,7 @@ class PreTrainedModel(Pretrained, TrainableModel):
 
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.config = config.replace()
+        self.config = MobileBertConfig.from_any(config)
         self.architecture = canonical_class(type(self))
 
     def build(self, input_shape: Any = None) -> None:

@@ -14,7 +14,7 @@ from ..errors import CheckpointError, ConfigError, shortened
 from ..files import hub
 from ..files.folder import Content, Folder, read_consistently, save_files
 from ..files.shard_index import INDEX, MAX_TENSORS
-from ..model.config import CONFIG_FILE, MobileBertConfig, refuse_unknown
+from ..model.config import CONFIG_FILE, MobileBertConfig
 from ..model.dtypes import DTYPES, parse_dtype
 from ..model.layout import from_layout
 from ..model.schema import WORDS, most_tensors
@@ -92,7 +92,7 @@ def load(
     architecture: str,
     dtype: str = "float32",
     *,
-    config: MobileBertConfig | None = None,
+    config: Any = None,
     ignore_mismatched_sizes: bool = False,
     zero_pad_embedding: bool = False,
     without: Collection[str] = (),
@@ -111,7 +111,7 @@ def load(
             folder, all of what is read is from before the save or all of it from after. None with both config and state.
         architecture: class name, see ARCHITECTURES.
         dtype: "float32", "float64", "bfloat16" or "float16", whatever the file holds; "auto" is what it holds.
-        config: takes the place of config.json.
+        config: takes the place of config.json: what MobileBertConfig.from_any takes, such as one of transformers.
         ignore_mismatched_sizes: a tensor of another shape starts fresh, as a classifier for other labels does.
         zero_pad_embedding: set the word embedding of [PAD] to zero, without which padding changes results.
         without: blocks of the head that the model is made without, as "pooler".
@@ -126,13 +126,12 @@ def load(
         OSError, ImportError: see hub.resolve.
     """
     where, _, overrides = keywords.sort_options(options, keywords.OPENING_MODEL)
-    refuse_unknown(overrides)
-    if not isinstance(config, MobileBertConfig | None):
-        raise ConfigError(f"config must be a MobileBertConfig of this package, not {type(config).__name__}")
+    MobileBertConfig.refuse_unknown(overrides)
+    given = None if config is None else MobileBertConfig.from_any(config)
     if dtype != "auto":
         parse_dtype(dtype)
-    files = [] if config is not None else [CONFIG_FILE]
-    if state is not None and config is not None:
+    files = [] if given is not None else [CONFIG_FILE]
+    if state is not None and given is not None:
         place: Path | Folder = Folder(state.path, {})  # nothing of it is read
     else:
         place = hub.resolve(name_or_path, files, [source.file for source in SOURCES] if state is None else (), **where)
@@ -140,8 +139,7 @@ def load(
         raise CheckpointError(place, "is not a directory; a checkpoint is a directory with config.json and weights")
 
     def read_folder(folder: Folder) -> Weights:
-        wanted = MobileBertConfig.from_folder(folder) if config is None else config
-        wanted = wanted.replace(**overrides) if overrides else wanted
+        wanted = MobileBertConfig.from_folder(folder, overrides) if given is None else given.replace(**overrides)
         archive, naming = (state, "canonical") if state else open_weights(folder, most_tensors(wanted))
         try:
             return read(
@@ -159,6 +157,7 @@ def load(
             raise CheckpointError(folder.path / CONFIG_FILE, str(error)) from None
 
     weights = read_consistently(place, read_folder)
+    weights.config.update({"name_or_path": str(name_or_path)})
     if zero_pad_embedding:
         _zero_padding(weights)
     _warn(weights, place)

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MANIFEST_FILE = "manifest.json"
+CONFIG_FILE = "config.json"
 TEMPORARY = ".tmp-"  # marks a file that a save has not finished
 PENDING = ".new-"  # marks a finished file that waits for its name
 

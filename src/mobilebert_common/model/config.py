@@ -1,22 +1,29 @@
 """MobileBertConfig: the validated content of config.json."""
 
+import copy
+import inspect
 import json
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, overload
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from .. import keywords
-from ..errors import CheckpointError, ConfigError
+from ..errors import CheckpointError, ConfigError, brief
 from ..files import hub
-from ..files.folder import Folder, read_consistently, save_files
-from ..files.strict_json import MAX_JSON
+from ..files.folder import CONFIG_FILE as CONFIG_FILE
+from ..files.folder import Folder, read_consistently, save_files, write_atomically
+from ..files.strict_json import MAX_JSON, read_json
+from .hf_keys import ABSENT, ACTIVATIONS, ALIASES, COMMON, KEYS, SESSION
+from .labels import LABEL_KEYS, Labels, read_labels, read_stored_labels
+from .scalars import plain
 from .zoo import ZOO
 
-CONFIG_FILE = "config.json"
+log = logging.getLogger(__name__)
+
 MAX_CONFIG = MAX_JSON
-MAX_LABELS = 10_000  # their names must fit into config.json
 
 # bounds far above any published model reject a hostile config.json before anything is allocated
 Layers = Annotated[int, Field(strict=True, ge=1, le=128)]
@@ -30,17 +37,16 @@ Flag = Annotated[bool, Field(strict=True)]
 Activation = Literal["relu", "relu6", "gelu", "gelu_new", "gelu_pytorch_tanh", "silu", "tanh"]
 ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
 
-# three forms of the same information: overriding one discards the others
-LABEL_KEYS = ("num_labels", "id2label", "label2id")
 DERIVED = ("true_hidden_size", "use_return_dict")
+RULES = {**keywords.OPENING, "attn_implementation": keywords.OPENING_MODEL["attn_implementation"]}
 
 
 class MobileBertConfig(BaseModel):
     """The configuration of a MobileBERT, with the names and defaults of config.json on the hub.
 
     Unknown keys are kept and written back, but have no effect. Assigning an attribute validates the whole configuration
-    and changes nothing if that fails. `id2label` determines `num_labels`; with `num_labels` alone the labels are named
-    LABEL_0, LABEL_1 and so on. `true_hidden_size` is derived, and ignored in a file.
+    and changes nothing if that fails. Numbers may be numpy's, torch's or TensorFlow's. `id2label` determines `num_labels`; with
+    `num_labels` alone the labels are named LABEL_0, LABEL_1 and so on. `true_hidden_size` is derived, and ignored in a file.
 
     Raises:
         ConfigError: a value is outside its range, or two values contradict each other; lists all findings.
@@ -48,7 +54,14 @@ class MobileBertConfig(BaseModel):
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
 
-    model_type: Literal["mobilebert"] = "mobilebert"
+    # transformers and its Auto classes read these of the class
+    model_type: ClassVar[str] = "mobilebert"
+    attribute_map: ClassVar[dict[str, str]] = {}
+    sub_configs: ClassVar[dict[str, Any]] = {}
+    base_config_key: ClassVar[str] = ""
+    is_composition: ClassVar[bool] = False
+    has_no_defaults_at_init: ClassVar[bool] = False
+
     vocab_size: Size = 30522
     hidden_size: Width = 512
     num_hidden_layers: Layers = 24
@@ -82,16 +95,40 @@ class MobileBertConfig(BaseModel):
     architectures: Annotated[list[str], Field(max_length=100)] | None = None
     dtype: str | None = None  # of the saved weights; loading uses its own `dtype` argument instead
 
+    _session: dict[str, Any] = PrivateAttr(default_factory=dict)  # the attributes of SESSION that were set
+
     def __init__(self, /, **values: Any) -> None:
+        early = dict(self.__dict__)  # what the constructor of a subclass assigned before it came here
+        named = {ALIASES.get(key, key): value for key, value in {**early, **values}.items()}
         try:
-            super().__init__(**values)
+            super().__init__(**{key: value for key, value in named.items() if key not in SESSION})
         except ValidationError as error:
             raise ConfigError("\n".join(_finding(found) for found in error.errors())) from None
+        self._session.update((key, value) for key, value in named.items() if key in SESSION)
 
     @model_validator(mode="before")
     @classmethod
-    def _complete_labels(cls, values: Any) -> Any:
-        return _with_labels({key: value for key, value in values.items() if key not in DERIVED})
+    def _normalize(cls, values: Any) -> Any:
+        """Take Python's numbers, and complete the labels."""
+        found = {key: plain(value) for key, value in values.items() if key not in DERIVED}
+        if (kind := found.pop("model_type", cls.model_type)) not in ("mobilebert", cls.model_type):
+            raise ValueError(f"model_type must be {cls.model_type!r}, not {brief(kind)}")
+        labels = read_labels(found)
+        _warn_of_lost(labels, "the configuration")
+        return _with_labels(found, labels)
+
+    @field_validator("hidden_act", mode="before")
+    @classmethod
+    def _name_of_activation(cls, value: Any) -> Any:
+        if callable(value):
+            raise ValueError("must be the name of an activation: a function cannot be written to config.json")
+        return ACTIVATIONS.get(value, value) if isinstance(value, str) else value
+
+    @field_validator("dtype", mode="before")
+    @classmethod
+    def _name_of_dtype(cls, value: Any) -> Any:
+        is_dtype = "dtype" in type(value).__name__.lower()  # torch's, numpy's, TensorFlow's
+        return getattr(value, "name", str(value).removeprefix("torch.")) if is_dtype else value
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -103,22 +140,19 @@ class MobileBertConfig(BaseModel):
             ),
             (
                 self.pad_token_id >= self.vocab_size,
-                f"pad_token_id {_shown(self.pad_token_id)} is outside vocab_size {self.vocab_size}",
+                f"pad_token_id {brief(self.pad_token_id)} is outside vocab_size {self.vocab_size}",
             ),
             (
                 self.embedding_size > self.hidden_size,
                 f"embedding_size {self.embedding_size} is larger than hidden_size {self.hidden_size}, "
                 "but the masked-LM head needs hidden_size >= embedding_size",
             ),
-            (
-                sorted(self.id2label) != list(range(len(self.id2label))) or not self.id2label,
-                f"id2label must number its labels 0, 1, 2, ..., not {_shown(sorted(self.id2label))}",
-            ),
-            (
-                len(self.label2id) != len(self.id2label)
-                or self.label2id != {label: index for index, label in self.id2label.items()},
-                "label2id and id2label contradict each other, or two labels have the same name",
-            ),
+        ]
+        extra = self.__pydantic_extra__ or {}
+        conflicts += [
+            (key in extra and extra[key] not in (None, rule.default), f"{key} {brief(extra.get(key))} is not supported: {rule.reason}")
+            for key, rule in KEYS.items()
+            if rule.reason
         ]
         if found := [message for wrong, message in conflicts if wrong]:
             raise ValueError("; ".join(found))
@@ -136,15 +170,58 @@ class MobileBertConfig(BaseModel):
 
     @property
     def use_return_dict(self) -> bool:
-        """The same as return_dict, under its name in transformers."""
-        return self.return_dict
+        """Whether models return an output rather than a tuple by default; torchscript=True asks for tuples."""
+        return self.return_dict and not (self.__pydantic_extra__ or {}).get("torchscript")
+
+    @property
+    def name_or_path(self) -> str:
+        """The folder, or the name on the hub, that this was read from; not written to config.json."""
+        return str(self._session.get("_name_or_path", ""))
+
+    def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> Self:
+        """This configuration; models with several parts have one for each."""
+        return self
+
+    if not TYPE_CHECKING:  # or mypy would take any name for an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """What transformers' configurations also have: attributes of this session, and keys that are not set."""
+            if name in SESSION:
+                return self._session.get(name, SESSION[name])
+            try:
+                return super().__getattr__(name)
+            except AttributeError:
+                if name == "torch_dtype":
+                    return self.dtype
+                if name not in KEYS or KEYS[name].default is ABSENT:
+                    raise
+                return copy.copy(KEYS[name].default)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in DERIVED:
-            raise AttributeError(f"{name} is derived from other values and cannot be assigned")
-        changed = self.replace(**{name: value})
+        name = ALIASES.get(name, name)
+        if "vocab_size" not in self.__dict__:  # not initialized
+            self.__dict__[name] = value
+        elif name in SESSION:
+            self._session[name] = value
+        else:
+            self.update({name: value})
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MobileBertConfig) and self.to_dict() == other.to_dict()
+
+    def update(self, config_dict: Mapping[str, Any]) -> None:
+        """Assign several attributes in one step.
+
+        Raises:
+            ConfigError: see the class; nothing changed.
+            AttributeError: one of them is derived from others.
+        """
+        if derived := sorted({*DERIVED} & config_dict.keys()):
+            raise AttributeError(f"{derived[0]} is derived from other values and cannot be assigned")
+        changed = self.replace(**config_dict)
         self.__dict__.update(changed.__dict__)
         object.__setattr__(self, "__pydantic_extra__", changed.__pydantic_extra__)
+        self._session.update(changed._session)
 
     def replace(self, /, **changes: Any) -> Self:
         """Return a validated copy with some values changed.
@@ -153,33 +230,138 @@ class MobileBertConfig(BaseModel):
             ConfigError: see the class.
         """
         kept = self.to_dict()
-        if set(changes) & set(LABEL_KEYS):
-            kept = {key: value for key, value in kept.items() if key not in LABEL_KEYS}
-        return type(self)(**{**kept, **changes})
+        if labels := {key: value for key, value in changes.items() if key in LABEL_KEYS}:
+            if _are_counted(Labels(self.id2label, self.label2id), labels):
+                changes = _without_labels(changes)
+            else:
+                kept = _without_labels(kept)
+        copied = type(self).__new__(type(self))  # the constructor of a subclass may assign attributes, which comes here
+        MobileBertConfig.__init__(copied, **{**self._session, **kept, **changes})
+        return copied
 
     def to_dict(self) -> dict[str, Any]:
         """Every key of config.json, including unknown ones."""
-        return {**self.model_dump(), "true_hidden_size": self.true_hidden_size}
+        return {**self.model_dump(), "model_type": self.model_type, "true_hidden_size": self.true_hidden_size}
 
-    def to_json_string(self) -> str:
-        """The text of config.json."""
-        return json.dumps(self.to_dict(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    def to_diff_dict(self) -> dict[str, Any]:
+        """The keys of config.json without those that every model of transformers has and that are as by default."""
+        default = MobileBertConfig()
+        return {key: value for key, value in self.to_dict().items() if key not in COMMON or value != getattr(default, key)}
+
+    def to_json_string(self, use_diff: bool = False) -> str:
+        """The text of config.json; with use_diff, of to_diff_dict.
+
+        Raises:
+            ConfigError: the value of an unknown key cannot be written as JSON.
+        """
+        values = self.to_diff_dict() if use_diff else self.to_dict()
+        return json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False, default=_written) + "\n"
+
+    def to_json_file(self, json_file_path: str | Path, use_diff: bool = False) -> None:
+        """Write to_json_string to a file of any name, whole or not at all."""
+        write_atomically(Path(json_file_path), self.to_json_string(use_diff).encode())
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], **overrides: Any) -> Self:
+    def from_any(cls, config: Any) -> Self:
+        """Copy a configuration of this package or, of a MobileBERT, one of transformers.
+
+        Args:
+            config: or a place that `from_pretrained` reads.
+        Raises:
+            ConfigError: it is of another model, no configuration at all, or see the class.
+            CheckpointError, OSError, ImportError: see `from_pretrained`.
+        """
+        if isinstance(config, cls):
+            return config.replace()
+        if isinstance(config, str | Path):
+            return cls.from_pretrained(config)
+        if isinstance(config, MobileBertConfig):
+            return cls(**config.to_dict(), **config._session)
+        kind, describe = getattr(config, "model_type", None), getattr(config, "to_diff_dict", getattr(config, "to_dict", None))
+        if isinstance(config, type) or not callable(describe):
+            raise ConfigError(f"config must be a {cls.__name__}, not {brief(config)}")
+        if kind not in ("mobilebert", cls.model_type):
+            raise ConfigError(f"config describes a {brief(kind)} model, not a MobileBERT")
+        return cls.from_dict(describe(), name_or_path=getattr(config, "name_or_path", None) or "")
+
+    @overload
+    @classmethod
+    def from_dict(
+        cls, config_dict: Mapping[str, Any], return_unused_kwargs: Literal[False] = False, **overrides: Any
+    ) -> Self: ...
+
+    @overload
+    @classmethod
+    def from_dict(
+        cls, config_dict: Mapping[str, Any], return_unused_kwargs: Literal[True], **overrides: Any
+    ) -> tuple[Self, dict[str, Any]]: ...
+
+    @classmethod
+    def from_dict(cls, config_dict: Mapping[str, Any], return_unused_kwargs: bool = False, **overrides: Any) -> Any:
         """Build a configuration from the content of config.json.
 
         Args:
-            values: the content of the file; unknown keys are kept.
+            config_dict: the content of the file; unknown keys are kept. Where its label maps contradict each other, id2label decides.
+            return_unused_kwargs: return the configuration and the overrides that are no keys of it.
             overrides: known keys that override the file's; `num_labels` or `id2label` here replaces the file's labels.
         Raises:
             ConfigError: see the class; or an override is not a known key.
         """
-        refuse_unknown(overrides)
-        stored = dict(values)
-        if set(overrides) & set(LABEL_KEYS):
-            stored = {key: value for key, value in stored.items() if key not in LABEL_KEYS}
-        return cls(**{**stored, **overrides})
+        used, unused = cls._sort(overrides)
+        if not return_unused_kwargs:
+            cls.refuse_unknown(unused)
+        config = cls._read(config_dict, used, "the configuration")
+        return (config, unused) if return_unused_kwargs else config
+
+    @classmethod
+    def _read(cls, values: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> Self:
+        """Build a configuration from what is stored, with overrides; `source` only appears in warnings."""
+        stored = {**values, **{key: value for key, value in overrides.items() if key not in LABEL_KEYS}}
+        labels = {key: value for key, value in overrides.items() if key in LABEL_KEYS}
+        try:
+            found = read_stored_labels(stored)
+        except ValueError as error:
+            if not labels:
+                raise ConfigError(str(error)) from None
+            found = None
+        if labels and not _are_counted(found, labels):
+            return cls(**_without_labels(stored), **labels)
+        _warn_of_lost(found, source)
+        return cls(**_with_labels(stored, found))
+
+    @classmethod
+    def _sort(cls, overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Divide keywords into keys of the configuration and others, without what changes nothing."""
+        meant = keywords.meaningful(overrides, RULES)
+        meant = {key: value for key, value in meant.items() if (key, value) not in (("dtype", "auto"), ("torch_dtype", "auto"))}
+        known = cls.known_keys()
+        return ({key: meant[key] for key in meant if key in known}, {key: meant[key] for key in meant if key not in known})
+
+    @classmethod
+    def known_keys(cls) -> set[str]:
+        """The keys that may override those of a file."""
+        own = inspect.signature(cls.__init__).parameters.keys() - inspect.signature(MobileBertConfig.__init__).parameters.keys()
+        return {*cls.model_fields, *own, "num_labels", "model_type", "torch_dtype", "name_or_path", *KEYS}
+
+    @classmethod
+    def refuse_unknown(cls, overrides: Mapping[str, Any]) -> None:
+        """Reject unknown keywords, which are probably misspelt; unknown keys in a file are kept.
+
+        Raises:
+            ConfigError: a keyword is not a key of the configuration.
+        """
+        if unknown := sorted(set(overrides) - cls.known_keys()):
+            known = ", ".join(sorted({*cls.model_fields, "num_labels"}))
+            raise ConfigError(f"unknown argument {', '.join(unknown)}; the configuration has {known}")
+
+    @classmethod
+    def from_json_file(cls, json_file: str | Path) -> Self:
+        """Read a configuration from a file of any name.
+
+        Raises:
+            CheckpointError: see `from_folder`.
+        """
+        return cls._from_values(Path(json_file), read_json(Path(json_file), MAX_CONFIG), {})
 
     @classmethod
     def from_zoo(cls, name: str, **overrides: Any) -> Self:
@@ -190,41 +372,90 @@ class MobileBertConfig(BaseModel):
         """
         if name not in ZOO:
             raise ConfigError(f"the zoo has no {name!r}: choose one of {', '.join(ZOO)}")
-        return cls.from_dict(ZOO[name], **overrides)
+        return cls.from_dict(ZOO[name], False, **overrides)
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path | Folder,
+        return_unused_kwargs: Literal[False] = False,
+        **options: Any,
+    ) -> Self: ...
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path | Folder, return_unused_kwargs: Literal[True], **options: Any
+    ) -> tuple[Self, dict[str, Any]]: ...
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | Path | Folder, **options: Any) -> Self:
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path | Folder, return_unused_kwargs: bool = False, **options: Any
+    ) -> Any:
         """Read config.json from a checkpoint directory or from the hub.
 
         Args:
-            pretrained_model_name_or_path: a folder or, as a str, a name on the hub.
-            options: configuration keys that override the file's; hub.Options; arguments that keywords.OPENING ignores.
+            pretrained_model_name_or_path: a folder, a JSON file or, as a str, a name on the hub.
+            return_unused_kwargs: return the configuration and the options that are no keys of it.
+            options: configuration keys that override the file's, before it is judged; hub.Options; arguments that keywords.OPENING
+                ignores.
         Raises:
             CheckpointError: the file is missing, unreadable or holds a value outside its range.
             ConfigError: an option is unknown or outside its range.
             OSError, ImportError: see hub.resolve.
         """
         where, _, overrides = keywords.sort_options(options, keywords.OPENING)
-        refuse_unknown(overrides)
-        folder = hub.resolve(pretrained_model_name_or_path, [CONFIG_FILE], **where)
-        config = read_consistently(folder, cls.from_folder)
-        return config.replace(**overrides) if overrides else config
+        used, unused = cls._sort(overrides)
+        if not return_unused_kwargs:
+            cls.refuse_unknown(unused)
+        path = pretrained_model_name_or_path
+        if not isinstance(path, Folder) and Path(path).is_file():
+            config = cls._from_values(Path(path), read_json(Path(path), MAX_CONFIG), used)
+        else:
+            folder = hub.resolve(path, [CONFIG_FILE], **where)
+            config = read_consistently(folder, lambda opened: cls.from_folder(opened, used))
+        config._session["_name_or_path"] = str(path)
+        return (config, unused) if return_unused_kwargs else config
 
     @classmethod
-    def from_folder(cls, folder: Folder) -> Self:
-        """Read config.json from an opened checkpoint directory.
+    def get_config_dict(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The content of config.json as it is, and the options that say nothing about where it lies.
 
         Raises:
+            CheckpointError, OSError, ImportError: see `from_pretrained`.
+        """
+        where, _, overrides = keywords.sort_options(options, keywords.OPENING)
+        folder = hub.resolve(pretrained_model_name_or_path, [CONFIG_FILE], **where)
+        return read_consistently(folder, lambda opened: opened.read_json(CONFIG_FILE, MAX_CONFIG)), overrides
+
+    @classmethod
+    def from_folder(cls, folder: Folder, overrides: Mapping[str, Any] | None = None) -> Self:
+        """Read config.json from an opened checkpoint directory.
+
+        Args:
+            overrides: known keys that override the file's, before it is judged.
+        Raises:
             CheckpointError: the file is missing, unreadable or holds a value outside its range.
+            ConfigError: an override does.
         """
         path = folder.path / CONFIG_FILE
-        values = folder.read_json(CONFIG_FILE, MAX_CONFIG)
-        if values.get("model_type", "mobilebert") != "mobilebert":
+        if folder.path.is_dir() and not folder.has(CONFIG_FILE):
+            raise CheckpointError(path, "is missing: put it beside the weights, or pass a configuration with config=")
+        return cls._from_values(path, folder.read_json(CONFIG_FILE, MAX_CONFIG), overrides or {})
+
+    @classmethod
+    def _from_values(cls, path: Path, values: Mapping[str, Any], overrides: Mapping[str, Any]) -> Self:
+        """Judge the content of a file; `path` only appears in errors and warnings."""
+        if values.get("model_type", "mobilebert") not in ("mobilebert", cls.model_type):
             raise CheckpointError(path, f"describes a {values['model_type']!r:.80} model, not a MobileBERT")
         try:
-            config = cls.from_dict(values)
+            config = cls._read(values, overrides, str(path))
         except ConfigError as error:
-            raise CheckpointError(path, str(error)) from None
+            if not overrides:
+                raise CheckpointError(path, str(error)) from None
+            cls._from_values(path, values, {})  # where the file alone is at fault, this says so
+            raise
         if len(config.to_json_string().encode()) > MAX_CONFIG:
             raise CheckpointError(path, f"would exceed the allowed {MAX_CONFIG:,} bytes when saved again")
         return config
@@ -242,69 +473,39 @@ class MobileBertConfig(BaseModel):
         return f"{type(self).__name__} {self.to_json_string()}"
 
 
-def refuse_unknown(overrides: Mapping[str, Any]) -> None:
-    """Reject unknown keywords, which are probably misspelt; unknown keys in a file are kept.
-
-    Raises:
-        ConfigError: a keyword is not a key of the configuration.
-    """
-    known = {*MobileBertConfig.model_fields, "num_labels"}
-    if unknown := sorted(set(overrides) - known):
-        raise ConfigError(f"unknown argument {', '.join(unknown)}; the configuration has {', '.join(sorted(known))}")
+def _without_labels(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in LABEL_KEYS}
 
 
-def _with_labels(values: dict[str, Any]) -> dict[str, Any]:
-    """Fill in the missing ones of num_labels, id2label and label2id; raise ValueError if they contradict each other."""
-    count, names = values.pop("num_labels", None), values.get("id2label")
-    inverse = values.get("label2id")
-    if count is not None and (type(count) is not int or not 1 <= count <= MAX_LABELS):
-        raise ValueError(f"num_labels must be a whole number from 1 to {MAX_LABELS:,}, not {_shown(count)}")
-    names = None if names is None else _pairs("id2label", names, lambda pair: (_number(pair[0]), pair[1]))
-    inverse = None if inverse is None else _pairs("label2id", inverse, lambda pair: (_number(pair[1]), pair[0]))
-    if names is None and inverse is None and count is None:
-        return {key: value for key, value in values.items() if key not in LABEL_KEYS}
-    if names is None:
-        names = [(index, f"LABEL_{index}") for index in range(count or 0)] if inverse is None else inverse
-    if count is not None and count != len(names):
-        raise ValueError(f"num_labels {count} contradicts id2label, which names {len(names)} labels")
-    if len(names) > MAX_LABELS:
-        raise ValueError(f"there are {len(names):,} labels; at most {MAX_LABELS:,} are allowed")
-    if len(dict(names)) < len(names):
-        raise ValueError(f"two labels have the same number: {_shown(sorted(names))}")
-    return {
-        **values,
-        "id2label": dict(names),
-        "label2id": {label: index for index, label in (names if inverse is None else inverse)},
-    }
+def _are_counted(labels: Labels | None, overrides: Mapping[str, Any]) -> bool:
+    """Whether an override says how many labels there are, and nothing else: then, as in transformers, they keep their names."""
+    count = plain(overrides.get("num_labels"))
+    return labels is not None and set(overrides) == {"num_labels"} and type(count) is int and count == len(labels.names)
 
 
-def _pairs(name: str, value: Any, parse: Callable[[tuple[Any, Any]], tuple[int | None, Any]]) -> list[tuple[int, str]]:
-    """The entries of id2label or label2id as (number, label) pairs."""
-    parsed = [parse(pair) for pair in value.items()] if isinstance(value, Mapping) else []
-    pairs = [(index, label) for index, label in parsed if index is not None and isinstance(label, str)]
-    if not isinstance(value, Mapping) or len(pairs) < len(parsed):
-        wanted = "whole numbers to names" if name == "id2label" else "names to whole numbers"
-        raise ValueError(f"{name} must map {wanted}, not {_shown(value)}")
-    return pairs
+def _with_labels(values: Mapping[str, Any], labels: Labels | None) -> dict[str, Any]:
+    others = _without_labels(values)
+    return others if labels is None else {**others, "id2label": labels.names, "label2id": labels.numbers}
 
 
-def _number(value: Any) -> int | None:
-    """Parse a label's number, which is a string if it is a JSON key; None if it is not a number."""
-    if type(value) is int:
-        return value
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 10 else None
+def _warn_of_lost(labels: Labels | None, source: str) -> None:
+    for lost in labels.lost if labels else ():
+        log.warning("%s: %s", source, lost)
 
 
-def _shown(value: Any) -> str:
-    """A shortened value for an error message."""
-    try:
-        return f"{value!r:.80}"
-    except (ValueError, RecursionError):  # an integer with too many digits, or a list nested too deeply
-        return f"a {type(value).__name__} too large to show"
+def _written(value: Any) -> Any:
+    """The JSON of a value that has none of its own: numpy's and torch's arrays and dtypes."""
+    if (number := plain(value)) is not value:
+        return number
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if "dtype" in type(value).__name__.lower():
+        return getattr(value, "name", str(value).removeprefix("torch."))
+    raise ConfigError(f"{brief(value)} cannot be written to config.json")
 
 
 def _finding(found: Any) -> str:
     """Format one pydantic finding as a line: key, reason, value."""
     message = found["msg"].removeprefix("Value error, ")
     where = ".".join(str(part) for part in found["loc"])
-    return f"{where}: {message}, not {_shown(found['input'])}" if where else message
+    return f"{where}: {message}, not {brief(found['input'])}" if where else message

@@ -18,6 +18,7 @@ class Pretrained:
     base_model_prefix = "mobilebert"
     main_input_name = "input_ids"
     supports_gradient_checkpointing = True
+    framework: str  # "pt" or "tf"
     config: MobileBertConfig
     name_or_path = ""  # what the model was opened from
     model_tags: tuple[str, ...] = ()
@@ -85,7 +86,7 @@ class Pretrained:
         """Checkpoint every n-th layer of the encoder; None turns it off."""
 
     def finish(self, output: ModelOutput, return_dict: bool | None) -> ModelOutput | tuple[Any, ...]:
-        """Return the output, as a tuple if return_dict is false; None means the configuration's return_dict."""
+        """Return the output, as a tuple if return_dict is false; None means the configuration's use_return_dict."""
         wanted = self.config.use_return_dict if return_dict is None else return_dict
         return output if wanted else output.to_tuple()
 

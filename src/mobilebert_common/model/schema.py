@@ -192,7 +192,7 @@ class Tensor(NamedTuple):
     block: str
     keras: Foreign
     patterns: Mapping[str, Foreign]
-    place: Mapping[str, int | str]
+    place: Mapping[str, int | str] = {}
 
     def foreign(self, dialect: str) -> Foreign | None:
         """The name and layout in a dialect; None if the dialect does not have the tensor."""
