@@ -87,6 +87,23 @@ def check_model_inputs(
         inputs.check_head_mask(sizes(head_mask), config)
 
 
+def is_integer(labels: Tensor) -> bool:
+    """Whether labels are integers; booleans are not."""
+    return not labels.is_floating_point() and labels.dtype != torch.bool
+
+
+def whole_classes(labels: Tensor, name: str) -> Tensor:
+    """Classes that may be booleans or whole floats, as integers; refuses fractions as check_ids does ids."""
+    if labels.is_floating_point():
+        whole = (labels - labels.trunc() == 0).all()  # false for infinity too
+        if torch.compiler.is_compiling() or labels.device.type != "cpu":
+            if labels.device.type != "meta":
+                torch._assert_async(whole, inputs.whole_error(name))
+        else:
+            inputs.check_whole(name, bool(whole))
+    return labels if is_integer(labels) else labels.long()
+
+
 def check_classes(labels: Tensor, classes: int, name: str) -> None:
     """Refuse class labels outside the classes that are scored."""
     inputs.check_integer(name, dtype_name(labels.dtype))

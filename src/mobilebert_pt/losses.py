@@ -12,7 +12,7 @@ from mobilebert_common.model import inputs
 from mobilebert_common.model.config import MobileBertConfig
 
 from .arrays import dtype_name
-from .checks import check_classes, sizes
+from .checks import check_classes, is_integer, sizes, whole_classes
 
 Losses = tuple[Tensor, Tensor]  # losses and weights of one shape
 
@@ -22,9 +22,9 @@ def classification_losses(logits: Tensor, labels: Tensor, config: MobileBertConf
 
     Args:
         logits: [b n].
-        labels: [b] classes, [b n] zeros and ones, or [b] (or [b n]) numbers to regress on; see inputs.problem_type.
+        labels: [b] classes of any dtype, [b n] zeros and ones, or [b] (or [b n]) numbers to regress on; see inputs.problem_type.
     """
-    kind = inputs.problem_type(config, integer_labels=not labels.is_floating_point())
+    kind = inputs.problem_type(config, is_integer(labels), sizes(labels))
     if kind == "single_label_classification":
         return class_losses(logits, labels)
     inputs.check_label_shape(sizes(labels), sizes(logits), kind)
@@ -39,9 +39,10 @@ def classification_losses(logits: Tensor, labels: Tensor, config: MobileBertConf
 
 
 def class_losses(logits: Tensor, labels: Tensor, name: str = "labels") -> Losses:
-    """Cross entropy of classes [...] under logits [... n]."""
+    """Cross entropy of classes [...] under logits [... n]; with one class per example, they may be whole floats or booleans."""
     shape = logits.shape[:-1]
     inputs.check_class_shape(name, sizes(labels), sizes(logits)[:-1])
+    labels = whole_classes(labels, name) if len(shape) == 1 else labels
     check_classes(labels, logits.shape[-1], name)
     flat, labels = raised(logits).flatten(0, -2), labels.reshape(-1).long()
     losses = F.cross_entropy(flat, labels, reduction="none", ignore_index=inputs.IGNORE_INDEX).reshape(shape)

@@ -41,6 +41,30 @@ def check_model_inputs(
         inputs.check_head_mask(sizes(head_mask), config)
 
 
+def is_integer(labels: Any) -> bool:
+    """Whether labels are integers; booleans are not."""
+    return bool(keras.backend.is_int_dtype(labels.dtype))
+
+
+def whole_classes(labels: Any, name: str) -> tuple[Any, Any]:
+    """Classes that may be booleans or whole floats, as integers, and which of them are whole, or None if all are.
+
+    Fractions are refused as check_ids refuses ids.
+    """
+    if is_integer(labels):
+        return labels, None
+    integers = ops.cast(labels, "int32")
+    if keras.backend.standardize_dtype(labels.dtype) == "bool":
+        return integers, None
+    values = concrete(labels)
+    if values is not None:
+        inputs.check_whole(name, inputs.is_whole(values))
+        return integers, None
+    whole = labels - ops.trunc(labels) == 0
+    assert_traced(ops.all(whole), inputs.whole_error(name))
+    return integers, whole
+
+
 def check_classes(labels: Any, classes: int, name: str) -> None:
     """Refuse class labels outside the classes that are scored."""
     inputs.check_integer(name, keras.backend.standardize_dtype(labels.dtype))

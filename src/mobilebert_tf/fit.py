@@ -190,7 +190,7 @@ def readable_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        found = re.search(r"\w+ must be from 0 to \d+( \(or -100 to be ignored\))?", str(error))
+        found = re.search(r"\w+ must be (from 0 to \d+( \(or -100 to be ignored\))?|whole numbers to be classes)", str(error))
         if type(error).__name__ != "InvalidArgumentError" or found is None:
             raise
         raise InputError(found.group(0)) from None

@@ -7,12 +7,13 @@ to a number. Half-precision logits are raised to float32 first.
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from mobilebert_common.model import inputs
 from mobilebert_common.model.config import MobileBertConfig
 
-from .checks import check_classes, sizes
+from .checks import check_classes, is_integer, sizes, whole_classes
 
 Losses = tuple[Any, Any]  # losses and weights of one shape
 
@@ -22,9 +23,9 @@ def classification_losses(logits: Any, labels: Any, config: MobileBertConfig) ->
 
     Args:
         logits: [b n].
-        labels: [b] classes, [b n] zeros and ones, or [b] (or [b n]) numbers to regress on; see inputs.problem_type.
+        labels: [b] classes of any dtype, [b n] zeros and ones, or [b] (or [b n]) numbers to regress on; see inputs.problem_type.
     """
-    kind = inputs.problem_type(config, integer_labels=keras.backend.is_int_dtype(labels.dtype))
+    kind = inputs.problem_type(config, is_integer(labels), sizes(labels))
     if kind == "single_label_classification":
         return class_losses(logits, labels)
     inputs.check_label_shape(sizes(labels), sizes(logits), kind)
@@ -39,13 +40,16 @@ def classification_losses(logits: Any, labels: Any, config: MobileBertConfig) ->
 
 
 def class_losses(logits: Any, labels: Any, name: str = "labels") -> Losses:
-    """Cross entropy of classes [...] under logits [... n]."""
+    """Cross entropy of classes [...] under logits [... n]; with one class per example, they may be whole floats or booleans."""
     shape = ops.shape(logits)[:-1]
     inputs.check_class_shape(name, sizes(labels), sizes(logits)[:-1])
+    labels, whole = whole_classes(labels, name) if len(shape) == 1 else (labels, None)
     check_classes(labels, logits.shape[-1], name)
     labels = ops.reshape(labels, shape)
     counted = ops.not_equal(labels, inputs.IGNORE_INDEX)
     losses = ops.sparse_categorical_crossentropy(ops.where(counted, labels, 0), raised(logits), from_logits=True)
+    if whole is not None:
+        losses = ops.where(ops.reshape(whole, shape), losses, np.nan)  # XLA drops the assertion
     return losses, ops.cast(counted, losses.dtype)
 
 

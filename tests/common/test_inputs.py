@@ -106,6 +106,17 @@ def test_problem_type(config: dict[str, Any], integers: bool, kind: str) -> None
 
 
 @pytest.mark.parametrize(
+    ("shape", "integers", "kind"),
+    [((5,), False, SINGLE), ((5, 1), False, SINGLE), ((None, 1), False, SINGLE), ((5, 3), False, MULTI), ((None, None), False, MULTI)]
+    + [(shape, True, SINGLE) for shape in ((5,), (5, 1), (5, 3))],
+)
+def test_one_number_per_example_is_a_class(shape: Any, integers: bool, kind: str) -> None:
+    assert inputs.problem_type(MobileBertConfig(num_labels=3), integers, shape) == kind
+    for fixed in (REGRESSION, SINGLE, MULTI):
+        assert inputs.problem_type(MobileBertConfig(num_labels=3, problem_type=fixed), integers, shape) == fixed
+
+
+@pytest.mark.parametrize(
     ("low", "high", "found"), [(0, 2, None), (-100, 2, None), (0, 3, 3), (-1, 2, -1), (-101, 0, -101)]
 )
 def test_labels(low: int, high: int, found: int | None) -> None:
@@ -170,6 +181,8 @@ IDS = {"input_ids": np.zeros((2, 3, 4), np.int64)}
         ("ForPreTraining", {}, {"next_sentence_label": np.array([2])}, "next_sentence_label must be from 0 to 1"),
         ("ForQuestionAnswering", {}, {"start_positions": np.array([99]), "end_positions": np.array([-1])}, None),
         ("ForMultipleChoice", IDS, {"labels": np.array([2, 0])}, None),
+        ("ForMultipleChoice", IDS, {"labels": np.array([1.5, 0])}, "labels must be whole numbers"),
+        ("ForMaskedLM", {}, {"labels": np.array([[0.5]])}, None),  # the loss refuses the dtype
         ("ForMultipleChoice", IDS, {"labels": np.array([3, 0])}, "labels must be from 0 to 2 .* found 3"),
         ("ForMultipleChoice", {"input_ids": np.zeros((2, 3), np.int64)}, {}, "batch, choices, sequence"),
         ("ForMultipleChoice", {"input_ids": np.zeros((2, 3, 13), np.int64)}, {}, "13 tokens"),
@@ -186,6 +199,14 @@ def test_arrays_of_heads(head: str, arrays: Any, labels: Any, message: str | Non
         ({"input_ids": np.array([[0, 39]]), "token_type_ids": np.array([[2]]), "other": np.array([99])}, None),
         ({"labels": np.array([0, 1, -100])}, None),
         ({"labels": np.array([[0.0, 7.5]])}, None),
+        ({"labels": np.array([0.0, 1.0, -100.0])}, None),
+        ({"labels": np.array([[0.0], [1.0]])}, None),
+        ({"labels": np.array([True, False])}, None),
+        ({"labels": np.array([0.5])}, "labels must be whole numbers to be classes"),
+        ({"labels": np.array([[np.nan]])}, "labels must be whole numbers to be classes"),
+        ({"labels": np.array([-np.inf])}, "labels must be whole numbers to be classes"),
+        ({"labels": np.array([2.0])}, "labels must be from 0 to 1 .* found 2"),
+        ({"labels": np.array(["a"])}, "labels must be numbers, not <U1"),
         ({"labels": np.zeros(0, np.int64)}, None),
         ({"labels": np.array([0, 2])}, "labels must be from 0 to 1 .* found 2"),
         ({"input_ids": np.zeros((0, 3), np.int64)}, "the batch is empty"),

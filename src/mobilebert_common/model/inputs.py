@@ -101,16 +101,41 @@ def check_positions(shape: Shape, states: Shape) -> None:
         raise InputError(f"masked_lm_positions must be [{states[0]}, any], not {list(shape)}")
 
 
-def problem_type(config: MobileBertConfig, integer_labels: bool) -> str:
+def problem_type(config: MobileBertConfig, integer_labels: bool, shape: Shape | None = None) -> str:
     """What the classifier learns: config.problem_type if set, otherwise inferred from the labels of each call.
 
-    With num_labels 1 it is a regression. Otherwise integer labels are one class each, and float labels a 0 or 1 for each class.
+    With num_labels 1 it is a regression. Otherwise labels of any dtype with one number per example are classes, and so are integers;
+    floats or booleans [b n] are a 0 or 1 for each class.
+
+    Args:
+        shape: the labels' shape; None stands for [b n].
     """
     if config.problem_type is not None:
         return config.problem_type
     if config.num_labels == 1:
         return "regression"
-    return "single_label_classification" if integer_labels else "multi_label_classification"
+    is_column = shape is not None and (len(shape) == 1 or (len(shape) == 2 and shape[1] == 1))
+    return "single_label_classification" if integer_labels or is_column else "multi_label_classification"
+
+
+def whole_error(name: str) -> str:
+    """The message for class labels with a fraction, and for NaN and infinity."""
+    return f"{name} must be whole numbers to be classes"
+
+
+def is_whole(labels: np.ndarray) -> bool:
+    """Whether numbers or booleans have no fraction; NaN and infinity have one."""
+    if labels.dtype.kind in "OSU":
+        raise InputError(f"labels must be numbers, not {labels.dtype}")
+    with np.errstate(invalid="ignore"):
+        numbers = labels.astype(np.float64)
+        return bool((numbers - np.trunc(numbers) == 0).all())
+
+
+def check_whole(name: str, whole: bool) -> None:
+    """Reject class labels that are floats with a fraction; transformers' TF classes round them down in silence."""
+    if not whole:
+        raise InputError(whole_error(name))
 
 
 def check_classes(name: str, low: int, high: int, classes: int) -> None:
@@ -188,5 +213,8 @@ def check_arrays(
         if (found := labels.get(name)) is None or not np.size(found) or not label.classes:
             continue
         integers = np.issubdtype(found.dtype, np.integer)
-        if not label.by_problem_type or problem_type(config, integers) == "single_label_classification":
-            check_classes(name, int(found.min()), int(found.max()), sizes[label.classes])
+        if not label.by_problem_type or problem_type(config, integers, found.shape) == "single_label_classification":
+            if not integers and label.shape == "b":
+                check_whole(name, is_whole(found))
+            if integers or is_whole(found):  # the loss refuses others
+                check_classes(name, int(found.min()), int(found.max()), sizes[label.classes])
