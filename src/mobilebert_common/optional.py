@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
 
 @contextlib.contextmanager
@@ -22,11 +21,3 @@ def needs(extra: str, why: str = "") -> Iterator[None]:
 def install(extra: str) -> str:
     """The command that installs an extra, and where to run it, as text for an error."""
     return f"run pip install '.[{extra}]' in a clone of mobilebert-zoo"
-
-
-def pandas() -> Any:
-    """Import pandas."""
-    with needs("cli"):
-        import pandas
-
-        return pandas

@@ -12,10 +12,10 @@ from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.outputs import flat
 
 from . import heads
-from .arrays import to_numpy
+from .arrays import to_numpy, to_tensor
 from .train import train
 
-__all__ = ["create", "infer", "load", "outputs", "tensor", "tensors", "train"]
+__all__ = ["create", "infer", "load", "outputs", "set_tensors", "tensor", "tensors", "train"]
 
 
 def tensor(array: Any) -> torch.Tensor:
@@ -51,3 +51,8 @@ def infer(model: Any, batches: Iterable[Mapping[str, np.ndarray]]) -> Iterator[d
 def tensors(model: Any) -> dict[str, np.ndarray]:
     """{canonical name: array} of a model's weights."""
     return {name: to_numpy(value) for name, value in model.state_dict().items()}
+
+
+def set_tensors(model: Any, tensors: Mapping[str, np.ndarray]) -> None:
+    """Set some of a model's weights, {canonical name: array}."""
+    model.load_state_dict({name: to_tensor(array) for name, array in tensors.items()}, strict=False)

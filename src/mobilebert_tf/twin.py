@@ -11,12 +11,12 @@ from mobilebert_common.files.folder import Folder
 from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.outputs import flat
 
-from . import heads
+from . import arrays, heads
 from .arrays import to_numpy
 from .fit import readable_errors
 from .train import train
 
-__all__ = ["create", "infer", "load", "outputs", "tensor", "tensors", "train"]
+__all__ = ["create", "infer", "load", "outputs", "set_tensors", "tensor", "tensors", "train"]
 
 
 def tensor(array: Any) -> Any:
@@ -53,3 +53,11 @@ def infer(model: Any, batches: Iterable[Mapping[str, np.ndarray]]) -> Iterator[d
 def tensors(model: Any) -> dict[str, np.ndarray]:
     """{canonical name: array} of a model's weights."""
     return {name: to_numpy(variable, layout) for name, (variable, layout) in model.canonical_variables().items()}
+
+
+def set_tensors(model: Any, tensors: Mapping[str, np.ndarray]) -> None:
+    """Set some of a model's weights, {canonical name: array}."""
+    variables = model.canonical_variables()
+    for name, array in tensors.items():
+        variable, layout = variables[name]
+        arrays.assign(variable, array, layout)

@@ -57,6 +57,9 @@ class Twin:
     def tensors(self, model: Model) -> dict[str, np.ndarray]:
         return random_weights(model.config, CLASSIFIER)
 
+    def set_tensors(self, model: Model, tensors: dict[str, np.ndarray]) -> None:
+        self.calls.append(("set_tensors", tensors))
+
 
 @pytest.fixture
 def twin() -> Any:
@@ -98,13 +101,67 @@ def test_texts_without_a_vocabulary_in_them() -> None:
         jobs.start(classification, "mobilebert-tiny", DATA, vocabulary_size=5)
 
 
-@pytest.mark.parametrize(("labels", "expected"), [(("yes", "no"), LABELS), (("yes", "maybe"), {0: "maybe", 1: "yes"})])
-def test_a_checkpoint_keeps_the_order_of_labels_it_knows(twin: Any, saved: Path, labels: Any, expected: Any) -> None:
-    begin = jobs.start(classification, str(saved), table(("good", labels[0]), ("bad", labels[1])))
-    assert not begin.fresh and begin.config.id2label == expected and begin.config.hidden_size == 32
+def test_a_checkpoint_keeps_the_order_of_labels_it_knows(twin: Any, saved: Path) -> None:
+    begin = jobs.start(classification, str(saved), table(("good", "yes"), ("bad", "no")))
+    assert not begin.fresh and begin.config.id2label == LABELS and begin.config.hidden_size == 32 and not begin.notice
     assert list(begin.tokenizer.get_vocab()) == TOKENS
-    assert begin.make(twin, 9).config.id2label == expected
-    assert twin.calls == [("load", CLASSIFIER, {"id2label": expected})]
+    assert begin.make(twin, 9).config.id2label == LABELS
+    assert twin.calls == [("load", CLASSIFIER, {"id2label": LABELS})]
+
+
+# what the checkpoint has, the labels of the data, and what is said of it; without a notice, the head is kept
+HEADS: dict[str, tuple[dict[str, Any], list[str], str]] = {
+    "numbers for labels without names": ({"num_labels": 3}, ["2", "0", "1"], ""),
+    "another spelling": ({"id2label": {0: "1", 1: "0"}}, ["1.0", "0.0"], ""),
+    "another name": ({"id2label": LABELS}, ["yes", "maybe"], "has the labels no, yes, not maybe, yes"),
+    "one more": ({"id2label": LABELS}, ["yes", "no", "maybe"], "has the labels no, yes, not maybe, no, yes"),
+    "one less": ({"id2label": {0: "no", 1: "maybe", 2: "yes"}}, ["yes", "no"], "has the labels no, maybe, yes, not no, yes"),
+    "numbers from one": ({"num_labels": 2}, ["1", "2"], "has the labels LABEL_0, LABEL_1, not 1, 2"),
+    "fewer numbers": ({"num_labels": 3}, ["0", "1"], "has the labels LABEL_0, LABEL_1, LABEL_2, not 0, 1"),
+    "regression": ({"num_labels": 1}, ["yes", "no"], "has the labels LABEL_0, not no, yes"),
+    "regression by its type": (
+        {"id2label": LABELS, "problem_type": "regression"},
+        ["yes", "no"],
+        "has the problem_type regression, not single_label_classification",
+    ),
+    "several labels": (
+        {"id2label": LABELS, "problem_type": "multi_label_classification"},
+        ["yes", "no"],
+        "has the problem_type multi_label_classification, not single_label_classification",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_other_labels_get_a_new_head(twin: Any, tmp_path: Path, name: str) -> None:
+    stored, labels, notice = HEADS[name]
+    config = make_config(**{"vocab_size": len(TOKENS), "num_labels": len(stored.get("id2label", LABELS)), **stored})
+    weights = random_weights(config, CLASSIFIER)
+    checkpoint.save(tmp_path, config, CLASSIFIER, weights)
+    MobileBertTokenizerFast(vocab=TOKENS).save_pretrained(tmp_path)
+    data = table(*(("good", label) for label in labels))
+    begin = jobs.start(classification, str(tmp_path), data)
+    assert begin.notice == (f"{tmp_path} {notice}: its encoder is trained further, with a new head" if notice else "")
+    assert sorted(begin.examples(data, 8).columns["labels"]) == list(range(begin.config.num_labels))
+    assert begin.make(twin, 9).config == begin.config
+    if not notice:
+        assert begin.config.id2label == config.id2label and [call[0] for call in twin.calls] == ["load"]
+        return
+    assert begin.config.problem_type in (None, "single_label_classification")
+    assert twin.calls[0] == ("create", CLASSIFIER, 9) and twin.calls[1][0] == "set_tensors"
+    names = {name for name in weights if not name.startswith("classifier.")}
+    assert set(twin.calls[1][1]) == names
+    assert all(np.array_equal(array, weights[name].astype(np.float32)) for name, array in twin.calls[1][1].items())
+
+
+def test_another_model_gets_a_new_head(twin: Any, tmp_path: Path) -> None:
+    config, head = make_config(vocab_size=len(TOKENS)), "MobileBertForMaskedLM"
+    checkpoint.save(tmp_path, config, head, random_weights(config, head))
+    MobileBertTokenizerFast(vocab=TOKENS).save_pretrained(tmp_path)
+    begin = jobs.start(classification, str(tmp_path), DATA)
+    assert begin.notice == f"{tmp_path} holds {head}, not a {CLASSIFIER}: its encoder is trained further, with a new head"
+    assert begin.make(twin, 9).config.id2label == LABELS
+    assert set(twin.calls[1][1]) < set(random_weights(begin.config, CLASSIFIER)) and "classifier.weight" not in twin.calls[1][1]
 
 
 def test_what_training_cannot_start_from(saved: Path) -> None:
@@ -134,6 +191,45 @@ def test_train(twin: Any, saved: Path) -> None:
     model = jobs.train(twin, begin, begin.examples(DATA, 12), recipe, watch)
     assert isinstance(model, Model) and reported == [8, (1, 0.5)]
     assert [call[0] for call in twin.calls] == ["load", "train"] and twin.calls[1][1:] == (3, recipe)
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_ends_the_training(twin: Any, saved: Path, loss: float) -> None:
+    begin = jobs.start(classification, str(saved), DATA)
+    twin.train = lambda model, examples, recipe, report: report(7, loss)
+    with pytest.raises(ConfigError, match=f"the loss is {loss} after step 7: train with a smaller learning rate"):
+        jobs.train(twin, begin, begin.examples(DATA, 12), Recipe(1e-3, 1, 2), lambda steps: lambda done, loss: None)
+
+
+KINDS: list[dict[str, Any]] = [
+    {"num_labels": 1},
+    {"num_labels": 1, "problem_type": "regression"},
+    {"num_labels": 2, "problem_type": "regression"},
+    {"num_labels": 2, "problem_type": "multi_label_classification"},
+]
+
+
+@pytest.mark.parametrize("stored", KINDS)
+def test_other_problem_types_predict_and_have_no_metrics(twin: Any, tmp_path: Path, stored: dict[str, Any]) -> None:
+    config = make_config(vocab_size=len(TOKENS), **stored)
+    checkpoint.save(tmp_path, config, CLASSIFIER, random_weights(config, CLASSIFIER))
+    MobileBertTokenizerFast(vocab=TOKENS).save_pretrained(tmp_path)
+    kind = stored.get("problem_type", "regression")
+    with pytest.raises(CheckpointError, match=f"is a model for {kind}, which has no metrics here yet"):
+        jobs.task_at(tmp_path, evaluated=True)
+    opened = jobs.Opened.open(twin, tmp_path)
+    with pytest.raises(ConfigError, match=f"is a model for {kind}, which has no metrics here yet"):
+        opened.evaluate(DATA)
+    assert [call[0] for call in twin.calls] == ["load"]
+    twin.infer = lambda model, batches: [{"logits": np.full((3, config.num_labels), 0.25)} for _ in batches]
+    found = opened.predict(DATA)
+    assert "label" not in found and all(len(column) == 3 for column in found.values())
+
+
+def test_texts_longer_than_the_model_are_cut(twin: Any, saved: Path) -> None:
+    opened = jobs.Opened.open(twin, saved)
+    opened.tokenizer.model_max_length = 10**30
+    assert opened.examples(table(("good " * 50, "yes"))).lengths == [12]
 
 
 def test_what_is_saved_opens_and_predicts(twin: Any, saved: Path, tmp_path: Path) -> None:

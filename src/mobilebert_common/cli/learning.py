@@ -12,7 +12,7 @@ from ..errors import ConfigError, printable
 from ..frameworks import FRAMEWORKS
 from ..model.config import CONFIG_FILE
 from ..model.zoo import ZOO
-from ..tasks.tables import LABEL_COLUMN, Columns, check_result_path, write_columns
+from ..tasks.tables import LABEL_COLUMN, Columns, check_cells, check_result_path, write_columns
 from ..tasks.task import DEFAULT, TASKS, Task
 from ..training import jobs
 from ..training.recipe import Recipe
@@ -83,6 +83,8 @@ def train(options: TrainOptions) -> None:
         f"labels {', '.join(begin.config.id2label.values())}; {'fresh ' if begin.fresh else ''}{options.model} in "
         f"{FRAMEWORKS[options.framework][1]}, learning rate {rate:g}"
     )
+    if begin.notice:
+        say(begin.notice)
     claim(options.output)
     twin, started = open_twin(options.framework), time.monotonic()
     recipe = Recipe(rate, options.epochs, options.batch_size, seed=options.seed)
@@ -109,9 +111,9 @@ class EvaluateOptions(DataOptions):
 def evaluate(options: EvaluateOptions) -> None:
     """Compute the metrics of a saved model on labelled data."""
     if options.predictions is not None:
-        check_result_path(options.predictions)
+        check_result_path(options.predictions, options.file)
     columns = Columns(options.text, options.text_pair, options.label)
-    task = jobs.task_at(options.directory, options.task)
+    task = jobs.task_at(options.directory, options.task, evaluated=True)
     data = task.read(options.file, columns, options.encoding)
     opened = jobs.Opened.open(open_twin(options.framework), options.directory, options.task)
     scores, rows = opened.evaluate(data)
@@ -135,20 +137,25 @@ def predict(options: PredictOptions) -> None:
     if bool(options.texts) == (options.file is not None):
         raise ConfigError("give either sentences or --file")
     if options.output is not None:
-        check_result_path(options.output)
+        check_result_path(options.output, options.file)
     task = jobs.task_at(options.directory, options.task)
     columns = Columns(options.text, options.text_pair, None)
     if options.file is None:
         data = task.from_texts(options.texts or [])
     else:
         data = task.read(options.file, columns, options.encoding)
-    found = jobs.Opened.open(open_twin(options.framework), options.directory, options.task).predict(data)
     inputs = task.inputs(data)
+    if options.output is not None:
+        check_cells(options.output, inputs)
+    found = jobs.Opened.open(open_twin(options.framework), options.directory, options.task).predict(data)
     if options.output is not None:
         write_columns(options.output, {**inputs, **found})
         return
-    for row in zip(*found.values(), next(iter(inputs.values())), strict=True):
-        typer.echo("\t".join(printable(f"{cell:.4f}" if isinstance(cell, float) else str(cell)) for cell in row))
+    name, texts = next(iter(inputs.items()))
+    if len(found) > 2:  # more than a label and its probability
+        typer.echo("\t".join(printable(title) for title in (*found, name)))
+    for row in zip(*found.values(), texts, strict=True):
+        typer.echo("\t".join(printable(_cell(value)) for value in row))
 
 
 def refuse_overwriting(output: Path, overwrite: bool) -> None:
@@ -176,6 +183,14 @@ def _task(name: str) -> Task:
     if name not in TASKS:
         raise ConfigError(f"--task must be one of {', '.join(TASKS)}, not {name!r}")
     return TASKS[name]
+
+
+def _cell(value: object) -> str:
+    """A cell of the terminal: four digits after the point, or four significant ones of a small number."""
+    if not isinstance(value, float):
+        return str(value)
+    fixed = f"{value:.4f}"
+    return fixed if abs(value) >= 1 or float(fixed) == value else f"{value:.4g}"
 
 
 def _shown(scores: dict[str, float]) -> str:

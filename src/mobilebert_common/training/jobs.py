@@ -1,5 +1,6 @@
 """Train, evaluate and predict in either framework and for any task; the command line and the demo use these functions."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from ..checkpoints import checkpoint
-from ..errors import CheckpointError, ConfigError
+from ..errors import CheckpointError, ConfigError, shortened
 from ..files import hub
 from ..files.folder import Folder, save_files
-from ..model.architectures import ARCHITECTURES
+from ..model.architectures import ARCHITECTURES, named_architecture
 from ..model.config import MobileBertConfig
+from ..model.inputs import problem_type
+from ..model.schema import expand
 from ..model.zoo import ZOO
 from ..tasks.examples import Examples
 from ..tasks.task import Data, Task, task_of
@@ -21,6 +24,7 @@ from .plan import Plan
 from .recipe import Recipe, Report
 from .twin import Twin
 
+BASE = "MobileBertModel"
 BATCH = 64  # examples per batch in evaluation and prediction
 FRESH_RATE, FINE_TUNING_RATE = 1e-3, 5e-5  # learning rates for a small model from scratch, and for a trained one
 
@@ -33,6 +37,7 @@ class Start:
         config: the configuration of the model to train.
         fresh: whether the model starts from fresh weights.
         make: (twin, seed) -> the model.
+        notice: why a checkpoint's head is not used, in one line; empty if it is.
     """
 
     task: Task
@@ -40,6 +45,7 @@ class Start:
     config: MobileBertConfig
     fresh: bool
     make: Callable[[Twin, int], Any]
+    notice: str = ""
 
     def examples(self, data: Data, max_length: int) -> Examples:
         """Tokenize the data for the model.
@@ -79,27 +85,68 @@ def start(task: Task, model: str, data: Data, vocabulary: Path | None = None, vo
         raise ConfigError("--vocabulary is for fresh models only: a checkpoint has its own vocabulary")
     stored = MobileBertConfig.from_pretrained(model)
     settings = task.settings(data, stored)
+    config = stored.replace(**settings)
     tokenizer = MobileBertTokenizerFast.from_pretrained(model)
-    return Start(
-        task, tokenizer, stored.replace(**settings), False, lambda twin, seed: twin.load(model, architecture, **settings)
-    )
+    if notice := _new_head(model, architecture, stored, config):
+        return Start(task, tokenizer, config, False, lambda twin, seed: _renewed(twin, model, architecture, config, seed), notice)
+    return Start(task, tokenizer, config, False, lambda twin, seed: twin.load(model, architecture, **settings))
 
 
-def task_at(directory: str | Path | Folder, name: str | None = None) -> Task:
+def _new_head(model: str, architecture: str, stored: MobileBertConfig, config: MobileBertConfig) -> str:
+    """Why a checkpoint's head cannot be trained further, in one line; empty if it can."""
+    head = named_architecture(stored)
+    if head is not None and head != architecture:
+        reason = f"holds {head}, not a {architecture}"
+    elif stored.problem_type != config.problem_type:
+        reason = f"has the problem_type {stored.problem_type}, not {config.problem_type}"
+    elif stored.id2label != config.id2label:
+        reason = f"has the labels {shortened([*stored.id2label.values()], ', ')}, not {shortened([*config.id2label.values()], ', ')}"
+    else:
+        return ""
+    return f"{model} {reason}: its encoder is trained further, with a new head"
+
+
+def _renewed(twin: Twin, model: str, architecture: str, config: MobileBertConfig, seed: int) -> Any:
+    """A model with the encoder and pooler of a checkpoint, and a head that the seed determines."""
+    weights = checkpoint.load(model, BASE)
+    renewed = twin.create(config, architecture, seed)
+    named = {f"{ARCHITECTURES[architecture].root}{name}": array for name, array in weights.tensors.items()}
+    twin.set_tensors(renewed, {name: array for name, array in named.items() if name in expand(config, architecture)})
+    return renewed
+
+
+def task_at(directory: str | Path | Folder, name: str | None = None, *, evaluated: bool = False) -> Task:
     """Find the task of a checkpoint.
 
     Args:
         name: a name in TASKS; default: the first task with the checkpoint's architecture.
+        evaluated: require a model that `Opened.evaluate` has metrics for.
     Raises:
-        CheckpointError: the checkpoint is unusable, or belongs to another task.
+        CheckpointError: the checkpoint is unusable, belongs to another task, or has no metrics.
         ConfigError: the checkpoint does not exist.
     """
     if not isinstance(directory, Folder):
         check_place(directory)
+    config = MobileBertConfig.from_pretrained(directory)
     try:
-        return task_of(MobileBertConfig.from_pretrained(directory), name)
+        task = task_of(config, name)
+        if evaluated:
+            _check_metrics(task, config)
     except ConfigError as error:
         raise CheckpointError(str(directory), str(error)) from None
+    return task
+
+
+def _check_metrics(task: Task, config: MobileBertConfig) -> None:
+    """Require a model that chooses one of several classes, if its labels may be of another kind.
+
+    Raises:
+        ConfigError: it is a regression, or gives several labels.
+    """
+    kind = problem_type(config, integer_labels=True)
+    by_type = any(label.by_problem_type for label in ARCHITECTURES[task.ARCHITECTURE].labels.values())
+    if by_type and kind != "single_label_classification":
+        raise ConfigError(f"is a model for {kind}, which has no metrics here yet: `mobilebert predict` gives its outputs")
 
 
 def check_place(model: str | Path, besides: str = "") -> None:
@@ -127,9 +174,18 @@ def train(twin: Twin, begin: Start, examples: Examples, recipe: Recipe, watch: C
     Args:
         examples: from `begin.examples`.
         watch: called with the total number of steps; returns the function to call after each step.
+    Raises:
+        ConfigError: the loss became NaN or infinite.
     """
     model = begin.make(twin, recipe.seed)
-    twin.train(model, examples, recipe, watch(Plan(examples.lengths, recipe).steps))
+    report = watch(Plan(examples.lengths, recipe).steps)
+
+    def checked(done: int, loss: float) -> None:
+        report(done, loss)
+        if not math.isfinite(loss):
+            raise ConfigError(f"the loss is {loss} after step {done:,}: train with a smaller learning rate")
+
+    twin.train(model, examples, recipe, checked)
     return model
 
 
@@ -170,7 +226,8 @@ class Opened:
 
     def examples(self, data: Data) -> Examples:
         """Tokenize the data for the model, without labels."""
-        examples = self.task.make_examples(data, self.tokenizer, self.model.config, self.tokenizer.model_max_length)
+        length = min(self.tokenizer.model_max_length, self.model.config.max_position_embeddings)
+        examples = self.task.make_examples(data, self.tokenizer, self.model.config, length)
         return examples.without(ARCHITECTURES[self.task.ARCHITECTURE].labels)
 
     def outputs(self, examples: Examples) -> Iterator[dict[str, np.ndarray]]:
@@ -183,5 +240,10 @@ class Opened:
         return self.task.predict(data, examples, self.outputs(examples), self.model.config)
 
     def evaluate(self, data: Data) -> tuple[dict[str, float], dict[str, list[Any]]]:
-        """Compute {title: metric} on labelled data, and return it with columns of labels and predictions."""
+        """Compute {title: metric} on labelled data, and return it with columns of labels and predictions.
+
+        Raises:
+            ConfigError: the model does not choose one of several classes.
+        """
+        _check_metrics(self.task, self.model.config)
         return self.task.evaluate(data, self.predict(data))

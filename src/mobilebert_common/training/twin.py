@@ -38,3 +38,6 @@ class Twin(Protocol):
 
     def tensors(self, model: Any) -> dict[str, np.ndarray]:
         """Return a model's weights as {canonical name: array}."""
+
+    def set_tensors(self, model: Any, tensors: Mapping[str, np.ndarray]) -> None:
+        """Set some of a model's weights, {canonical name: array}."""
