@@ -9,23 +9,40 @@ Texts = Text | Sequence[Text]
 
 
 def split_inputs(
-    text: Texts, text_pair: Texts | None, is_split_into_words: bool
-) -> tuple[Sequence[Text], Sequence[Text] | None, bool]:
-    """Return the first texts, the second texts, and whether the caller gave a batch."""
+    text: Texts | None, text_pair: Texts | None, is_split_into_words: bool
+) -> tuple[Sequence[Text], Sequence[Text | None], bool]:
+    """Return the first texts, the second text or None of each, and whether the caller gave a batch."""
     if is_split_into_words:
         batched = isinstance(text, (list, tuple)) and bool(text) and isinstance(text[0], (list, tuple))
     else:
         batched = isinstance(text, (list, tuple))
     if not batched:
-        pair = [text_pair] if text_pair else None
-        return [text], pair, False  # type: ignore[list-item,return-value]  # the types are checked by check_texts
+        return [text], [text_pair or None], False  # type: ignore[list-item]  # check_texts checks the types
     if text_pair is None:
-        return text, None, True
+        pairs = [_pair(item, is_split_into_words) for item in text]  # type: ignore[union-attr]
+        return [first for first, _ in pairs], [second for _, second in pairs], True
     if not isinstance(text_pair, (list, tuple)):
         raise TypeError("text is a list, so text_pair must be a list of the same length")
-    if len(text) != len(text_pair):
-        raise ValueError(f"text has {len(text)} entries and text_pair has {len(text_pair)}")
-    return text, text_pair, True
+    if len(text) != len(text_pair):  # type: ignore[arg-type]
+        raise ValueError(f"text has {len(text)} entries and text_pair has {len(text_pair)}")  # type: ignore[arg-type]
+    if any(second is None for second in text_pair):
+        raise TypeError("a text must be a str, or a list of str for a batch, not None: text_pair has one")
+    return text, text_pair, True  # type: ignore[return-value]
+
+
+def _pair(item: Any, is_split_into_words: bool) -> tuple[Any, Any]:
+    """Split an entry of a batch into its first text and its second, or None; a pair is a tuple or a list of two."""
+    if not isinstance(item, (list, tuple)) or (is_split_into_words and not (item and isinstance(item[0], (list, tuple)))):
+        return item, None
+    if len(item) != 2 or any(text is None for text in item):
+        raise TypeError(f"a text must be a str, or a pair of them, not a {type(item).__name__} of {len(item)}: {item!r:.80}")
+    return item[0], item[1]
+
+
+def check_given(text: Any) -> None:
+    """Check that there is a text at all."""
+    if text is None:
+        raise TypeError("a text must be a str, or a list of str for a batch, not None")
 
 
 def check_texts(texts: Sequence[Text], is_split_into_words: bool) -> None:
@@ -58,6 +75,13 @@ def one_of(name: str, value: Any, allowed: Sequence[str]) -> str:
     return str(value)
 
 
+def strings(name: str, value: Any, allowed: Sequence[str]) -> list[str]:
+    """Check an argument that takes a list of some of a few strings, the first among them."""
+    if not isinstance(value, list | tuple) or not set(value) <= {*allowed} or allowed[0] not in value:
+        raise ValueError(f"{name} must be a list of {allowed[0]!r} and some of {', '.join(map(repr, allowed[1:]))}, not {value!r:.80}")
+    return list(value)
+
+
 def strategy(name: str, value: bool | str, allowed: Sequence[str]) -> str:
     """Return the name of a strategy; True means the first of `allowed`, False the last."""
     if isinstance(value, bool):
@@ -76,6 +100,14 @@ def whole(name: str, value: Any, least: int) -> int:
     if number < least or isinstance(value, bool):
         raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
     return number
+
+
+def kind_of(value: Any) -> str | None:
+    """Return the return_tensors that gives what a value is, or the items of a list are: "np", "pt", "tf", or None for lists."""
+    while isinstance(value, (list, tuple)) and value:
+        value = value[0]
+    modules = {"numpy": "np", "torch": "pt", "tensorflow": "tf"}
+    return modules.get(type(value).__module__.partition(".")[0]) if hasattr(value, "shape") else None
 
 
 def listed(value: Any) -> Any:

@@ -1,12 +1,10 @@
-"""Everything about a MobileBERT tokenizer except how it splits a text.
+"""The interface of both MobileBERT tokenizers: construction, files, training.
 
-A subclass implements `_segments`: texts in; ids, offsets and word numbers out. Truncation, overflow, pairs, padding, saving and
-loading are in this module, tokens and ids in vocabulary.py.
+A subclass implements `_segments`: texts in; ids, offsets and word numbers out. Calling is in calling.py, tokens and ids in vocabulary.py.
 """
 
-import warnings
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -17,308 +15,220 @@ from ..errors import CheckpointError
 from ..files import hub
 from ..files.folder import Folder, save_files
 from . import storage
-from .arguments import Text, Texts, fill, listed, one_of, split_inputs, stack, strategy, whole
-from .encoding import BatchEncoding, Encoding, Frame, Part, Segment
-from .shaping import PADDINGS, SIDES, TRUNCATIONS, Padding, Truncation
-from .vocabulary import Vocabulary
+from .arguments import one_of, strings, whole
+from .calling import UNLIMITED, Calling
+from .keys import refuse_unknown
+from .learning import learn_vocabulary
+from .shaping import SIDES
 
 MAX_LENGTH = 512  # tokens; MobileBERT has as many positions
-UNLIMITED = 10**20  # a model_max_length from here on means no limit
+VERY_LARGE = 10**30  # what transformers writes where a tokenizer has no limit
+INPUTS = ("input_ids", "token_type_ids", "attention_mask")
 
 
-class MobileBertTokenizerBase(Vocabulary):
+class Setting:
+    """Attribute for an option that changes how a text is split; assigning it rebuilds the tokenizer."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, tokenizer: "MobileBertTokenizerBase", owner: type | None = None) -> Any:
+        return tokenizer._settings[self.name]
+
+    def __set__(self, tokenizer: "MobileBertTokenizerBase", value: Any) -> None:
+        before = tokenizer._settings
+        tokenizer._settings = before | {self.name: value}
+        try:
+            tokenizer._prepare()
+        except ValueError:
+            tokenizer._settings = before
+            raise
+
+
+class MobileBertTokenizerBase(Calling):
     """The interface of both MobileBERT tokenizers.
 
     Args:
-        vocab_file: vocab.txt, one token per line.
-        vocab: the tokens in the order of their ids, or {token: id}, instead of a file.
+        vocab_file: vocab.txt, one token per line; or what vocab is.
+        vocab: the tokens in the order of their ids, or {token: id}, instead of a file; or what vocab_file is.
         tokenizer_file: tokenizer.json, instead of vocab_file; its tokens are used, its options are not.
         do_lower_case: lower-case the text.
         do_basic_tokenize: normalize, and split at punctuation; False only in MobileBertTokenizer.
         never_split: words to keep whole, one token each; only in MobileBertTokenizer.
-        unk_token, sep_token, pad_token, cls_token, mask_token: the special tokens; they must be in the vocabulary.
-        additional_special_tokens: more tokens that are never split and that decoding can skip; new ones are added.
+        unk_token, sep_token, pad_token, cls_token, mask_token: the special tokens; they must be in the vocabulary. A call that needs
+            one that is None is an error.
+        bos_token, eos_token: special tokens without a use in BERT; new ones are added.
+        additional_special_tokens, extra_special_tokens: more tokens that are never split and that decoding can skip; new ones are added.
         tokenize_chinese_chars: make every CJK ideograph a word of its own.
         strip_accents: drop accents; None means: if do_lower_case.
-        model_max_length: the longest row the model accepts, in tokens.
+        model_max_length: the longest row the model accepts, in tokens; None means no limit.
         padding_side, truncation_side: "right" or "left".
         clean_up_tokenization_spaces: whether `decode` cleans up spaces over the whole text as well; see there.
-        added_tokens: {id: token}, the tokens that were added to the vocabulary earlier.
+        split_special_tokens: treat special tokens in a text like any other text.
+        model_input_names: what a call returns unless told otherwise, of input_ids, token_type_ids and attention_mask.
+        added_tokens_decoder: {id: token}, the tokens that were added to the vocabulary earlier.
+        others: see keys.py: arguments of transformers' tokenizers that change nothing here.
     Raises:
         CheckpointError: a file is unusable.
-        ValueError, TypeError: an argument is invalid.
+        ValueError, TypeError: an argument is invalid or unknown.
     """
 
-    is_fast: ClassVar[bool]
-    model_input_names: ClassVar[list[str]] = ["input_ids", "token_type_ids", "attention_mask"]
+    backend: ClassVar[str]
+    vocab_files_names: ClassVar[dict[str, str]] = {
+        "vocab_file": storage.VOCAB_FILE,
+        "tokenizer_file": storage.TOKENIZER_FILE,
+    }
+    SPECIAL_TOKENS_ATTRIBUTES: ClassVar[list[str]] = [*storage.ROLES]
+
+    do_lower_case, do_basic_tokenize, never_split = Setting(), Setting(), Setting()
+    tokenize_chinese_chars, strip_accents = Setting(), Setting()
 
     def __init__(
         self,
-        vocab_file: str | Path | None = None,
+        vocab_file: str | Path | Sequence[str] | Mapping[str, int] | None = None,
         *,
-        vocab: Sequence[str] | Mapping[str, int] | None = None,
+        vocab: str | Path | Sequence[str] | Mapping[str, int] | None = None,
         tokenizer_file: str | Path | None = None,
         do_lower_case: bool = True,
         do_basic_tokenize: bool = True,
         never_split: Iterable[str] | None = None,
-        unk_token: str | AddedToken = "[UNK]",
-        sep_token: str | AddedToken = "[SEP]",
-        pad_token: str | AddedToken = "[PAD]",
-        cls_token: str | AddedToken = "[CLS]",
-        mask_token: str | AddedToken = "[MASK]",
-        additional_special_tokens: Sequence[str | AddedToken] = (),
+        unk_token: str | AddedToken | None = "[UNK]",
+        sep_token: str | AddedToken | None = "[SEP]",
+        pad_token: str | AddedToken | None = "[PAD]",
+        cls_token: str | AddedToken | None = "[CLS]",
+        mask_token: str | AddedToken | None = "[MASK]",
+        bos_token: str | AddedToken | None = None,
+        eos_token: str | AddedToken | None = None,
+        additional_special_tokens: Sequence[str | AddedToken] | None = None,
+        extra_special_tokens: Sequence[str | AddedToken] | None = None,
         tokenize_chinese_chars: bool = True,
         strip_accents: bool | None = None,
-        model_max_length: int = MAX_LENGTH,
+        model_max_length: int | None = MAX_LENGTH,
         padding_side: str = "right",
         truncation_side: str = "right",
         clean_up_tokenization_spaces: bool = False,
-        added_tokens: Mapping[int, AddedToken] | None = None,
+        split_special_tokens: bool = False,
+        model_input_names: Sequence[str] = INPUTS,
+        added_tokens_decoder: Mapping[int, AddedToken] | None = None,
+        **others: Any,
     ) -> None:
-        added = dict(added_tokens or {})
-        if [vocab_file, vocab, tokenizer_file].count(None) != 2:
-            raise TypeError("give one of vocab_file, vocab and tokenizer_file")
-        if vocab is not None:
-            tokens = storage.checked_tokens(vocab)
-        elif vocab_file is not None:
-            tokens = storage.read_vocabulary(Path(vocab_file))
-        elif tokenizer_file is not None:
-            stored = storage.read_tokenizer(Path(tokenizer_file))
-            tokens, added = stored.tokens, {**stored.added, **added}
-        roles = {
+        refuse_unknown(type(self), others)
+        tokens, read = _tokens(vocab_file, vocab, tokenizer_file)
+        if additional_special_tokens and extra_special_tokens:
+            raise ValueError("additional_special_tokens and extra_special_tokens are one thing: give one of them")
+        given = {
+            "bos_token": bos_token,
+            "eos_token": eos_token,
             "unk_token": unk_token,
             "sep_token": sep_token,
             "pad_token": pad_token,
             "cls_token": cls_token,
             "mask_token": mask_token,
         }
+        additional = storage.token_list("additional_special_tokens", additional_special_tokens or extra_special_tokens)
         try:
-            super().__init__(tokens, added, roles, additional_special_tokens)
+            super().__init__(tokens, {**read, **(added_tokens_decoder or {})}, given, additional)
         except ValueError as error:
-            source = vocab_file or tokenizer_file
+            source = next((place for place in (vocab_file, vocab, tokenizer_file) if isinstance(place, str | Path)), None)
             raise error if source is None else CheckpointError(source, str(error)) from None
-        self.do_lower_case = do_lower_case
-        self.do_basic_tokenize = do_basic_tokenize
-        self.never_split = [storage.check_token(word) for word in never_split or ()]
-        self.tokenize_chinese_chars = tokenize_chinese_chars
-        self.strip_accents = strip_accents
-        self.model_max_length = whole("model_max_length", model_max_length, 1)
+        self._settings: dict[str, Any] = {
+            "do_lower_case": do_lower_case,
+            "do_basic_tokenize": do_basic_tokenize,
+            "never_split": [storage.check_token(word) for word in never_split or ()],
+            "tokenize_chinese_chars": tokenize_chinese_chars,
+            "strip_accents": strip_accents,
+        }
+        self.model_max_length = VERY_LARGE if model_max_length is None else whole("model_max_length", model_max_length, 1)
         self.padding_side = one_of("padding_side", padding_side, SIDES)
         self.truncation_side = one_of("truncation_side", truncation_side, SIDES)
         self.clean_up_tokenization_spaces = clean_up_tokenization_spaces
-        self.name_or_path = ""
-        self._warned = False
+        self.split_special_tokens = split_special_tokens
+        self.model_input_names = strings("model_input_names", model_input_names, INPUTS)
+        self.name_or_path = str(others.get("name_or_path", ""))
+        self.deprecation_warnings = {}
         self._prepare()
 
-    # What a subclass implements, besides _prepare
-
-    @abstractmethod
-    def _segments(self, texts: Sequence[Text], is_split_into_words: bool) -> Sequence[Segment]:
-        """Tokenize texts, or lists of words, without special tokens, truncation or padding."""
+    # What a subclass implements, besides _prepare and _segments
 
     @abstractmethod
     def words(self, text: str) -> list[str]:
         """Split a text into normalized words, not yet into pieces. Added tokens are treated like any text."""
 
-    # From text to ids
+    # What others read from a tokenizer
 
-    def __call__(
+    @property
+    def init_kwargs(self) -> dict[str, Any]:
+        """The arguments of the constructor as they are now: it makes an equal tokenizer of them."""
+        elsewhere = dict.fromkeys(("vocab_file", "tokenizer_file", "extra_special_tokens"))
+        return {**self._arguments(), **elsewhere, "name_or_path": self.name_or_path}
+
+    @property
+    def init_inputs(self) -> tuple[()]:
+        """The positional arguments of the constructor beside the vocabulary: there are none."""
+        return ()
+
+    @property
+    def add_bos_token(self) -> bool:
+        """Whether a row starts with bos_token; it starts with [CLS]."""
+        return False
+
+    @property
+    def add_eos_token(self) -> bool:
+        """Whether a row ends with eos_token; it ends with [SEP]."""
+        return False
+
+    @property
+    def max_len_single_sentence(self) -> int:
+        """How many tokens of one text the model takes."""
+        return self.model_max_length - self.num_special_tokens_to_add(pair=False)
+
+    @property
+    def max_len_sentences_pair(self) -> int:
+        """How many tokens of two texts together the model takes."""
+        return self.model_max_length - self.num_special_tokens_to_add(pair=True)
+
+    # Training
+
+    def train_new_from_iterator(
         self,
-        text: Texts,
-        text_pair: Texts | None = None,
+        text_iterator: Iterable[str | Sequence[str]],
+        vocab_size: int,
+        length: int | None = None,
+        new_special_tokens: Sequence[str | AddedToken] | None = None,
+        special_tokens_map: Mapping[str, str] | None = None,
         *,
-        add_special_tokens: bool = True,
-        padding: bool | str = False,
-        truncation: bool | str | None = None,
-        max_length: int | None = None,
-        stride: int = 0,
-        is_split_into_words: bool = False,
-        pad_to_multiple_of: int | None = None,
-        padding_side: str | None = None,
-        return_tensors: str | None = None,
-        return_token_type_ids: bool | None = None,
-        return_attention_mask: bool | None = None,
-        return_overflowing_tokens: bool = False,
-        return_special_tokens_mask: bool = False,
-        return_offsets_mapping: bool = False,
-        return_length: bool = False,
-        verbose: bool = True,
-    ) -> BatchEncoding:
-        """Turn a text, a pair of texts, or a list of either into model inputs.
-
-        As in transformers' fast tokenizer, an empty text_pair for a single text counts as None.
+        min_frequency: int = 0,
+        show_progress: bool = False,
+    ) -> Self:
+        """Learn a new vocabulary for a tokenizer with the same options; see learn_vocabulary.
 
         Args:
-            text, text_pair: a text or a list of texts; with is_split_into_words, a list of words or a list of such lists.
-            add_special_tokens: make it [CLS] first [SEP], or [CLS] first [SEP] second [SEP].
-            padding: True or "longest", "max_length", or False.
-            truncation: True or "longest_first", "only_first", "only_second", or False. None means False, or
-                True if max_length is given and padding is not.
-            max_length: in tokens, special ones included; None means model_max_length.
-            stride: how many tokens of the row before it an overflowing row repeats.
-            pad_to_multiple_of: pad to a length that is a multiple of this.
-            return_tensors: "np", "pt" or "tf"; None returns lists.
-            return_overflowing_tokens: return what truncation cuts off as further rows; overflow_to_sample_mapping has the
-                index of the text each row comes from.
-        Returns:
-            input_ids, token_type_ids, attention_mask and what else was asked for; each [b s], or [s] for a single text
-            without return_tensors.
-        Raises:
-            TypeError, ValueError: an argument is invalid, or a text is not a str or has a lone surrogate.
+            text_iterator: texts, or lists of texts.
+            vocab_size: the maximum number of tokens.
+            length, show_progress: for transformers' progress bar; there is none here.
+            new_special_tokens: more special tokens.
+            special_tokens_map: {special token of this tokenizer: its new form}.
+            min_frequency: how often a pair of pieces must occur to be merged.
         """
-        cut, pad = self._shaping(padding, truncation, max_length, stride, pad_to_multiple_of, padding_side, verbose)
-        texts, pairs, batched = split_inputs(text, text_pair, is_split_into_words)
-        samples = self._encode(texts, pairs, is_split_into_words, add_special_tokens, cut, return_overflowing_tokens)
-        samples = pad(samples)
-        rows = [row for sample in samples for row in sample]
-        data: dict[str, Any] = {"input_ids": [row.ids for row in rows]}
-        if return_token_type_ids is not False:
-            data["token_type_ids"] = [row.type_ids for row in rows]
-        if return_attention_mask is not False:
-            data["attention_mask"] = [row.attention_mask for row in rows]
-        if return_special_tokens_mask:
-            data["special_tokens_mask"] = [row.special_tokens_mask for row in rows]
-        if return_offsets_mapping:
-            data["offset_mapping"] = [row.offsets for row in rows]
-        if verbose and max_length is None:
-            self._warn_if_too_long(max((len(row) for row in rows), default=0))
-        if not batched and return_tensors is None and not return_overflowing_tokens:
-            data = {name: value[0] for name, value in data.items()}
-        if return_length:
-            data["length"] = [len(row) for row in rows]
-        if return_overflowing_tokens:
-            data["overflow_to_sample_mapping"] = [index for index, sample in enumerate(samples) for _ in sample]
-        return BatchEncoding(data, rows, return_tensors)
-
-    def encode(self, text: Text, text_pair: Text | None = None, **arguments: Any) -> Any:
-        """Return the input_ids of one text or pair; the arguments are those of a call."""
-        return self(text, text_pair, **arguments)["input_ids"]
-
-    def tokenize(
-        self, text: Text, pair: Text | None = None, add_special_tokens: bool = False, **arguments: Any
-    ) -> list[str]:
-        """Return the tokens of one text or pair."""
-        return self(text, pair, add_special_tokens=add_special_tokens, verbose=False, **arguments).tokens()
-
-    def _encode(
-        self,
-        texts: Sequence[Text],
-        pairs: Sequence[Text] | None,
-        is_split_into_words: bool,
-        special: bool,
-        cut: Truncation,
-        overflow: bool,
-    ) -> list[list[Encoding]]:
-        """Make the rows of every sample, its overflow after its first row."""
-        segments = self._segments([*texts, *(pairs or ())], is_split_into_words)
-        parts = [Part(segment, segment.ids) for segment in segments]
-        seconds: Sequence[Part | None] = parts[len(texts) :] if pairs is not None else [None] * len(texts)
-        count = self.num_special_tokens_to_add(pairs is not None) if special else 0
-        frame = self._frame()
-        return [
-            [Encoding(one, two, frame, special) for one, two in cut(first, second, count, overflow)]
-            for first, second in zip(parts, seconds, strict=False)
-        ]
-
-    def _frame(self) -> Frame:
-        cls, sep, pad = (self._special[role] for role in ("cls_token", "sep_token", "pad_token"))
-        return Frame((self._ids[cls], cls), (self._ids[sep], sep), (self._ids[pad], pad))
-
-    def _shaping(
-        self,
-        padding: bool | str,
-        truncation: bool | str | None,
-        max_length: int | None,
-        stride: int,
-        multiple: int | None,
-        padding_side: str | None,
-        verbose: bool = True,
-    ) -> tuple[Truncation, Padding]:
-        """Check the arguments of a call and fill in defaults."""
-        if truncation is None:
-            truncation = max_length is not None and padding is False
-        cutting = strategy("truncation", truncation, TRUNCATIONS)
-        filling = strategy("padding", padding, PADDINGS)
-        stride = whole("stride", stride, 0)
-        if max_length is not None:
-            max_length = whole("max_length", max_length, 0)
-            if verbose and padding is True and cutting == "do_not_truncate":
-                warnings.warn(
-                    "max_length is ignored: padding=True pads to the longest row, and truncation is off; "
-                    "padding='max_length' pads to max_length",
-                    stacklevel=3,
-                )
-        elif self.model_max_length < UNLIMITED:
-            max_length = self.model_max_length
-        else:
-            cutting = "do_not_truncate"
-            filling = "do_not_pad" if filling == "max_length" else filling
-        if multiple is not None:
-            multiple = whole("pad_to_multiple_of", multiple, 1)
-            both = cutting != "do_not_truncate" and filling != "do_not_pad"
-            if both and max_length is not None and max_length % multiple:
-                raise ValueError(f"max_length={max_length} is not a multiple of pad_to_multiple_of={multiple}")
-        side = one_of("padding_side", padding_side or self.padding_side, SIDES)
-        limit = None if cutting == "do_not_truncate" else max_length
-        cut = Truncation(limit, cutting, stride, one_of("truncation_side", self.truncation_side, SIDES))
-        return cut, Padding(filling, max_length, multiple, side)
-
-    def _warn_if_too_long(self, length: int) -> None:
-        if length > self.model_max_length and not self._warned:
-            self._warned = True
-            warnings.warn(
-                f"a row has {length} tokens, but the model takes {self.model_max_length}: use truncation=True",
-                stacklevel=3,
-            )
-
-    def pad(
-        self,
-        encoded_inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]],
-        padding: bool | str = True,
-        max_length: int | None = None,
-        pad_to_multiple_of: int | None = None,
-        padding_side: str | None = None,
-        return_attention_mask: bool | None = None,
-        return_tensors: str | None = None,
-        verbose: bool = True,
-    ) -> BatchEncoding:
-        """Pad inputs that are already tokenized, as a data collator does.
-
-        Args:
-            encoded_inputs: {name: list or tensor} of one text or of a batch, or a list with one such mapping per text.
-                input_ids, token_type_ids, attention_mask and special_tokens_mask are padded, nothing else.
-            The others: as in a call.
-        Returns:
-            The padded inputs, which do not know the texts they came from.
-        """
-        shared = encoded_inputs if isinstance(encoded_inputs, Mapping) else stack(encoded_inputs)
-        inputs = {name: listed(value) for name, value in shared.items()}
-        if "input_ids" not in inputs:
-            raise ValueError(f"pad needs input_ids, and these inputs have {', '.join(inputs) or 'nothing'}")
-        ids = inputs["input_ids"]
-        single = bool(ids) and not isinstance(ids[0], list)
-        if single:
-            inputs = {name: [value] for name, value in inputs.items()}
-            ids = [ids]
-        wrong = [name for name, value in inputs.items() if not isinstance(value, list) or len(value) != len(ids)]
-        if wrong:
-            raise ValueError(f"{', '.join(wrong)}: not as many rows as input_ids, which has {len(ids)}")
-        _, pad = self._shaping(padding, None, max_length, 0, pad_to_multiple_of, padding_side, verbose=False)
-        if return_attention_mask is not False:
-            inputs.setdefault("attention_mask", [[1] * len(row) for row in ids])
-        if pad.strategy != "do_not_pad":
-            length = pad.length([len(row) for row in ids])
-            filler = {
-                "input_ids": self.pad_token_id,
-                "token_type_ids": 0,
-                "attention_mask": 0,
-                "special_tokens_mask": 1,
-            }
-            for name in filler.keys() & inputs.keys():
-                inputs[name] = [fill(row, filler[name], length, pad.side) for row in inputs[name]]
-        if single and return_tensors is None:
-            inputs = {name: value[0] for name, value in inputs.items()}
-        return BatchEncoding(inputs, tensor_type=return_tensors)
+        renamed = special_tokens_map or {}
+        new = storage.token_list("new_special_tokens", new_special_tokens)
+        unknown = sorted(renamed.keys() - set(self.all_special_tokens))
+        if unknown:
+            raise ValueError(f"special_tokens_map: {', '.join(map(repr, unknown))}: not a special token of this tokenizer")
+        roles = {role: token and renamed.get(token, token) for role, token in self._special.items()}
+        additional = [renamed.get(token, token) for token in self._additional]
+        known = [token.content for token in self.added_tokens_decoder.values() if token.special]
+        tokens = learn_vocabulary(
+            _each(text_iterator),
+            vocab_size,
+            min_frequency=min_frequency,
+            do_lower_case=self.do_lower_case,
+            tokenize_chinese_chars=self.tokenize_chinese_chars,
+            strip_accents=self.strip_accents,
+            special_tokens=[*(renamed.get(token, token) for token in known), *map(str, new)],
+        )
+        options = {name: getattr(self, name) for name in storage.OPTIONS}
+        return type(self)(vocab=tokens, **{**options, **roles, "additional_special_tokens": [*additional, *new]})
 
     # Files
 
@@ -331,7 +241,7 @@ class MobileBertTokenizerBase(Vocabulary):
         `options` override tokenizer_config.json, which overrides tokenizer.json, which overrides the defaults.
 
         Args:
-            pretrained_model_name_or_path: a folder or, as a str, a name on the hub.
+            pretrained_model_name_or_path: a folder or, as a str, a name on the hub; or a file: vocab.txt or tokenizer.json.
             options: arguments of the constructor; hub.Options; what keywords.OPENING_TOKENIZER accepts.
         Raises:
             CheckpointError: a file is missing, damaged, or not part of a MobileBERT tokenizer.
@@ -339,10 +249,19 @@ class MobileBertTokenizerBase(Vocabulary):
             OSError, ImportError: see hub.resolve.
         """
         where, _, overrides = keywords.sort_options(options, keywords.OPENING_TOKENIZER)
+        file = None if isinstance(pretrained_model_name_or_path, Folder) else Path(pretrained_model_name_or_path)
+        if file is not None and file.is_file():
+            kind = "tokenizer_file" if file.suffix == ".json" else "vocab_file"
+            return cls(**{kind: file, "name_or_path": str(file), **overrides})
         directory = hub.resolve(pretrained_model_name_or_path, [*storage.FILES], **where)
         stored = storage.read_directory(directory, default_length=MAX_LENGTH, unlimited=UNLIMITED)
+        merged = {"vocab": stored.tokens, "added_tokens_decoder": stored.added, **stored.options, **overrides}
+        if overrides.keys() & {"vocab", "vocab_file", "tokenizer_file"}:  # they replace the vocabulary of the folder
+            merged = {**stored.options, **overrides}
+        if "extra_special_tokens" in overrides:
+            merged.pop("additional_special_tokens", None)
         try:
-            tokenizer = cls(vocab=stored.tokens, added_tokens=stored.added, **{**stored.options, **overrides})
+            tokenizer = cls(**merged)
         except CheckpointError:
             raise
         except ValueError as error:
@@ -372,6 +291,9 @@ class MobileBertTokenizerBase(Vocabulary):
             ValueError: the vocabulary has a token with a line break, which vocab.txt cannot hold.
         """
         arguments = self._arguments()
+        lacking = [role for role in storage.ROLES if arguments[role] is None and role not in storage.OPTIONAL_ROLES]
+        if lacking:
+            raise ValueError(f"a tokenizer without {', '.join(lacking)} cannot be saved")
         files = {
             storage.VOCAB_FILE: storage.vocabulary_text(arguments["vocab"]),
             storage.TOKENIZER_FILE: storage.tokenizer_text(arguments),
@@ -397,13 +319,14 @@ class MobileBertTokenizerBase(Vocabulary):
         options = {name: getattr(self, name) for name in storage.OPTIONS}
         return {
             "vocab": self._tokens[: self._base_size],
-            "added_tokens": self.added_tokens_decoder,
+            "added_tokens_decoder": self.added_tokens_decoder,
             **self._special,
             **options,
         }
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (type(self), self._arguments(), self.name_or_path)
+        state = {"name_or_path": self.name_or_path, "deprecation_warnings": dict(self.deprecation_warnings)}
+        return _restore, (type(self), self._arguments(), state)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(vocab_size={self.vocab_size}, model_max_length={self.model_max_length})"
@@ -414,8 +337,36 @@ def _prefixed(name: str, prefix: str | None) -> str:
 
 
 def _restore(
-    cls: type[MobileBertTokenizerBase], arguments: dict[str, Any], name_or_path: str
+    cls: type[MobileBertTokenizerBase], arguments: dict[str, Any], state: dict[str, Any]
 ) -> MobileBertTokenizerBase:
     tokenizer = cls(**arguments)
-    tokenizer.name_or_path = name_or_path
+    vars(tokenizer).update(state)
     return tokenizer
+
+
+def _tokens(
+    vocab_file: Any, vocab: Any, tokenizer_file: str | Path | None
+) -> tuple[list[str], Mapping[int, AddedToken]]:
+    """Return the tokens of a vocabulary, and those added to it. A path is a file, anything else the vocabulary itself."""
+    given = [value for value in (vocab_file, vocab) if value is not None]
+    if len(given) > 1 or not (given or tokenizer_file):
+        raise TypeError("give one of vocab_file, vocab and tokenizer_file")
+    tokens = [_read(value) for value in given]
+    if tokenizer_file is None:
+        return tokens[0], {}
+    stored = storage.read_tokenizer(Path(tokenizer_file))
+    if tokens and tokens[0] != stored.tokens:
+        raise CheckpointError(tokenizer_file, "has another vocabulary than the one given beside it")
+    return stored.tokens, stored.added
+
+
+def _read(vocabulary: Any) -> list[str]:
+    """Read a vocabulary: a path is a file."""
+    is_path = isinstance(vocabulary, str | Path)
+    return storage.read_vocabulary(Path(vocabulary)) if is_path else storage.checked_tokens(vocabulary)
+
+
+def _each(texts: Iterable[str | Sequence[str]]) -> Iterator[str]:
+    """The texts of an iterator of texts or of lists of texts."""
+    for item in texts:
+        yield from [item] if isinstance(item, str) else item

@@ -2,7 +2,7 @@
 
 from collections import UserDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
@@ -37,6 +37,22 @@ class Segment(Protocol):
     def offsets(self) -> list[tuple[int, int]]: ...
     @property
     def word_ids(self) -> list[int | None]: ...
+
+
+@dataclass
+class Tokenized:
+    """A segment as plain lists."""
+
+    ids: list[int] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)
+    offsets: list[tuple[int, int]] = field(default_factory=list)
+    word_ids: list[int | None] = field(default_factory=list)
+
+    def append(self, index: int, token: str, span: tuple[int, int], word: int) -> None:
+        self.ids.append(index)
+        self.tokens.append(token)
+        self.offsets.append(span)
+        self.word_ids.append(word)
 
 
 class SharedSegment:
@@ -210,25 +226,33 @@ class BatchEncoding(UserDict[str, Any]):
 
     Args:
         data: {name: list or tensor}.
-        encodings: one per row; None if the rows do not come from texts.
+        encoding: one per row; None if the rows do not come from texts.
         tensor_type: "np", "pt" or "tf" converts the values to tensors of that kind; None leaves them alone.
+        prepend_batch_axis: make a batch of one of each value that becomes a tensor.
+        n_sequences: how many texts a row comes from, if that is known; None asks the encoding.
     """
 
     def __init__(
         self,
         data: dict[str, Any] | None = None,
-        encodings: Sequence[Encoding] | None = None,
+        encoding: Encoding | Sequence[Encoding] | None = None,
         tensor_type: str | None = None,
+        prepend_batch_axis: bool = False,
+        n_sequences: int | None = None,
     ) -> None:
         super().__init__(data or {})
-        self._encodings = None if encodings is None else list(encodings)
-        self.convert_to_tensors(tensor_type)
+        rows = [encoding] if isinstance(encoding, Encoding) else encoding
+        self._encodings = None if rows is None else list(rows)
+        self._n_sequences = n_sequences
+        self.convert_to_tensors(tensor_type, prepend_batch_axis)
 
     def __getitem__(self, key: str | int | slice) -> Any:
         if isinstance(key, str):
             return self.data[key]
         if self._encodings is not None:
             return self._encodings[key]
+        if isinstance(key, slice):
+            return {name: value[key] for name, value in self.data.items()}
         raise KeyError(f"{key!r}: these inputs do not come from a tokenizer call, so they have names but no rows")
 
     def __getattr__(self, name: str) -> Any:
@@ -248,7 +272,9 @@ class BatchEncoding(UserDict[str, Any]):
 
     @property
     def n_sequences(self) -> int | None:
-        return self._encodings[0].n_sequences if self._encodings else None
+        if self._n_sequences is None and self._encodings:
+            return self._encodings[0].n_sequences
+        return self._n_sequences
 
     def tokens(self, batch_index: int = 0) -> list[str]:
         return self._row(batch_index).tokens
@@ -258,6 +284,10 @@ class BatchEncoding(UserDict[str, Any]):
 
     def word_ids(self, batch_index: int = 0) -> list[int | None]:
         return self._row(batch_index).word_ids
+
+    def words(self, batch_index: int = 0) -> list[int | None]:
+        """`word_ids`; its name in transformers 4."""
+        return self.word_ids(batch_index)
 
     def token_to_sequence(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
         row, token = self._address(batch_or_token_index, token_index)
@@ -295,11 +325,12 @@ class BatchEncoding(UserDict[str, Any]):
         row, char = self._address(batch_or_char_index, char_index)
         return row.char_to_word(char, sequence_index)
 
-    def convert_to_tensors(self, tensor_type: str | None = None) -> Self:
+    def convert_to_tensors(self, tensor_type: str | None = None, prepend_batch_axis: bool = False) -> Self:
         """Convert every value to an int64 tensor, in place.
 
         Args:
             tensor_type: "np" for numpy, "pt" for PyTorch, "tf" for Keras; None does nothing.
+            prepend_batch_axis: make a batch of one of each value.
         Raises:
             ValueError: tensor_type is something else, or rows differ in length.
         """
@@ -307,7 +338,7 @@ class BatchEncoding(UserDict[str, Any]):
             return self
         if tensor_type not in ("np", "pt", "tf"):
             raise ValueError(f"return_tensors must be 'np', 'pt', 'tf' or None, not {tensor_type!r}")
-        arrays = {name: _array(name, value) for name, value in self.data.items()}
+        arrays = {name: _array(name, [value] if prepend_batch_axis else value) for name, value in self.data.items()}
         if tensor_type != "np":
             from ..frameworks import twin
 

@@ -1,6 +1,6 @@
 """Learn a small vocabulary from texts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tokenizers import Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import WordPiece
@@ -17,6 +17,7 @@ def learn_vocabulary(
     do_lower_case: bool = True,
     tokenize_chinese_chars: bool = True,
     strip_accents: bool | None = None,
+    special_tokens: Sequence[str] = SPECIAL_TOKENS,
 ) -> list[str]:
     """Learn a WordPiece vocabulary: the special tokens, every character of the texts, and their most frequent pieces.
 
@@ -26,6 +27,7 @@ def learn_vocabulary(
     Args:
         vocab_size: the maximum number of tokens.
         min_frequency: how often a pair of pieces must occur to be merged.
+        special_tokens: the first tokens; the unknown token must be one of them.
     Returns:
         The tokens in the order of their ids.
     Raises:
@@ -42,7 +44,7 @@ def learn_vocabulary(
     characters = {char for text in words for word in text for char in word}
     following = {f"##{char}" for text in words for word in text for char in word[1:]}
     # in a fixed order: the library would number characters in the order of a hash table, and the numbers break ties
-    given = [*SPECIAL_TOKENS, *sorted(characters), *sorted(following)]
+    given = [*dict.fromkeys([*special_tokens, *sorted(characters), *sorted(following)])]
     if vocab_size < len(given):
         raise ValueError(
             f"vocab_size={vocab_size} is too small for the special tokens and the characters, which are {len(given)}"

@@ -14,12 +14,12 @@ would stay: base.py does them for both classes.
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
 from .arguments import Text, check_texts
 from .base import MobileBertTokenizerBase
 from .basic import Normalized, Normalizer, WordPieces, word_pattern
+from .encoding import Tokenized
 
 
 class Match(NamedTuple):
@@ -47,12 +47,12 @@ class Seeker:
         self._tokens = sorted(entries)
         self._beginnings = _beginnings(self._tokens)
 
-    def __call__(self, text: str) -> Iterator[Match]:
-        """Split the text into stretches, in order."""
+    def __call__(self, text: str, split_special: bool = False) -> Iterator[Match]:
+        """Split the text into stretches, in order; with split_special, special tokens are like any text."""
         done = 0
         for start, stop in self._places(text):
             entry = self._entries[text[start:stop]]
-            if _touches(entry.boundary, text, start, stop):
+            if (split_special and entry.special) or _touches(entry.boundary, text, start, stop):
                 continue
             if entry.lstrip:
                 start = done + len(text[done:start].rstrip())
@@ -93,27 +93,12 @@ class Sought(NamedTuple):
     boundary: re.Pattern[str] | None = None
     lstrip: bool = False
     rstrip: bool = False
+    special: bool = False
 
 
 WORD_CHARACTER = re.compile(r"\w")
 NOT_SPACE = re.compile(r"\S")
 SPACES = re.compile(r"\s*")
-
-
-@dataclass
-class PythonSegment:
-    """A text tokenized by MobileBertTokenizer."""
-
-    ids: list[int] = field(default_factory=list)
-    tokens: list[str] = field(default_factory=list)
-    offsets: list[tuple[int, int]] = field(default_factory=list)
-    word_ids: list[int | None] = field(default_factory=list)
-
-    def append(self, index: int, token: str, span: tuple[int, int], word: int) -> None:
-        self.ids.append(index)
-        self.tokens.append(token)
-        self.offsets.append(span)
-        self.word_ids.append(word)
 
 
 class MobileBertTokenizer(MobileBertTokenizerBase):
@@ -123,6 +108,7 @@ class MobileBertTokenizer(MobileBertTokenizerBase):
     """
 
     is_fast: ClassVar[bool] = False
+    backend: ClassVar[str] = "custom"  # in the words of transformers
 
     def _prepare(self) -> None:
         strip = self.do_lower_case if self.strip_accents is None else self.strip_accents
@@ -130,14 +116,15 @@ class MobileBertTokenizer(MobileBertTokenizerBase):
             lower_case=self.do_lower_case, strip_accents=strip, split_ideographs=self.tokenize_chinese_chars
         )
         self._pieces = WordPieces(
-            {token: self._ids[token] for token in self._tokens[: self._base_size]}, self.unk_token
+            {token: self._ids[token] for token in self._tokens[: self._base_size]}, self.unk_token or ""
         )
         as_written = {
-            word: Sought(word if word in self._ids else self.unk_token, NOT_SPACE) for word in self.never_split
+            word: Sought(word if word in self._ids else self.unk_token or "", NOT_SPACE) for word in self.never_split
         }
         normalized: dict[str, Sought] = {}
         for token in self._added.values():
-            entry = Sought(token.content, WORD_CHARACTER if token.single_word else None, token.lstrip, token.rstrip)
+            boundary = WORD_CHARACTER if token.single_word else None
+            entry = Sought(token.content, boundary, token.lstrip, token.rstrip, token.special)
             if token.normalized:
                 normalized[self._normalize(token.content).text] = entry
             else:
@@ -149,29 +136,31 @@ class MobileBertTokenizer(MobileBertTokenizerBase):
     def words(self, text: str) -> list[str]:
         return self._words.findall(self._normalize(text).text)
 
-    def _segments(self, texts: Sequence[Text], is_split_into_words: bool) -> list[PythonSegment]:
+    def _segments(
+        self, texts: Sequence[Text], is_split_into_words: bool, split_special_tokens: bool
+    ) -> list[Tokenized]:
         check_texts(texts, is_split_into_words)
-        return [self._segment(text, is_split_into_words) for text in texts]
+        return [self._segment(text, is_split_into_words, split_special_tokens) for text in texts]
 
-    def _segment(self, text: Text, is_split_into_words: bool) -> PythonSegment:
-        segment = PythonSegment()
+    def _segment(self, text: Text, is_split_into_words: bool, split_special: bool) -> Tokenized:
+        segment = Tokenized()
         if not is_split_into_words:
-            self._tokenize(str(text), segment, None)
+            self._tokenize(str(text), segment, None, split_special)
         else:
             for number, word in enumerate(text):
-                self._tokenize(word, segment, number)
+                self._tokenize(word, segment, number, split_special)
         return segment
 
-    def _tokenize(self, text: str, segment: PythonSegment, number: int | None) -> None:
+    def _tokenize(self, text: str, segment: Tokenized, number: int | None, split_special: bool) -> None:
         """Append the pieces of a text. All belong to word `number`; if it is None, the words are numbered from 0."""
         count = 0
-        for token, begin, end in self._as_written(text):
+        for token, begin, end in self._as_written(text, split_special):
             if token is not None:
                 segment.append(self._ids[token], text[begin:end], (begin, end), count if number is None else number)
                 count += 1
                 continue
             section, starts, ends = self._normalize(text[begin:end])
-            for token, start, stop in self._normalized(section):
+            for token, start, stop in self._normalized(section, split_special):
                 if token is not None:
                     span = begin + starts[start], begin + ends[stop - 1]
                     segment.append(self._ids[token], section[start:stop], span, count if number is None else number)

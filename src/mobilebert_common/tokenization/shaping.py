@@ -53,6 +53,16 @@ class Truncation:
         later = [(part, other) for part in firsts[1:] for other in seconds]
         return [(firsts[0], seconds[0]), *later, *((firsts[0], other) for other in seconds[1:])]
 
+    def removed(self, first: Part, second: Part | None, count: int) -> list[int]:
+        """Return the `count` ids that are cut off, with `stride` of those before them."""
+        part = second if self.strategy == "only_second" else first
+        if count <= 0 or part is None:
+            return []
+        if second is not None and self.strategy == "longest_first":
+            raise ValueError("the overflow of a pair needs truncation='only_first' or 'only_second'")
+        window = min(len(part.ids), count + self.stride)
+        return part.ids[-window:] if self.side == "right" else part.ids[:window]
+
     def _share(self, first: int, second: int | None, limit: int) -> tuple[int, int | None]:
         """Return how many tokens each text keeps when they do not fit."""
         if limit == 0 or (second is None and self.strategy != "only_second"):

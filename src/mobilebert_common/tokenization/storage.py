@@ -23,6 +23,8 @@ MAP_FILE = "special_tokens_map.json"
 ADDED_FILE = "added_tokens.json"
 MODEL_CONFIG_FILE = "config.json"
 
+BOM = b"\xef\xbb\xbf"  # which some editors put at the beginning of a file
+
 MAX_VOCAB_BYTES = 4 << 20  # a vocabulary of a hundred languages has one million
 MAX_TOKENIZER_BYTES = 6 << 20  # a vocabulary of a hundred languages takes two million
 MAX_TOKENS = 250_000
@@ -42,14 +44,20 @@ OPTIONS: dict[str, tuple[type, ...]] = {
     "clean_up_tokenization_spaces": (bool,),
     "do_basic_tokenize": (bool,),
     "do_lower_case": (bool,),
+    "model_input_names": (list,),
     "model_max_length": (int,),
     "never_split": (list, type(None)),
     "padding_side": (str,),
+    "split_special_tokens": (bool,),
     "strip_accents": (bool, type(None)),
     "tokenize_chinese_chars": (bool,),
     "truncation_side": (str,),
 }
-ROLES = ("cls_token", "mask_token", "pad_token", "sep_token", "unk_token")
+# in the order in which transformers lists them
+ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+ADDED_ROLES = ("bos_token", "eos_token")  # BERT does not use them, so its vocabulary need not have them
+OPTIONAL_ROLES = (*ADDED_ROLES, "pad_token", "mask_token")  # a tokenizer can be saved without
+ADDITIONAL = ("additional_special_tokens", "extra_special_tokens")  # in transformers 4 and 5
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 NORMALIZER_OPTIONS = {
     "lowercase": "do_lower_case",
@@ -117,6 +125,7 @@ def parse_vocabulary(path: Path, data: bytes) -> list[str]:
     Raises:
         CheckpointError: the file is unusable; the message names the line, counted from 1.
     """
+    data = data.removeprefix(BOM)
     if data.count(b"\n") > MAX_TOKENS:
         raise CheckpointError(path, f"has more than {MAX_TOKENS:,} lines")
     try:
@@ -124,11 +133,11 @@ def parse_vocabulary(path: Path, data: bytes) -> list[str]:
     except UnicodeDecodeError as error:
         line = 1 + error.object[: error.start].count(b"\n")
         raise CheckpointError(path, f"line {line} is not UTF-8") from None
-    lines = text.split("\n")
-    if lines[-1] == "":
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    while lines and not lines[-1]:  # blank lines at the end are no tokens
         del lines[-1]
     try:
-        return checked_tokens([line.removesuffix("\r") for line in lines])
+        return checked_tokens(lines)
     except ValueError as error:
         raise CheckpointError(path, str(error)) from None
 
@@ -170,6 +179,15 @@ def check_token(token: Any) -> str:
     if not token.isascii() and any("\ud800" <= char <= "\udfff" for char in token):
         raise ValueError(f"the token {token!r} has a lone surrogate")
     return token
+
+
+def token_list(name: str, value: Any) -> list[str | AddedToken]:
+    """Check an argument that takes a list of tokens; None is an empty one."""
+    if value is not None and not (
+        isinstance(value, list | tuple) and all(isinstance(token, str | AddedToken) for token in value)
+    ):
+        raise ValueError(f"{name} must be a list of str or AddedToken, not {value!r:.80}")
+    return list(value or ())
 
 
 def read_tokenizer(path: Path) -> Stored:
@@ -221,7 +239,7 @@ def tokenizer_text(arguments: Mapping[str, Any]) -> bytes:
     Args:
         arguments: the constructor's.
     """
-    tokens, added = arguments["vocab"], arguments["added_tokens"]
+    tokens, added = arguments["vocab"], arguments["added_tokens_decoder"]
     ids = {token: index for index, token in enumerate(tokens)} | {
         token.content: index for index, token in added.items()
     }
@@ -256,9 +274,9 @@ def config_text(arguments: Mapping[str, Any]) -> bytes:
     Args:
         arguments: the constructor's.
     """
-    content = {name: arguments[name] for name in (*OPTIONS, *ROLES)}
+    content = {name: arguments[name] for name in (*OPTIONS, *ROLES) if name not in ADDED_ROLES or arguments[name]}
     content["added_tokens_decoder"] = {
-        str(index): _as_dict(token) for index, token in arguments["added_tokens"].items()
+        str(index): _as_dict(token) for index, token in arguments["added_tokens_decoder"].items()
     }
     content["tokenizer_class"] = "MobileBertTokenizer"
     return (json.dumps(content, ensure_ascii=False, indent=2, sort_keys=True) + "\n").encode()
@@ -379,10 +397,14 @@ def _options(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
 def _special_options(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the special tokens in a file."""
     options: dict[str, Any] = {
-        role: _token(path, role, content[role]) for role in ROLES if content.get(role) is not None
+        role: None if content[role] is None else _token(path, role, content[role])
+        for role in ROLES
+        if role in content and (content[role] is not None or role in OPTIONAL_ROLES)
     }
-    for name in ("additional_special_tokens", "extra_special_tokens"):  # transformers 4 and 5
+    for name in ADDITIONAL:
         more = content.get(name)
+        if isinstance(more, dict):  # transformers 5 also has {name: token}
+            more = [*more.values()]
         if isinstance(more, list):
             options["additional_special_tokens"] = _tokens(path, name, more)
     return options
