@@ -95,12 +95,13 @@ def is_integer(labels: Tensor) -> bool:
 def whole_classes(labels: Tensor, name: str) -> Tensor:
     """Classes that may be booleans or whole floats, as integers; refuses fractions as check_ids does ids."""
     if labels.is_floating_point():
-        whole = (labels - labels.trunc() == 0).all()  # false for infinity too
-        if torch.compiler.is_compiling() or labels.device.type != "cpu":
-            if labels.device.type != "meta":
-                torch._assert_async(whole, inputs.whole_error(name))
-        else:
-            inputs.check_whole(name, bool(whole))
+        whole = labels - labels.trunc() == 0  # false for infinity too
+        if can_read(labels):
+            inputs.check_whole(name, bool(whole.all()))
+        elif is_traced(labels):
+            labels = labels.where(whole, -1)  # which cross_entropy refuses
+        elif labels.device.type != "meta":
+            torch._assert_async(whole.all(), inputs.whole_error(name))
     return labels if is_integer(labels) else labels.long()
 
 

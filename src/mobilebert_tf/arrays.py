@@ -10,10 +10,19 @@ from mobilebert_common.model.layout import Layout, from_layout, to_layout
 
 
 def dtype_policy(dtype: Any) -> keras.DTypePolicy:
-    """The policy of a name, such as "float32" or "mixed_bfloat16", or the policy itself."""
-    if isinstance(dtype, str) and not dtype.startswith("mixed_"):
-        parse_dtype(dtype)
-    return dtype if isinstance(dtype, keras.DTypePolicy) else keras.DTypePolicy(dtype)
+    """The policy of a dtype or of a name such as "float32" or "mixed_bfloat16"; Keras's own setting if it is None.
+
+    Raises:
+        ValueError: no weights have such a dtype.
+    """
+    if dtype is None:
+        dtype = keras.config.dtype_policy()
+    if isinstance(dtype, keras.dtype_policies.DTypePolicy):
+        parse_dtype(dtype.name.removeprefix("mixed_"))  # refuses policies that quantize
+        return dtype
+    name = dtype if isinstance(dtype, str) else keras.backend.standardize_dtype(dtype)
+    parse_dtype(name.removeprefix("mixed_"))
+    return keras.DTypePolicy(name)
 
 
 def layers_by_name(model: keras.layers.Layer) -> dict[str, keras.layers.Layer]:

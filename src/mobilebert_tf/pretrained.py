@@ -68,7 +68,7 @@ class PreTrainedModel(Pretrained, TrainableModel):
         cls,
         pretrained_model_name_or_path: str | Path,
         *,
-        dtype: Any = "float32",
+        dtype: Any = None,
         config: MobileBertConfig | None = None,
         ignore_mismatched_sizes: bool = False,
         zero_pad_embedding: bool = False,
@@ -82,7 +82,7 @@ class PreTrainedModel(Pretrained, TrainableModel):
             pretrained_model_name_or_path: a folder with config.json and model.safetensors, from either twin or from
                 transformers, or, as a str, a name on the hub such as "google/mobilebert-uncased".
             dtype: "float32", "float64", "bfloat16" or "float16", whatever the file holds; "auto" keeps the file's;
-                or a policy such as "mixed_bfloat16".
+                or a policy such as "mixed_bfloat16". Default: keras.config.dtype_policy(), as for a fresh model.
             config: used instead of config.json.
             ignore_mismatched_sizes: initialize what has another shape in the file, e.g. a classifier for other labels.
             zero_pad_embedding: set the word embedding of [PAD] to zero; otherwise padding changes results.
