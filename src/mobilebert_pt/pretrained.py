@@ -322,10 +322,11 @@ def initialize_missing(model: MobileBertPreTrainedModel, dtype: torch.dtype, loa
         if not missing:
             continue
         if missing[0].is_meta:
-            tensors = {name: tensor for name, tensor in module.named_parameters(recurse=False) if id(tensor) in known}
+            kept = {name: tensor.detach().clone() for name, tensor in module.named_parameters(recurse=False) if id(tensor) in known}
             module.to_empty(device="cpu", recurse=False).to(dtype)
-            for name, tensor in tensors.items():  # the bias of a mismatched weight may have been loaded
-                setattr(module, name, tensor)
+            for name, values in kept.items():  # the bias of a mismatched weight may have been loaded
+                module.get_parameter(name).data = values
+                known.add(id(module.get_parameter(name)))
             initialize_rest(model, module, known)
         elif not _is_initialized(module):
             initialize_rest(model, module, known)

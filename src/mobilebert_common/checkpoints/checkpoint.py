@@ -140,7 +140,9 @@ def load(
 
     def read_folder(folder: Folder) -> Weights:
         wanted = MobileBertConfig.from_folder(folder, overrides) if given is None else given.replace(**overrides)
-        archive, naming = (state, "canonical") if state else open_weights(folder, most_tensors(wanted))
+        layers = _cut_down(folder, wanted) if given is not None or "num_hidden_layers" in overrides else None
+        limit = most_tensors(wanted if layers is None else wanted.replace(num_hidden_layers=layers))
+        archive, naming = (state, "canonical") if state else open_weights(folder, limit)
         try:
             return read(
                 archive,
@@ -152,6 +154,7 @@ def load(
                 keep_tied="tie_word_embeddings" in overrides,
                 without=without,
                 shapes=None if shapes is None else shapes(wanted),
+                layers=layers,
             )
         except ConfigError as error:  # more parameters than any model
             raise CheckpointError(folder.path / CONFIG_FILE, str(error)) from None
@@ -162,6 +165,18 @@ def load(
         _zero_padding(weights)
     _warn(weights, place)
     return weights
+
+
+def _cut_down(folder: Folder, wanted: MobileBertConfig) -> int | None:
+    """The layers of the model in a folder, where the caller asks for fewer."""
+    try:
+        there = MobileBertConfig.from_folder(folder).num_hidden_layers
+    except CheckpointError:  # the caller's configuration takes its place
+        return None
+    if there <= wanted.num_hidden_layers:
+        return None
+    log.warning("%s has %d layers, of which the first %d are used", folder, there, wanted.num_hidden_layers)
+    return there
 
 
 def open_weights(folder: Folder, limit: int = MAX_TENSORS) -> tuple[Archive, Naming]:
@@ -203,6 +218,7 @@ def read(
     keep_tied: bool = False,
     without: Collection[str] = (),
     shapes: Mapping[str, Shape] | None = None,
+    layers: int | None = None,
 ) -> Weights:
     """The canonical tensors of a model from a file in any dialect; see `load` and `matching.match`.
 
@@ -218,6 +234,7 @@ def read(
         keep_tied=keep_tied,
         without=without,
         shapes=shapes,
+        layers=layers,
     )
     arrays = archive.read(place.name for place in found.source.values())
     wanted = _stored_dtype(arrays) if dtype == "auto" else parse_dtype(dtype)

@@ -72,6 +72,7 @@ def match(
     keep_tied: bool = False,
     without: Collection[str] = (),
     shapes: Mapping[str, Shape] | None = None,
+    layers: int | None = None,
 ) -> Match:
     """Find every tensor of a model in a file.
 
@@ -85,13 +86,14 @@ def match(
         without: blocks of the architecture that this model was made without.
         shapes: {name: shape} of all tensors of a model with layers of its own, which the schema does not know; they are
             found by their names alone, and a layer that the file does not have at all is fresh.
+        layers: how many layers the file's model has, where the model asked for is cut down to its first ones.
     Raises:
         CheckpointError: tensors are missing, unexpected, mis-shaped or not floating-point: all in one error.
     """
     own = shapes or {}
     names = {name: name for name in archive.entries} if own and own.keys() <= archive.entries.keys() else None
     file = Listing(archive, naming, names or normal_names(archive, naming))
-    located = _locate(file, config, architecture, keep_tied=keep_tied, without=without, shapes=shapes)
+    located = _locate(file, config, architecture, keep_tied=keep_tied, without=without, shapes=shapes, layers=layers)
     compared = _compare(file, located)
     model = architecture if shapes is None else "this class"
     return _decide(file, model, located, compared, ignore_mismatched_sizes=ignore_mismatched_sizes)
@@ -163,10 +165,14 @@ def _locate(
     keep_tied: bool,
     without: Collection[str],
     shapes: Mapping[str, Shape] | None,
+    layers: int | None,
 ) -> Located:
     """Look every tensor up by its name; a lookup never reads data, but for a decoder that may not be tied."""
     optional = {tensor.name: file.place(tensor) for tensor in expand_optional(config).values()}
     optional.setdefault(DECODER_BIAS, Foreign(DECODER_BIAS, "same") if file.naming == "canonical" else None)
+    if layers is not None:
+        whole = expand(config.replace(num_hidden_layers=layers), "MobileBertModel")
+        optional |= {name: file.place(tensor) for name, tensor in whole.items()}
     predicts = "predictions" in ARCHITECTURES[architecture].blocks
     if predicts and not keep_tied and _has_its_own_decoder(file, config, optional):
         config = config.replace(tie_word_embeddings=False)
