@@ -809,3 +809,24 @@ def test_configurations_cross_over(tmp_path: Path) -> None:
             MobileBertConfig.from_any(wrong)
     with pytest.raises(ConfigError, match="hidden_size"):
         MobileBertConfig.from_any(Foreign(hidden_size=0))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"id2label": {"0": "a", "00": "b"}}, "two labels of id2label have the same number: "),
+        ({"label2id": {"a": 0, "b": "0"}}, "two labels of label2id have the same number: "),
+        ({"num_labels": 3, "id2label": {0: "a", 1: "b"}}, "num_labels 3 contradicts the 2 labels that are named"),
+        ({"num_labels": 10**5000}, "from 1 to 10,000, not a int too large to show"),
+    ],
+    ids=["in JSON", "inverse", "number", "digits"],
+)
+def test_what_is_wrong_with_labels_is_told(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        MobileBertConfig(**values)
+
+
+@pytest.mark.parametrize("kind", ["bert", 5, None])
+def test_the_configuration_of_another_model(kind: Any, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=f"describes a {kind!r} model, not a MobileBERT"):
+        MobileBertConfig.from_pretrained(write_config(tmp_path, json.dumps({"model_type": kind})))
