@@ -1,3 +1,4 @@
+import io
 import json
 import logging
 import os
@@ -79,6 +80,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "more.csv": "text,label\nthe film was fine,good\nthe film was odd,strange\n",
         "unlabelled.csv": "text\nthe film was great\n",
         "one.csv": "text,label\na,x\nb,x\n",
+        "numbered.csv": "text,label\n" + "".join(f"{text},{float(label == 'good')}\n" for text, label in ROWS),
+        "numbered.jsonl": "".join(json.dumps({"text": text, "label": int(label == "good")}) + "\n" for text, label in ROWS),
+        "from one.csv": "text,label\na,1\nb,2\n",
+        "half.jsonl": '{"text": "a", "label": "good"}\n{"text": "\\ud83d", "label": "good"}\n',
+        "half label.jsonl": '{"text": "a", "label": "\\ud83d"}\n',
+        "tab.csv": 'text,label\n"a\tb",good\n',
         "letters.csv": "text,label\n" + "\n".join(f"{chr(0x4E00 + n)},{n % 2}" for n in range(9500)),
         "vocab.txt": "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nfilm\n",
     }
@@ -107,6 +114,18 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = bytearray((folder / "corrupt" / WEIGHTS_FILE).read_bytes())
     data[-1] ^= 1
     (folder / "corrupt" / WEIGHTS_FILE).write_bytes(data)
+    kinds: dict[str, dict[str, Any]] = {
+        "score": {"num_labels": 1},
+        "scores": {"id2label": {0: "joy", 1: "fear"}, "problem_type": "regression"},
+        "several": {"id2label": {0: "rude", 1: "kind"}, "problem_type": "multi_label_classification"},
+        "nameless": {"num_labels": 2},
+    }
+    for name, kind in kinds.items():
+        changed = config.replace(**kind)
+        shapes = {"classifier.weight": (changed.num_labels, 16), "classifier.bias": (changed.num_labels,)}
+        head = {tensor: np.linspace(-1, 1, int(np.prod(shape)), dtype=np.float32).reshape(shape) for tensor, shape in shapes.items()}
+        checkpoint.save(folder / name, changed, CLASSIFIER, {**weights, **head})
+        tokenizer.save_pretrained(folder / name)
     base = {name.removeprefix("mobilebert."): array for name, array in weights.items() if "classifier" not in name}
     checkpoint.save(folder / "base", config, "MobileBertModel", base)
     return folder
@@ -173,6 +192,72 @@ def test_predict(files: Path, tmp_path: Path, run: Any) -> None:
     written = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [row["text"] for row in written] == [text for text, _ in ROWS]
     assert all(list(row) == ["text", "label", "probability"] for row in written)
+
+
+TEXTS = ["the film was great", "an awful meal", "the song"]
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize(
+    ("kind", "title"),
+    [
+        ("score", None),
+        ("scores", ["score joy", "score fear", "text"]),
+        ("several", ["labels", "probability rude", "probability kind", "text"]),
+    ],
+)
+def test_predictions_follow_the_problem_type(framework: str, kind: str, title: Any, files: Path, tmp_path: Path, run: Any) -> None:
+    opened = jobs.Opened.open(twin(framework), files / kind)
+    batches = opened.outputs(opened.examples(opened.task.from_texts(TEXTS)))
+    numbers = np.concatenate([batch["logits"] for batch in batches]).astype(np.float64)
+    numbers = 1 / (1 + np.exp(-numbers)) if kind == "several" else numbers
+
+    done = run("predict", files / kind, *TEXTS, "--framework", framework)
+    assert done.status == 0, done.err
+    rows = [line.split("\t") for line in done.out.splitlines()]
+    assert title is None or rows.pop(0) == title
+    assert [row[-1] for row in rows] == TEXTS
+    shown = [row[1:-1] if kind == "several" else row[:-1] for row in rows]
+    assert np.array(shown, float) == pytest.approx(numbers, abs=6e-5) and np.ptp(numbers, axis=0).min() > 1e-3
+    if kind == "several":
+        expected = [", ".join(name for name, share in zip(("rude", "kind"), row, strict=True) if share >= 0.5) for row in numbers]
+        assert [row[0] for row in rows] == expected and len(set(expected)) > 1
+
+    assert run("predict", files / kind, *TEXTS, "--framework", framework, "--output", tmp_path / "out.csv").status == 0
+    assert (tmp_path / "out.csv").read_text().startswith("text,")
+
+
+@pytest.mark.parametrize("data", ["numbered.csv", "numbered.jsonl"])
+def test_numbers_are_the_classes_of_a_model_without_names(data: str, files: Path, tmp_path: Path, run: Any) -> None:
+    done = run("evaluate", files / "nameless", files / data, "--predictions", tmp_path / "out.csv")
+    assert done.status == 0 and f"on {len(ROWS)} examples" in done.out
+    written = (tmp_path / "out.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in written[1:]] == [str(int(label == "good")) for _, label in ROWS]
+    assert {line.split(",")[1] for line in written[1:]} <= {"0", "1"}
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_new_head_depends_on_the_seed_alone(framework: str, files: Path) -> None:
+    task = TASKS["classification"]
+    begin = jobs.start(task, str(files / "tiny"), task.read(files / "numbered.csv", Columns(), "utf-8"))
+    assert begin.notice == f"{files / 'tiny'} has the labels bad, good, not 0, 1: its encoder is trained further, with a new head"
+    door = twin(framework)
+    first, again, other = (door.tensors(begin.make(door, seed)) for seed in (3, 3, 4))
+    stored = door.tensors(door.load(files / "tiny", CLASSIFIER))
+    for name, array in stored.items():
+        if name == "classifier.weight":
+            assert np.array_equal(first[name], again[name])
+            assert not any(np.array_equal(first[name], different) for different in (array, other[name]))
+        elif name != "classifier.bias":
+            assert all(np.array_equal(array, found[name]) for found in (first, again, other))
+
+
+def test_training_says_first_that_the_head_is_new(files: Path, tmp_path: Path, run: Any) -> None:
+    options = ["--model", files / "several", "--output", tmp_path / "out", "--epochs", 1, "--max-length", 12]
+    done = run("train", files / "data.csv", *options)
+    assert done.status == 0, done.err
+    assert done.out.startswith(f"{files / 'several'} has the problem_type multi_label_classification, not single_label_classification: ")
+    assert run("evaluate", tmp_path / "out", files / "data.csv").status == 0
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -246,6 +331,18 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "suffix of predictions": ("evaluate {files}/tiny {files}/data.csv --predictions {files}/a.txt", "must end in"),
     "nothing to predict": ("predict {files}/tiny", "give either sentences or --file"),
     "two things to predict": ("predict {files}/tiny a --file {files}/data.csv", "give either sentences or --file"),
+    "regression": ("evaluate {files}/score {files}/data.csv", "is a model for regression, which has no metrics here yet"),
+    "several labels": ("evaluate {files}/several {files}/data.csv", "is a model for multi_label_classification, which has no"),
+    "names for numbers": ("evaluate {files}/nameless {files}/data.csv", "id2label={0: 'bad', 1: 'good'}).save_pretrained(DIR)"),
+    "half an emoji": ("predict {files}/tiny --file {files}/half.jsonl", "column 'text' has half an emoji (a lone surrogate) in line 2"),
+    "half an argument": ("predict {files}/tiny a \udcff", "text 2 on the command line, '\\udcff', is not valid Unicode"),
+    "half a name": ("predict {files}/\udcff a", "\\udcff' is neither a checkpoint directory"),
+    "half a column": ("train {files}/data.csv --text \udcff", "has no column '\\udcff'"),
+    "tab": ("predict {files}/tiny --file {files}/tab.csv --output {files}/new.tsv", "a .tsv cannot hold texts with tabs"),
+    "over the data": ("predict {files}/tiny --file {files}/data.csv --output {files}/data.csv", "is the data file itself"),
+    "over the labels": ("evaluate {files}/tiny {files}/data.csv --predictions {files}/data.csv", "is the data file itself"),
+    "rate": ("train {files}/data.csv --learning-rate nan", "--learning-rate must be above 0 and finite, not nan"),
+    "rate of zero": ("train {files}/data.csv --learning-rate 0", "--learning-rate must be above 0 and finite, not 0"),
     "verify": ("verify {files}/corrupt", "is not the file that was saved"),
     "info": ("info {files}/absent", "neither a checkpoint directory nor in the zoo nor owner/name"),
 }
@@ -277,12 +374,42 @@ def test_a_checkpoint_is_not_overwritten(command: list[str], files: Path, tmp_pa
 
 def test_output_that_is_a_file(files: Path, tmp_path: Path, run: Any) -> None:
     (tmp_path / "out").write_text("mine")
-    done = run("train", files / "data.csv", "--output", tmp_path / "out")
-    assert done.status == 1 and done.err.startswith("error: ") and done.err.count("\n") == 1
+    done = run("train", files / "absent.csv", "--output", tmp_path / "out", "--overwrite")
+    assert done.status == 1 and done.err == f"error: {tmp_path / 'out'} is not a folder: choose another one with --output\n"
     assert (tmp_path / "out").read_text() == "mine"
 
 
-@pytest.mark.parametrize("command", ["train", "nonsense", "train a.csv --framework jax", "train a.csv --epochs 0"])
+@pytest.mark.parametrize("name", ["a\nb", "a\rb", "\x1b[2J", "\udcff"])
+@pytest.mark.parametrize("command", ["info {}", "predict {} a", "train {}", "train {}.csv", "evaluate {0}.csv {0}.csv"])
+def test_names_with_line_breaks_give_one_line(command: str, name: str, run: Any) -> None:
+    done = run(*(part.format(name) for part in command.split(" ")))
+    assert done.status == 1 and done.err.startswith("error: ") and done.err.count("\n") == 1 and not done.out
+
+
+def test_texts_that_the_terminal_has_no_letters_for(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["mobilebert", "predict", str(files / "tiny"), "좋다"])
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "latin-1"))
+    with pytest.raises(SystemExit) as end:
+        main.main()
+    assert not end.value.code
+    assert sys.stdout.buffer.getvalue().endswith(b"\t\\uc88b\\ub2e4\n")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "train",
+        "nonsense",
+        "train a.csv --framework jax",
+        "train a.csv --epochs 0",
+        "train a.csv --max-length 0",
+        f"train a.csv --seed {1 << 32}",
+        f"train a.csv --epochs {'9' * 400}",
+        f"train a.csv --batch-size {'9' * 400}",
+        "train a.csv --validation-fraction nan",
+        "train a.csv --framework \udcff",
+    ],
+)
 def test_wrong_commands(command: str, run: Any) -> None:
     assert run(*command.split()).status == 2
 

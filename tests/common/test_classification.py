@@ -266,7 +266,7 @@ def test_nothing_depends_on_the_hash_seed(tmp_path: Path) -> None:
     )
     printed = {
         subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True).stdout
-        for seed in ("0", "1", "2", "3")
+        for seed in ("0", "1")
     }
     assert len(printed) == 1
 

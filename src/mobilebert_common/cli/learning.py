@@ -1,5 +1,6 @@
 """The commands `train`, `evaluate` and `predict`, built on training/jobs.py."""
 
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -49,8 +50,8 @@ class TrainOptions(DataOptions):
     ] = None
     output: Output = Path("mobilebert-classifier")
     overwrite: Overwrite = False
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training data.")] = 3
-    batch_size: Annotated[int, typer.Option(min=1, help="Examples per step.")] = 32
+    epochs: Annotated[int, typer.Option(min=1, max=1_000_000, help="Passes over the training data.")] = 3
+    batch_size: Annotated[int, typer.Option(min=1, max=1_000_000, help="Examples per step.")] = 32
     learning_rate: Annotated[
         float | None,
         typer.Option(help=f"Peak learning rate. Default: {jobs.FRESH_RATE:g} fresh, {jobs.FINE_TUNING_RATE:g} from a checkpoint."),
@@ -59,12 +60,15 @@ class TrainOptions(DataOptions):
     validation_fraction: Annotated[
         float, typer.Option(min=0.01, max=0.9, help="Fraction of the training data to hold out if there is no validation file.")
     ] = 0.1
-    seed: Annotated[int, typer.Option(min=0, help="Seed for fresh weights, dropout, example order and split.")] = 0
+    seed: Annotated[int, typer.Option(min=0, max=(1 << 32) - 1, help="Seed for fresh weights, dropout, example order and split.")] = 0
 
 
 def train(options: TrainOptions) -> None:
     """Train a model and save it."""
     refuse_overwriting(options.output, options.overwrite)
+    rate = options.learning_rate
+    if rate is not None and not 0 < rate < math.inf:
+        raise ConfigError(f"--learning-rate must be above 0 and finite, not {rate:g}")
     task = _task(options.task or DEFAULT)
     columns = Columns(options.text, options.text_pair, options.label)
     data = task.read(options.file, columns, options.encoding)
@@ -75,16 +79,15 @@ def train(options: TrainOptions) -> None:
     begin = jobs.start(task, options.model, data, options.vocabulary)
     examples = begin.examples(data, options.max_length)
     begin.examples(held_out, options.max_length)  # report errors in it now, not after training
-    rate = options.learning_rate
     if rate is None:
         rate = jobs.FRESH_RATE if begin.fresh else jobs.FINE_TUNING_RATE
+    if begin.notice:
+        say(begin.notice)
     say(
         f"{len(data):,} examples to train on, {len(held_out):,} to validate, "
         f"labels {', '.join(begin.config.id2label.values())}; {'fresh ' if begin.fresh else ''}{options.model} in "
         f"{FRAMEWORKS[options.framework][1]}, learning rate {rate:g}"
     )
-    if begin.notice:
-        say(begin.notice)
     claim(options.output)
     twin, started = open_twin(options.framework), time.monotonic()
     recipe = Recipe(rate, options.epochs, options.batch_size, seed=options.seed)
@@ -152,18 +155,20 @@ def predict(options: PredictOptions) -> None:
         write_columns(options.output, {**inputs, **found})
         return
     name, texts = next(iter(inputs.items()))
-    if len(found) > 2:  # more than a label and its probability
+    if sum(isinstance(column[0], float) for column in found.values()) > 1:  # numbers whose meaning only a title tells
         typer.echo("\t".join(printable(title) for title in (*found, name)))
     for row in zip(*found.values(), texts, strict=True):
         typer.echo("\t".join(printable(_cell(value)) for value in row))
 
 
 def refuse_overwriting(output: Path, overwrite: bool) -> None:
-    """Refuse to replace a checkpoint without --overwrite.
+    """Refuse to replace a checkpoint without --overwrite, or a file.
 
     Raises:
-        ConfigError: the folder holds a checkpoint.
+        ConfigError: the folder holds a checkpoint, or is a file.
     """
+    if output.exists() and not output.is_dir():
+        raise ConfigError(f"{output} is not a folder: choose another one with --output")
     if (output / CONFIG_FILE).exists() and not overwrite:
         raise ConfigError(f"{output} already holds a checkpoint; --overwrite replaces it, --output writes elsewhere")
 

@@ -1,5 +1,6 @@
 """The entry point of `mobilebert`, which prints errors as one line instead of a traceback."""
 
+import io
 import os
 import sys
 
@@ -17,6 +18,9 @@ def main() -> None:
     """Run the command line. Exit status: 0 success, 1 an error the user can fix, 2 wrong usage, 130 interrupted."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None where the descriptor is closed
+            stream.reconfigure(errors="backslashreplace")  # a text may not fit the terminal's encoding
     try:
         with needs("cli"):
             from .commands import app
@@ -24,7 +28,8 @@ def main() -> None:
         show_warnings()
         app()
     except (CheckpointError, ConfigError, DataError, InputError, ImportError, OSError) as error:
-        print(f"error: {printable(str(error), keep=chr(10))}", file=sys.stderr)
+        lists_findings = isinstance(error, CheckpointError | ConfigError | ImportError)
+        print(f"error: {printable(str(error), keep=chr(10) if lists_findings else '')}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

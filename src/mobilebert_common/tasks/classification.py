@@ -68,7 +68,7 @@ def label_names(labels: Sequence[str]) -> dict[int, str]:
 
     names = dict(enumerate(sorted(set(labels), key=order)))
     if len(names) < 2:
-        raise DataError(f"a classifier needs at least two labels, but all rows have {names[0]!r}")
+        raise DataError(f"a classifier needs at least two labels, but all rows have {names[0]!r:.80}")
     return names
 
 
@@ -119,7 +119,7 @@ def label_numbers(data: Table, id2label: Mapping[int, str]) -> np.ndarray:
     numbers = {label: number for number, label in names_in(labels, id2label).items()}
     if unseen := sorted(set(labels) - set(numbers)):
         raise DataError(
-            f"{data.path}: has labels unseen in training: {', '.join(map(repr, unseen[:10]))}; "
+            f"{data.path}: has labels unseen in training: {', '.join(f'{label!r:.80}' for label in unseen[:10])}; "
             f"the model has {shortened([*map(repr, id2label.values())], ', ')}{_how_to_map(labels, id2label)}"
         )
     return np.array([numbers[label] for label in labels])
@@ -171,7 +171,7 @@ def predict(
 def _one_label(logits: np.ndarray, names: Mapping[int, str]) -> dict[str, list[Any]]:
     """The most probable label, and its probability."""
     if len(names) < 2:
-        raise ConfigError(f"the model has only the label {names[0]!r} to choose from, and its problem_type is {CLASSES}")
+        raise ConfigError(f"the model has only the label {names[0]!r:.80} to choose from, and its problem_type is {CLASSES}")
     shares = probabilities(logits)
     return {
         "label": [names[int(number)] for number in shares.argmax(axis=-1)],

@@ -243,7 +243,7 @@ def _labels(path: Path, name: str, labels: list[str]) -> list[str]:
     spellings: dict[str, str] = {}
     for label in dict.fromkeys(labels):
         if (first := spellings.setdefault(meaning(label), label)) != label:
-            raise DataError(f"{path}: column {name!r} has {first!r} and {label!r}: write one label in one way")
+            raise DataError(f"{path}: column {name!r} has {first!r:.80} and {label!r:.80}: write one label in one way")
     typed = all(map(NUMBER.fullmatch, spellings)) or all(label in BOOLEANS for label in spellings)
     return [meaning(label) for label in labels] if typed else labels
 

@@ -158,7 +158,7 @@ def check_place(model: str | Path, besides: str = "") -> None:
         ConfigError: it is neither.
     """
     if not Path(model).exists() and not hub.is_owned(str(model)):
-        raise ConfigError(f"'{model}' is neither a checkpoint directory{besides} nor owner/name on the hub")
+        raise ConfigError(f"{str(model)!r} is neither a checkpoint directory{besides} nor owner/name on the hub")
 
 
 def _learn(texts: list[str], size: int) -> list[str]:
