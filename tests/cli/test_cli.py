@@ -2,6 +2,7 @@ import io
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -234,6 +235,15 @@ def test_numbers_are_the_classes_of_a_model_without_names(data: str, files: Path
     written = (tmp_path / "out.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in written[1:]] == [str(int(label == "good")) for _, label in ROWS]
     assert {line.split(",")[1] for line in written[1:]} <= {"0", "1"}
+
+
+def test_labels_get_names_as_the_error_says(files: Path, tmp_path: Path, run: Any) -> None:
+    shutil.copytree(files / "nameless", tmp_path / "DIR")
+    refused = run("evaluate", tmp_path / "DIR", files / "data.csv")
+    advice = re.search(r"MobileBertConfig\.from_pretrained\(DIR, .*\)\.save_pretrained\(DIR\)", refused.err)
+    assert refused.status == 1 and advice
+    eval(advice.group(0), {"MobileBertConfig": MobileBertConfig, "DIR": tmp_path / "DIR"})
+    assert run("evaluate", tmp_path / "DIR", files / "data.csv").status == 0
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

@@ -201,6 +201,16 @@ def test_a_loss_that_is_no_number_ends_the_training(twin: Any, saved: Path, loss
         jobs.train(twin, begin, begin.examples(DATA, 12), Recipe(1e-3, 1, 2), lambda steps: lambda done, loss: None)
 
 
+def test_weights_that_are_no_numbers_are_not_saved(twin: Any, saved: Path, tmp_path: Path) -> None:
+    model, tokenizer = Model(MobileBertConfig.from_pretrained(saved)), MobileBertTokenizerFast.from_pretrained(saved)
+    weights = twin.tensors(model)
+    weights["classifier.bias"][0] = np.inf
+    twin.tensors = lambda model: weights
+    with pytest.raises(ConfigError, match="1 tensors are NaN or infinite, so nothing was saved"):
+        jobs.save(twin, model, tokenizer, tmp_path / "again", 4)
+    assert not (tmp_path / "again").exists()
+
+
 KINDS: list[dict[str, Any]] = [
     {"num_labels": 1},
     {"num_labels": 1, "problem_type": "regression"},

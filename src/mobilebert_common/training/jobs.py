@@ -190,9 +190,16 @@ def train(twin: Twin, begin: Start, examples: Examples, recipe: Recipe, watch: C
 
 
 def save(twin: Twin, model: Any, tokenizer: MobileBertTokenizerFast, directory: Path, max_length: int) -> None:
-    """Write weights, configuration and tokenizer to a checkpoint directory in one step."""
+    """Write weights, configuration and tokenizer to a checkpoint directory in one step.
+
+    Raises:
+        ConfigError: weights are NaN or infinite; nothing is written.
+    """
+    tensors = twin.tensors(model)
+    if broken := [name for name, array in tensors.items() if not np.isfinite(array).all()]:
+        raise ConfigError(f"{len(broken)} tensors are NaN or infinite, so nothing was saved: train with a smaller learning rate")
     tokenizer.model_max_length = max_length
-    contents = checkpoint.contents(model.config, model.architecture, twin.tensors(model))
+    contents = checkpoint.contents(model.config, model.architecture, tensors)
     save_files(directory, {**contents, **tokenizer.contents()})
 
 
