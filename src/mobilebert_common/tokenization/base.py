@@ -73,7 +73,6 @@ class MobileBertTokenizerBase(Calling):
         ValueError, TypeError: an argument is invalid or unknown.
     """
 
-    backend: ClassVar[str]
     vocab_files_names: ClassVar[dict[str, str]] = {
         "vocab_file": storage.VOCAB_FILE,
         "tokenizer_file": storage.TOKENIZER_FILE,

@@ -25,7 +25,8 @@ NO_TRUNCATION = "Asking-to-truncate-to-max_length"
 class Calling(Vocabulary):
     """How a tokenizer is called; a subclass implements `_segments`."""
 
-    is_fast: ClassVar[bool]
+    backend: ClassVar[str]  # "tokenizers" for the Rust library
+    is_fast: ClassVar[bool] = True  # what pipelines ask to know whether a call returns offsets and words: it always does
     model_max_length: int
     model_input_names: list[str]
     padding_side: str
@@ -167,7 +168,7 @@ class Calling(Vocabulary):
         given = [value for value in (text, text_pair) if value is not None]
         if options.get("is_split_into_words") or all(isinstance(value, str) for value in given):
             return self(text, text_pair, None, None, *arguments, **options)
-        if self.is_fast:
+        if self.backend == "tokenizers":
             raise TypeError("encode_plus takes one text or pair; call the tokenizer itself with a list of texts")
         ids = [self._tokenized(value) for value in given]
         return self.prepare_for_model(ids[0], ids[1] if ids[1:] else None, *arguments, **options)

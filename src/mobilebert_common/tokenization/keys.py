@@ -21,7 +21,7 @@ RULES: dict[str, Rule] = {
     "is_local": Rule(ANY, "only a record"),
     "legacy": Rule(ANY, "there is only one behaviour"),
     "name_or_path": Rule(ANY, "an attribute"),
-    "pad_token_type_id": Rule((None, 0), "padding has segment 0"),
+    "pad_token_type_id": Rule(UNSET, "padding has segment 0"),
     "processor_class": Rule(ANY, "MobileBERT has no processor"),
     "remove_space": Rule(ANY, "only SentencePiece tokenizers have it"),
     "sp_model_kwargs": Rule(UNSET, "MobileBERT does not use SentencePiece"),

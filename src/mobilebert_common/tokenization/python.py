@@ -14,7 +14,8 @@ would stay: base.py does them for both classes.
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar, NamedTuple
+from types import SimpleNamespace
+from typing import Any, ClassVar, NamedTuple
 
 from .arguments import Text, check_texts
 from .base import MobileBertTokenizerBase
@@ -107,8 +108,9 @@ class MobileBertTokenizer(MobileBertTokenizerBase):
     The arguments are those of MobileBertTokenizerBase.
     """
 
-    is_fast: ClassVar[bool] = False
     backend: ClassVar[str] = "custom"  # in the words of transformers
+    # the token-classification pipeline reads _tokenizer.model.continuing_subword_prefix to tell a piece of a word from a word
+    _tokenizer: ClassVar[Any] = SimpleNamespace(model=SimpleNamespace(continuing_subword_prefix="##"))
 
     def _prepare(self) -> None:
         strip = self.do_lower_case if self.strip_accents is None else self.strip_accents

@@ -17,7 +17,6 @@ class MobileBertTokenizerFast(MobileBertTokenizerBase):
     The arguments are those of MobileBertTokenizerBase, but do_basic_tokenize and never_split must keep their defaults.
     """
 
-    is_fast: ClassVar[bool] = True
     backend: ClassVar[str] = "tokenizers"
     _parts: Any = None  # of the Rust tokenizer as it was built
 

@@ -196,6 +196,8 @@ class Vocabulary(ABC):
             return index
         return [self._ids.get(token, unknown) for token in tokens]
 
+    _convert_id_to_token = convert_ids_to_tokens  # the name that a collator of transformers 4 calls
+
     def _tokens_of(self, ids: Iterable[int], skip_special_tokens: bool) -> list[str]:
         skipped = {index for index, token in self._added.items() if token.special} if skip_special_tokens else set()
         tokens = self._tokens
