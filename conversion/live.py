@@ -6,7 +6,7 @@ from mobilebert_common.model.pretrained import canonical_class
 
 if TYPE_CHECKING:
     from mobilebert_pt.pretrained import PreTrainedModel as TorchModel
-    from mobilebert_tf.pretrained import PreTrainedModel as KerasModel
+    from mobilebert_tf.pretrained import TFMobileBertPreTrainedModel as KerasModel
 
 
 def to_keras(model: "TorchModel") -> "KerasModel":
@@ -45,9 +45,9 @@ def to_torch(model: "KerasModel") -> "TorchModel":
     from mobilebert_pt import heads
     from mobilebert_pt.arrays import to_tensor
     from mobilebert_tf.arrays import to_numpy
-    from mobilebert_tf.pretrained import PreTrainedModel
+    from mobilebert_tf.pretrained import TFMobileBertPreTrainedModel
 
-    _expect(PreTrainedModel, model, "mobilebert_tf")
+    _expect(TFMobileBertPreTrainedModel, model, "mobilebert_tf")
     with torch.device("meta"):
         torch_model: TorchModel = getattr(heads, canonical_class(type(model)))(model.config)
     state = {

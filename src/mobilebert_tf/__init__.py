@@ -1,5 +1,7 @@
 """MobileBERT in Keras 3, with the names of the transformers documentation."""
 
+import keras as _keras
+
 from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.outputs import MobileBertForPreTrainingOutput as TFMobileBertForPreTrainingOutput
 from mobilebert_common.tokenization import MobileBertTokenizer, MobileBertTokenizerFast
@@ -16,6 +18,12 @@ from .heads import (
     TFMobileBertForTokenClassification,
 )
 from .model import TFMobileBertModel
+from .pretrained import TFMobileBertPreTrainedModel
+
+TFMobileBertMainLayer = TFMobileBertModel  # in transformers a layer of its own, with the same arguments and outputs
+
+for _name in [_name for _name in globals() if _name.startswith("TFMobileBert") and not _name.endswith("Output")]:
+    _keras.saving.get_custom_objects()[_name] = globals()[_name]  # whole-model .h5 files name a class without its package
 
 __all__ = [
     "MobileBertConfig",
@@ -29,5 +37,7 @@ __all__ = [
     "TFMobileBertForQuestionAnswering",
     "TFMobileBertForSequenceClassification",
     "TFMobileBertForTokenClassification",
+    "TFMobileBertMainLayer",
     "TFMobileBertModel",
+    "TFMobileBertPreTrainedModel",
 ]

@@ -25,19 +25,6 @@ def dtype_policy(dtype: Any) -> keras.DTypePolicy:
     return keras.DTypePolicy(name)
 
 
-def layers_by_name(model: keras.layers.Layer) -> dict[str, keras.layers.Layer]:
-    """{canonical module name: layer} for all layers below a model, found by their names, whoever built them."""
-    found: dict[str, keras.layers.Layer] = {}
-
-    def walk(layer: keras.layers.Layer, prefix: str) -> None:
-        for child in layer._flatten_layers(include_self=False, recursive=False):
-            found[prefix + child.name] = child
-            walk(child, f"{prefix}{child.name}.")
-
-    walk(model, "")
-    return found
-
-
 def assign(variable: keras.Variable, array: np.ndarray, layout: Layout) -> None:
     """Put a canonical array into a variable."""
     variable.assign(to_layout(array, layout, heads=1))

@@ -5,9 +5,12 @@ before a bad batch have happened.
 """
 
 import contextlib
+import functools
 import inspect
+import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -16,11 +19,18 @@ from keras import ops
 
 from mobilebert_common.errors import InputError
 from mobilebert_common.model import inputs
+from mobilebert_common.model.architectures import ARCHITECTURES, has_choices
 from mobilebert_common.model.config import MobileBertConfig
 
-from .labels import labels_by_name, match_scores, split_labels
+from .base import unbuilt
+from .datasets import batched, collator
+from .labels import LABEL_NAMES, labels_by_name, match_scores, split_labels
 from .losses import Losses, total
 from .streams import checked_stream, is_arrays
+
+log = logging.getLogger(__name__)
+
+VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 class TrainableModel(keras.Model):
@@ -37,30 +47,103 @@ class TrainableModel(keras.Model):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.seed_generator = keras.random.SeedGenerator()
+        self.is_waiting = False  # for the first call, to build layers whose shapes could not be guessed
+        self.called_with: SimpleNamespace | None = None  # what that call was made with
+        self.first_inputs: SimpleNamespace | None = None  # of the first call, for what is exported
+        self._convert_input_args = False  # `__call__` does it here, and layers cast floats
         self._inference_function: Any = None
+        self._dropped: frozenset[str] = frozenset()  # columns of data sets, which were reported
 
     # Calling
 
-    def __call__(self, input_ids: Any = None, *args: Any, **kwargs: Any) -> Any:
-        kwargs = {name: as_tensor(value) for name, value in kwargs.items()}
-        if isinstance(input_ids, Mapping):
-            named = self._named(input_ids)
-            if twice := sorted(set(named) & {name for name, value in kwargs.items() if value is not None}):
-                raise InputError(f"{', '.join(twice)} given twice, in the mapping and as an argument")
-            return super().__call__(named.pop("input_ids", None), *args, **{**named, **kwargs})
-        return super().__call__(as_tensor(input_ids), *(as_tensor(value) for value in args), **kwargs)
+    @property
+    def input_dtype(self) -> str:
+        """What exporters make inputs of: word ids."""
+        return "int32"
 
-    def stateless_call(self, trainable: Any, others: Any, input_ids: Any = None, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        args, kwargs = self._arguments([as_tensor(value) for value in args], {n: as_tensor(v) for n, v in kwargs.items()})
+        found = super().__call__(*args, **kwargs)
+        if self.first_inputs is None:
+            self.first_inputs = SimpleNamespace(inputs=symbolic([], {**dict(zip(self._names(), args, strict=False)), **kwargs})[1])
+        if self.is_waiting and not unbuilt(self):
+            self.is_waiting, self.called_with = False, SimpleNamespace(inputs=symbolic(args, kwargs))
+        return found
+
+    def stateless_call(self, trainable: Any, others: Any, *args: Any, **kwargs: Any) -> Any:
         """What fit, evaluate and predict call on JAX, in place of `__call__`."""
-        named = self._named(input_ids) if isinstance(input_ids, Mapping) else {"input_ids": input_ids}
-        return super().stateless_call(trainable, others, named.pop("input_ids", None), *args, **{**named, **kwargs})
+        args, kwargs = self._arguments(args, kwargs)
+        return super().stateless_call(trainable, others, *args, **kwargs)
 
-    def _named(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
-        """The tensors of a mapping as arguments of `call`."""
-        arguments = inspect.signature(self.call).parameters
-        if unknown := sorted(set(tensors) - set(arguments)):
-            raise InputError(f"unknown input {', '.join(unknown)}; {type(self).__name__} takes {', '.join(arguments)}")
-        return {name: as_tensor(value) for name, value in tensors.items() if value is not None}
+    def _arguments(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments of `call`, with a mapping or a list of tensors that comes first unpacked."""
+        named = self._named(args[0]) if args else None
+        if not isinstance(named, Mapping) or "input_ids" not in self._names():
+            return list(args), kwargs
+        given = {**dict(zip(self._names()[1:], args[1:], strict=False)), **kwargs}
+        if twice := sorted(set(named) & {name for name, value in given.items() if value is not None}):
+            raise InputError(f"{', '.join(twice)} given twice, in the first argument and as another")
+        self._check_names(named)
+        tensors = {name: as_tensor(value) for name, value in named.items() if value is not None}
+        return [tensors.pop("input_ids", None)], {**given, **tensors}
+
+    def _named(self, data: Any) -> Any:
+        """Tensors in a list or a tuple, which are in the order of `call`, by name; anything else as it is."""
+        if not is_several(data) or "input_ids" not in self._names():
+            return data
+        if len(data) > len(self._names()):
+            raise InputError(f"{len(data)} inputs; {type(self).__name__} takes {', '.join(self._names())}, in this order")
+        return {name: tensor for name, tensor in zip(self._names(), data, strict=False) if tensor is not None}
+
+    def _names(self) -> list[str]:
+        """The arguments of `call`."""
+        return call_names(type(self))[0]
+
+    def _check_names(self, named: Mapping[str, Any]) -> None:
+        """Refuse inputs that `call` does not take."""
+        if unknown := self._unknown(named):
+            raise InputError(f"unknown input {', '.join(unknown)}; {type(self).__name__} takes {', '.join(self._names())}")
+
+    def _unknown(self, named: Mapping[str, Any]) -> list[str]:
+        """The names that `call` does not take."""
+        names, takes_all = call_names(type(self))
+        return [] if takes_all or "input_ids" not in names else sorted(set(named) - set(names))
+
+    def input_shapes(self) -> dict[str, tuple[None, ...]]:
+        """{input: shape} of what a tokenizer makes for this model, of any length."""
+        rank = 3 if has_choices(self.architecture) else 2
+        names = self._names()
+        wanted = ("input_ids", "attention_mask", "token_type_ids")
+        return {name: (None,) * rank for name in wanted if name in names or "input_ids" not in names}
+
+    @property
+    def input_signature(self) -> dict[str, Any]:
+        """{input: tf.TensorSpec} for a batch of any size: the inputs of the first call, or else what a tokenizer makes."""
+        import tensorflow as tf
+
+        specs = {name: (shape, "int32") for name, shape in self.input_shapes().items()}
+        if self.first_inputs is not None:
+            free = 3 if has_choices(self.architecture) else 2
+            tensors = {
+                name: tensor
+                for name, tensor in self.first_inputs.inputs.items()
+                if isinstance(tensor, keras.KerasTensor) and name not in LABEL_NAMES
+            }
+            specs = {
+                name: (((None,) * free + tensor.shape)[: len(tensor.shape)] if name != "head_mask" else tensor.shape, tensor.dtype)
+                for name, tensor in tensors.items()
+            }
+        return {name: tf.TensorSpec(shape, dtype, name=name) for name, (shape, dtype) in specs.items()}
+
+    def export(self, filepath: Any, *args: Any, input_signature: Any = None, **kwargs: Any) -> None:
+        """`keras.Model.export`, before or after a first call; it takes a mapping of the inputs unless a signature is given."""
+        signature = [self.input_signature] if input_signature is None else input_signature
+        super().export(filepath, *args, input_signature=signature, **kwargs)
+
+    def symbolic_inputs(self) -> list[Any]:
+        """What to build layers of unknown shapes with, the best first: all inputs by name, or word ids alone."""
+        inputs = {name: keras.KerasTensor(shape, "int32") for name, shape in self.input_shapes().items()}
+        return [inputs, inputs["input_ids"]]
 
     def draw_seed(self, training: bool | None) -> Any:
         """A seed for the dropout of this call; None if it has none."""
@@ -77,7 +160,7 @@ class TrainableModel(keras.Model):
     ) -> Any:
         """The loss given to compile(), or else the head's own, with sample_weight reduced as Keras does."""
         if self._compile_loss is not None:
-            pair = match_scores(x, y, y_pred, self.architecture)
+            pair = match_scores(x, y, y_pred, self.architecture, self._compile_loss._user_loss)
             return super().compute_loss(x, *pair, sample_weight, training)
         labels = labels_by_name(x, y, self.architecture)
         if not labels:
@@ -89,7 +172,60 @@ class TrainableModel(keras.Model):
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """The metrics given to compile(), on the labels and their scores."""
-        return super().compute_metrics(x, *match_scores(x, y, y_pred, self.architecture), sample_weight)
+        given = None if self._compile_metrics is None else self._compile_metrics._user_metrics
+        return super().compute_metrics(x, *match_scores(x, y, y_pred, self.architecture, given), sample_weight)
+
+    def hf_compute_loss(self, labels: Any, logits: Any) -> Any:
+        """The losses as transformers' TF classes return them: one per example, or their mean over all tokens, [1].
+
+        `loss` in an output is always the mean, so that both twins return the same number.
+
+        Args:
+            labels: [b] or [b t]; a mapping by name for a head with several.
+            logits: the scores; a tuple of them for a head with several.
+        """
+        expected = ARCHITECTURES[self.architecture].labels
+        singular = {name.removesuffix("s"): name for name in expected}  # as in transformers' question answering
+        labels = labels if isinstance(labels, Mapping) else {next(iter(expected)): labels}
+        labels = {singular.get(name, name): ops.convert_to_tensor(label) for name, label in labels.items()}
+        scores = logits if isinstance(logits, tuple | list) else (logits,)
+        scores = dict(zip((label.scores for label in expected.values()), scores, strict=True))
+        terms = self.label_losses(scores, labels)
+        if any(expected[name].shape != "b" for name in labels):
+            return ops.reshape(total(terms), (1,))
+        return sum(losses * counted for losses, counted in terms)
+
+    def prepare_tf_dataset(
+        self,
+        dataset: Any,
+        batch_size: int = 8,
+        shuffle: bool = True,
+        tokenizer: Any = None,
+        collate_fn: Callable[..., Mapping[str, Any]] | None = None,
+        collate_fn_args: Mapping[str, Any] | None = None,
+        drop_remainder: bool | None = None,
+        prefetch: bool = True,
+    ) -> Any:
+        """The batches of a data set of the library `datasets` as tf.data for fit, evaluate and predict, labels as y.
+
+        Args:
+            dataset: anything with a length whose items are mappings; columns that the model does not take are left out.
+            tokenizer: pads each batch; without one, all rows must have one length.
+            collate_fn: makes a batch of numpy arrays from a list of rows, in place of the tokenizer.
+            collate_fn_args: further arguments of collate_fn.
+            drop_remainder: leave out a last batch that is smaller; default: as shuffle.
+        """
+        names, takes_all = call_names(type(self))
+        return batched(
+            dataset,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            columns=None if takes_all else names,
+            collate=collator(tokenizer) if collate_fn is None else functools.partial(collate_fn, **(collate_fn_args or {})),
+            drop_remainder=shuffle if drop_remainder is None else drop_remainder,
+            prefetch=prefetch,
+            split=functools.partial(split_labels, y=None, architecture=self.architecture),
+        )
 
     # Training and prediction
 
@@ -97,7 +233,7 @@ class TrainableModel(keras.Model):
         """`keras.Model.fit` on a dict, an array, tf.data, a PyDataset or a generator."""
         kwargs.setdefault("shuffle", is_arrays(x))
         x, y = self._prepared(x, y)
-        if self.optimizer is not None and not self.optimizer.built:
+        if self.optimizer is not None and not self.optimizer.built and not unbuilt(self):
             self.optimizer.build(self.trainable_variables)  # built inside the traced step, it would be traced twice
         if isinstance(validation_data, tuple):
             val_x, val_y, val_weights = keras.utils.unpack_x_y_sample_weight(validation_data)
@@ -143,9 +279,28 @@ class TrainableModel(keras.Model):
 
     def _prepared(self, x: Any, y: Any) -> tuple[Any, Any]:
         """The data with labels moved from x to y: arrays are checked now, streams batch by batch."""
+        x = as_tensor(self._named(x))
         if not is_arrays(x):
-            return checked_stream(x, self._checked, self.config, self.architecture), y
-        return self._checked(self._named(x) if isinstance(x, Mapping) else x, y)
+            return checked_stream(x, self._checked_columns, self._columns, self.config, self.architecture), y
+        if isinstance(x, Mapping):
+            self._check_names(x)
+            x = {name: as_tensor(value) for name, value in x.items() if value is not None}
+        return self._checked(x, y)
+
+    def _columns(self, x: Any) -> Any:
+        """A batch of a data set without the columns that `call` does not take, which are reported once."""
+        x = self._named(x)
+        if not isinstance(x, Mapping):
+            return x
+        unknown = frozenset(self._unknown(x)) - LABEL_NAMES
+        if unknown - self._dropped:
+            log.warning("%s does not take %s: these columns are left out", type(self).__name__, ", ".join(sorted(unknown)))
+            self._dropped |= unknown
+        return {name: value for name, value in x.items() if name not in unknown}
+
+    def _checked_columns(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """A batch of a data set in the form of `_checked`."""
+        return self._checked(self._columns(x), y)
 
     def _checked(self, x: Any, y: Any) -> tuple[Any, Any]:
         """Arrays with labels moved from x to y, after a check of ids, shapes and labels."""
@@ -157,9 +312,44 @@ class TrainableModel(keras.Model):
         return x, y
 
 
+@functools.cache
+def call_names(cls: type) -> tuple[list[str], bool]:
+    """The arguments of a model's `call`, with those of its parents' where it hands on **kwargs, and whether it takes any other."""
+    names: list[str] = []
+    for base in cls.__mro__:
+        if base is keras.Model:
+            break
+        if "call" in vars(base):
+            parameters = list(inspect.signature(vars(base)["call"]).parameters.values())[1:]
+            names += [each.name for each in parameters if each.kind not in VARIADIC and each.name not in names]
+            if not any(each.kind is each.VAR_KEYWORD for each in parameters):
+                return names, False
+    return names, True
+
+
+def is_several(value: Any) -> bool:
+    """Whether a list or a tuple holds whole tensors, and not the rows of one."""
+    return isinstance(value, list | tuple) and any(len(getattr(item, "shape", ())) > 1 for item in value)
+
+
 def as_tensor(value: Any) -> Any:
-    """Nested lists and numpy arrays as tensors; anything else stays as it is."""
-    return ops.convert_to_tensor(value) if isinstance(value, list | np.ndarray) else value
+    """Rows in a list or a tuple and numpy arrays as tensors, also in a mapping; anything else stays as it is."""
+    if isinstance(value, Mapping):
+        return {name: as_tensor(item) for name, item in value.items()}
+    if is_several(value):
+        return [as_tensor(item) for item in value]
+    rows = isinstance(value, list | tuple) and len(value) > 0
+    return ops.convert_to_tensor(value) if rows or isinstance(value, np.ndarray) else value
+
+
+def symbolic(args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+    """The arguments of a call without their values, for a batch of any size."""
+
+    def blank(tensor: Any) -> Any:
+        is_tensor = ops.is_tensor(tensor) or isinstance(tensor, keras.KerasTensor)
+        return keras.KerasTensor((None, *tensor.shape[1:]), tensor.dtype) if is_tensor else tensor
+
+    return keras.tree.map_structure(blank, [list(args), dict(kwargs)])
 
 
 def as_arrays(tensors: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -25,11 +25,11 @@ from .checks import sizes
 from .layers import Linear, PreTrainingHeads
 from .losses import Losses, class_losses, classification_losses, span_losses, total
 from .model import TFMobileBertModel, take_positions
-from .pretrained import PreTrainedModel
-from .seeds import dropout, seed_for
+from .pretrained import TFMobileBertPreTrainedModel
+from .seeds import Dropout, seed_for
 
 
-class HeadModel(PreTrainedModel):
+class HeadModel(TFMobileBertPreTrainedModel):
     """What all heads share: the base model, and an output made from scores and labels."""
 
     output_class: type[ModelOutput]
@@ -38,7 +38,8 @@ class HeadModel(PreTrainedModel):
         super().__init__(config, **kwargs)
         pooler = "pooler" in ARCHITECTURES[self.architecture].blocks
         self.mobilebert = TFMobileBertModel(config, pooler, name="mobilebert", dtype=self.dtype_policy)
-        self.dropout = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
+        rate = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
+        self.dropout = Dropout(rate, name="dropout", dtype=self.dtype_policy)
 
     def label_losses(self, scores: Mapping[str, Any], labels: Mapping[str, Any]) -> list[Losses]:
         """The losses of each label given, for labels that are classes."""
@@ -68,7 +69,6 @@ class TFMobileBertForPreTraining(HeadModel):
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
         self.cls = PreTrainingHeads(config, self.architecture, name="cls", dtype=self.dtype_policy)
-        self.build()
 
     def call(
         self,
@@ -116,7 +116,6 @@ class TFMobileBertForMaskedLM(HeadModel):
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
         self.cls = PreTrainingHeads(config, self.architecture, name="cls", dtype=self.dtype_policy)
-        self.build()
 
     def call(
         self,
@@ -157,7 +156,6 @@ class TFMobileBertForNextSentencePrediction(HeadModel):
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
         self.cls = PreTrainingHeads(config, self.architecture, name="cls", dtype=self.dtype_policy)
-        self.build()
 
     def call(
         self,
@@ -200,7 +198,6 @@ class TFMobileBertForSequenceClassification(HeadModel):
         self.classifier = Linear(
             config, config.hidden_size, config.num_labels, name="classifier", dtype=self.dtype_policy
         )
-        self.build()
 
     def call(
         self,
@@ -227,7 +224,7 @@ class TFMobileBertForSequenceClassification(HeadModel):
         tensors = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         switches = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
         base = self.mobilebert(*tensors, **switches, return_dict=True, seed=seed_for(self.mobilebert, seed))
-        logits = self.classifier(dropout(base.pooler_output, self.dropout, seed))  # [b num_labels]
+        logits = self.classifier(self.dropout(base.pooler_output, seed=seed))  # [b num_labels]
         return self.complete(base, {"logits": logits}, {"labels": labels}, return_dict)
 
     def label_losses(self, scores: Mapping[str, Any], labels: Mapping[str, Any]) -> list[Losses]:
@@ -244,7 +241,6 @@ class TFMobileBertForMultipleChoice(HeadModel):
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
         self.classifier = Linear(config, config.hidden_size, 1, name="classifier", dtype=self.dtype_policy)
-        self.build()
 
     def call(
         self,
@@ -273,8 +269,8 @@ class TFMobileBertForMultipleChoice(HeadModel):
         tensors = (*map(flatten_choices, rows), head_mask, flatten_choices(inputs_embeds))
         switches = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
         base = self.mobilebert(*tensors, **switches, return_dict=True, seed=seed_for(self.mobilebert, seed))
-        logits = self.classifier(dropout(base.pooler_output, self.dropout, seed))  # [b*c 1]
-        logits = ops.reshape(logits, (-1, source.shape[1]))  # [b c]
+        logits = self.classifier(self.dropout(base.pooler_output, seed=seed))  # [b*c 1]
+        logits = ops.reshape(logits, (-1, ops.shape(source)[1]))  # [b c]
         return self.complete(base, {"logits": logits}, {"labels": labels}, return_dict)
 
 
@@ -289,7 +285,6 @@ class TFMobileBertForTokenClassification(HeadModel):
         self.classifier = Linear(
             config, config.hidden_size, config.num_labels, name="classifier", dtype=self.dtype_policy
         )
-        self.build()
 
     def call(
         self,
@@ -314,7 +309,7 @@ class TFMobileBertForTokenClassification(HeadModel):
         tensors = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         switches = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
         base = self.mobilebert(*tensors, **switches, return_dict=True, seed=seed_for(self.mobilebert, seed))
-        logits = self.classifier(dropout(base.last_hidden_state, self.dropout, seed))  # [b t num_labels]
+        logits = self.classifier(self.dropout(base.last_hidden_state, seed=seed))  # [b t num_labels]
         return self.complete(base, {"logits": logits}, {"labels": labels}, return_dict)
 
 
@@ -327,7 +322,6 @@ class TFMobileBertForQuestionAnswering(HeadModel):
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
         self.qa_outputs = Linear(config, config.hidden_size, 2, name="qa_outputs", dtype=self.dtype_policy)
-        self.build()
 
     def call(
         self,

@@ -1,8 +1,10 @@
 """The labels of a batch: by name in x, or as y.
 
-As y they are one array for a head with one label, else a mapping by name or a tuple in the order of ARCHITECTURES.
+As y they are one array for a head with one label, else a mapping or a tuple in the order of ARCHITECTURES. A mapping has the
+names of labels, or of the outputs they are compared with.
 """
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,7 +29,8 @@ def labels_by_name(x: Any, y: Any, architecture: str) -> dict[str, Any]:
     if y is None:
         return labels_in(x, architecture)
     if isinstance(y, Mapping):
-        found = {name if name in names else ALIASES.get(name, name): label for name, label in y.items()}
+        others = ALIASES | {label.scores: name for name, label in ARCHITECTURES[architecture].labels.items()}
+        found = {name if name in names else others.get(name, name): label for name, label in y.items()}
         return {name: found[name] for name in sorted(found, key=[*names, *found].index)}
     several = isinstance(y, tuple | list) and len(names) > 1
     return dict(zip(names, y, strict=True)) if several else {names[0] if names else "labels": y}
@@ -51,15 +54,20 @@ def split_labels(x: Any, y: Any, architecture: str) -> tuple[Any, Any]:
     return without_labels(x), labels_as_y(x, architecture) if y is None else y
 
 
-def match_scores(x: Any, y: Any, y_pred: Any, architecture: str) -> tuple[Any, Any]:
+def match_scores(x: Any, y: Any, y_pred: Any, architecture: str, given: Any = None) -> tuple[Any, Any]:
     """Labels and the scores they are compared with, for a loss or metrics that are not the head's own.
 
     One label and its scores are tensors, several are mappings by the name of the output.
+
+    Args:
+        given: the loss or the metrics; if they are a mapping, so are one label and its scores. A list is in the order of the
+            table, which Keras sees only in an OrderedDict.
     """
     expected, labels = ARCHITECTURES[architecture].labels, labels_by_name(x, y, architecture)
     if not isinstance(y_pred, Mapping) or not labels or not set(labels) <= set(expected):
         return y, y_pred
     pairs = {expected[name].scores: label for name, label in labels.items()}
-    if len(pairs) == 1:
+    if len(pairs) == 1 and not isinstance(given, dict):
         return next((label, y_pred[name]) for name, label in pairs.items())
-    return pairs, {name: y_pred[name] for name in pairs}
+    kind = OrderedDict if isinstance(given, list | tuple) else dict
+    return kind(pairs), kind((name, y_pred[name]) for name in pairs)

@@ -18,7 +18,7 @@ from mobilebert_common.model.architectures import ARCHITECTURES
 from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.schema import letters
 
-from .base import Layer, checkpoint
+from .base import Layer, Sized, checkpoint
 from .checks import check_ids
 from .seeds import dropout, seed_for
 
@@ -33,7 +33,7 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-class Linear(keras.layers.Dense):
+class Linear(Sized, keras.layers.Dense):
     """A dense layer with BERT's initial values: a truncated normal, cut at two standard deviations."""
 
     def __init__(self, config: MobileBertConfig, size_in: int, size_out: int, **kwargs: Any) -> None:
@@ -49,7 +49,7 @@ class Linear(keras.layers.Dense):
         return ops.reshape(ops.add(flat, self.bias), (*shape[:-1], self.units))
 
 
-class Embedding(keras.layers.Embedding):
+class Embedding(Sized, keras.layers.Embedding):
     """A table of vectors. Ids outside it are an error; the row of `padding_idx` starts at zero and gets no gradient."""
 
     def __init__(
@@ -75,8 +75,8 @@ class Embedding(keras.layers.Embedding):
         ids, valid = check_ids(ids, self.input_dim, self.ids_name)
         rows = ops.cast(ops.take(self.embeddings, ids, axis=0), self.compute_dtype)
         if self.padding_idx is not None:
-            rows = ops.where((ids == self.padding_idx)[..., None], ops.stop_gradient(rows), rows)
-        return rows if valid is None else ops.where(valid[..., None], rows, math.nan)  # makes an invalid id visible
+            rows = ops.where(ops.expand_dims(ids == self.padding_idx, -1), ops.stop_gradient(rows), rows)
+        return rows if valid is None else ops.where(ops.expand_dims(valid, -1), rows, math.nan)  # makes an invalid id visible
 
     def resize(self, rows: int) -> None:
         """Change the number of rows: old ones are kept, new ones are initialized."""
@@ -84,7 +84,7 @@ class Embedding(keras.layers.Embedding):
         self.input_dim = rows
 
 
-class Matrix(keras.layers.Layer):
+class Matrix(Sized, keras.layers.Layer):
     """A matrix that a head multiplies by as it is stored; axis `words` is the vocabulary."""
 
     def __init__(self, config: MobileBertConfig, shape: tuple[int, int], words: int, **kwargs: Any) -> None:
@@ -101,7 +101,7 @@ class Matrix(keras.layers.Layer):
         self.kernel = resized(self, self.kernel, rows, self.words, self.initializer)
 
 
-class NoNorm(keras.layers.Layer):
+class NoNorm(Sized, keras.layers.Layer):
     """`x * weight + bias`, which replaces layer normalisation in MobileBERT, for latency (section 3.3)."""
 
     def __init__(self, config: MobileBertConfig, size: int, **kwargs: Any) -> None:
@@ -116,7 +116,7 @@ class NoNorm(keras.layers.Layer):
         return x * self.weight + self.bias
 
 
-class LayerNorm(keras.layers.LayerNormalization):
+class LayerNorm(Sized, keras.layers.LayerNormalization):
     """Layer normalisation over the last axis, with the configuration's epsilon everywhere."""
 
     def __init__(self, config: MobileBertConfig, size: int, **kwargs: Any) -> None:

@@ -13,12 +13,12 @@ from mobilebert_common.model.outputs import BaseModelOutputWithPooling
 
 from .checks import check_ids, check_model_inputs, sizes
 from .layers import Embeddings, Encoder, Pooler
-from .pretrained import PreTrainedModel
+from .pretrained import TFMobileBertPreTrainedModel
 from .seeds import seed_for
 
 
 @keras.saving.register_keras_serializable(package="mobilebert")
-class TFMobileBertModel(PreTrainedModel):
+class TFMobileBertModel(TFMobileBertPreTrainedModel):
     """Embeddings, encoder and pooler.
 
     Args:
@@ -32,7 +32,12 @@ class TFMobileBertModel(PreTrainedModel):
         self.embeddings = Embeddings(config, name="embeddings", dtype=self.dtype_policy)
         self.encoder = Encoder(config, name="encoder", dtype=self.dtype_policy)
         self.pooler = Pooler(config, name="pooler", dtype=self.dtype_policy) if add_pooling_layer else None
-        self.build()
+
+    def __getattr__(self, name: str) -> Any:
+        """`mobilebert` is the model itself: where transformers' TF classes keep their main layer."""
+        if name == self.base_model_prefix:  # no property, which Keras would follow without end when it loads a file
+            return self
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "add_pooling_layer": self.pooler is not None}
@@ -92,9 +97,8 @@ class TFMobileBertModel(PreTrainedModel):
         """[b t] or [b t t] -> [b 1 1 t] or [b 1 t t]: 0 where visible, elsewhere the smallest number."""
         if attention_mask is None:
             return None
-        visible = ops.not_equal(
-            attention_mask[:, None, None] if len(attention_mask.shape) == 2 else attention_mask[:, None], 0
-        )
+        new = (1, 2) if len(attention_mask.shape) == 2 else 1
+        visible = ops.not_equal(ops.expand_dims(attention_mask, new), 0)  # LiteRT has no slice that adds an axis
         smallest = float(ml_dtypes.finfo(self.compute_dtype).min)
         return ops.where(visible, ops.zeros((), self.compute_dtype), ops.full((), smallest, self.compute_dtype))
 
@@ -112,5 +116,5 @@ def take_positions(x: Any, positions: Any) -> Any:
         return x
     inputs.check_positions(sizes(positions), sizes(x))
     positions, valid = check_ids(positions, ops.shape(x)[1], "masked_lm_positions")
-    rows = ops.take_along_axis(x, positions[:, :, None], axis=1)
-    return rows if valid is None else ops.where(valid[..., None], rows, math.nan)
+    rows = ops.take_along_axis(x, ops.expand_dims(positions, -1), axis=1)
+    return rows if valid is None else ops.where(ops.expand_dims(valid, -1), rows, math.nan)

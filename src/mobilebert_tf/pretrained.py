@@ -1,19 +1,23 @@
 """What every model shares in Keras: opening, saving, and access to its parts. mobilebert_pt/pretrained.py is its translation."""
 
 import math
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import keras
+from keras import ops
 
 from mobilebert_common import keywords
 from mobilebert_common.checkpoints import checkpoint
+from mobilebert_common.errors import ConfigError
 from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.layout import layout_shape
 from mobilebert_common.model.pretrained import Pretrained, absent_blocks, canonical_class, resized_config
-from mobilebert_common.model.schema import expand
+from mobilebert_common.model.schema import ROOT, Tensor, expand
 
 from . import arrays
-from .base import build_children
+from .base import BuiltAfterInit, accepted, build_children, call_symbolically, layers_by_name, parts, unbuilt
 from .fit import TrainableModel
 from .layers import Embedding, Predictions
 
@@ -21,8 +25,11 @@ if TYPE_CHECKING:
     from .model import TFMobileBertModel
 
 
-class PreTrainedModel(Pretrained, TrainableModel):
+class TFMobileBertPreTrainedModel(Pretrained, TrainableModel, metaclass=BuiltAfterInit):
     """A model with a configuration that opens from and saves to a checkpoint directory.
+
+    A subclass may add layers in its `__init__`. They are saved and opened with it, under the names of the attributes that hold
+    them, in this twin only.
 
     Args:
         config: a copy is kept as `config`.
@@ -40,34 +47,43 @@ class PreTrainedModel(Pretrained, TrainableModel):
         build_children(self)
 
     def get_config(self) -> dict[str, Any]:
-        return {
+        config = {
             "config": self.config.to_dict(),
             "name": self.name,
             "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
         }
+        if self.called_with is not None:  # shapes that no guess can give, for layers of the user's own
+            config["called_with"] = keras.saving.serialize_keras_object(self.called_with.inputs)
+        return config
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         arguments = {**config, "dtype": keras.saving.deserialize_keras_object(config["dtype"])}
-        return cls(MobileBertConfig.from_dict(arguments.pop("config")), **arguments)
+        called_with = arguments.pop("called_with", None)
+        configuration = MobileBertConfig.from_dict(arguments.pop("config"))
+        model = cls(configuration, **accepted(cls, arguments, optional=("name", "dtype")))
+        if called_with is not None and unbuilt(model):
+            args, kwargs = keras.saving.deserialize_keras_object(called_with)
+            call_symbolically(model, *args, **kwargs)
+        return model
 
     @overload
     @classmethod
     def from_pretrained(
-        cls, pretrained_model_name_or_path: str | Path, *, output_loading_info: Literal[False] = False, **options: Any
+        cls, pretrained_model_name_or_path: str | Path, *model_args: Any, output_loading_info: Literal[False] = False, **options: Any
     ) -> Self: ...
 
     @overload
     @classmethod
     def from_pretrained(
-        cls, pretrained_model_name_or_path: str | Path, *, output_loading_info: Literal[True], **options: Any
+        cls, pretrained_model_name_or_path: str | Path, *model_args: Any, output_loading_info: Literal[True], **options: Any
     ) -> tuple[Self, dict[str, list[Any]]]: ...
 
     @classmethod
     def from_pretrained(
         cls,
         pretrained_model_name_or_path: str | Path,
-        *,
+        *model_args: Any,
         dtype: Any = None,
         config: MobileBertConfig | None = None,
         ignore_mismatched_sizes: bool = False,
@@ -81,6 +97,7 @@ class PreTrainedModel(Pretrained, TrainableModel):
         Args:
             pretrained_model_name_or_path: a folder with config.json and model.safetensors, from either twin or from
                 transformers, or, as a str, a name on the hub such as "google/mobilebert-uncased".
+            model_args: further arguments of the constructor of a class of your own.
             dtype: "float32", "float64", "bfloat16" or "float16", whatever the file holds; "auto" keeps the file's;
                 or a policy such as "mixed_bfloat16". Default: keras.config.dtype_policy(), as for a fresh model.
             config: used instead of config.json.
@@ -98,7 +115,14 @@ class PreTrainedModel(Pretrained, TrainableModel):
         """
         wanted = dtype if torch_dtype is None else torch_dtype
         where, constructor, overrides = keywords.sort_options(options, keywords.OPENING_MODEL, cls)
-        policy = None if wanted == "auto" else arrays.dtype_policy(wanted)
+        policy = None if isinstance(wanted, str) and wanted == "auto" else arrays.dtype_policy(wanted)
+        built: list[Self] = []
+
+        def shapes(configuration: MobileBertConfig) -> dict[str, tuple[int, ...]]:
+            built[:] = [cls(configuration, *model_args, dtype=policy, **constructor)]
+            variables = built[0].canonical_variables().items()
+            return {name: layout_shape(tuple(variable.shape), layout, 1) for name, (variable, layout) in variables}
+
         weights = checkpoint.load(
             pretrained_model_name_or_path,
             canonical_class(cls),
@@ -107,21 +131,32 @@ class PreTrainedModel(Pretrained, TrainableModel):
             ignore_mismatched_sizes=ignore_mismatched_sizes,
             zero_pad_embedding=zero_pad_embedding,
             without=absent_blocks(constructor),
+            shapes=None if is_ours(cls) else shapes,
             **where,
             **overrides,
         )
-        model = cls(weights.config, dtype=policy or weights.dtype, **constructor)
+        model = cls(weights.config, *model_args, dtype=policy or weights.dtype, **constructor)
         variables = model.canonical_variables()
         for name, array in weights.tensors.items():
             variable, layout = variables[name]
             arrays.assign(variable, array, layout)
+        model.name_or_path = str(pretrained_model_name_or_path)
         return (model, weights.loading_info()) if output_loading_info else model
 
-    def save_pretrained(self, save_directory: str | Path, is_main_process: bool = True, **options: Any) -> None:
+    def save_pretrained(
+        self,
+        save_directory: str | Path,
+        is_main_process: bool = True,
+        saved_model: bool = False,
+        version: int = 1,
+        **options: Any,
+    ) -> None:
         """Write config.json, model.safetensors and manifest.json in one step; other files of the directory stay.
 
         Args:
             is_main_process: if false, nothing is written; of several processes, one saves.
+            saved_model: also export the model to saved_model/VERSION in the directory, for TensorFlow Serving.
+            version: the name of that folder.
             options: arguments of transformers, see keywords.SAVING.
         Raises:
             OSError: nothing was written, and what was there is intact.
@@ -134,16 +169,51 @@ class PreTrainedModel(Pretrained, TrainableModel):
             name: arrays.to_numpy(variable, layout) for name, (variable, layout) in self.canonical_variables().items()
         }
         checkpoint.save(save_directory, self.config, self.architecture, tensors)
+        if saved_model:
+            self.export(Path(save_directory) / "saved_model" / str(version), verbose=False)
+
+    def save_own_variables(self, store: Any) -> None:
+        self.require_built()
+        super().save_own_variables(store)
+
+    def load_own_variables(self, store: Any) -> None:
+        self.require_built()
+        super().load_own_variables(store)
+
+    def require_built(self) -> None:
+        """Raise a ConfigError if layers have no weights yet, which neither saving nor loading may pass over."""
+        if missing := unbuilt(self):
+            raise ConfigError(
+                f"{', '.join(missing)} of this {type(self).__name__} has no weights yet, because its shape follows from the "
+                "first call: call the model before you save it or load weights into it"
+            )
 
     def canonical_variables(self) -> dict[str, tuple[keras.Variable, Any]]:
-        """{canonical name: (variable, its layout in Keras)}, found by the names of layers."""
-        layers = arrays.layers_by_name(self)
-        absent = ("pooler",) if base_model(self).pooler is None else ()
-        return {
-            tensor.name: (getattr(layers[tensor.module], tensor.keras.name), tensor.keras.layout)
-            for tensor in expand(self.config, self.architecture).values()
-            if tensor.block not in absent
-        }
+        """{canonical name: (variable, its layout in Keras)}, found by the attributes that hold the layers.
+
+        Variables of layers that a subclass adds come last, named after the attribute, e.g. "extra.kernel".
+
+        Raises:
+            ConfigError: a layer has no weights yet, or is not the one that the configuration describes.
+        """
+        self.require_built()
+        base = base_model(self)
+        is_part = self.architecture == "MobileBertModel" and base is not self
+        layers = layers_by_name(base if is_part else self)
+        absent = ("pooler",) if base.pooler is None else ()
+        tensors = [each for each in expand(self.config, self.architecture).values() if each.block not in absent]
+        found = {tensor.name: (variable_of(tensor, layers), tensor.keras.layout) for tensor in tensors}
+        own = own_variables(self, found, () if is_part else {tensor.module.partition(".")[0] for tensor in tensors})
+        if self.architecture == "MobileBertModel" and (is_part or own):  # as a part, its names have the name of the part
+            found = {ROOT + name: place for name, place in found.items()}
+        return found | {name: (variable, "same") for name, variable in own.items()}
+
+    @property
+    def dummy_inputs(self) -> dict[str, Any]:
+        """A small batch, for tracing."""
+        shapes = {name: [size or 2 for size in shape] for name, shape in self.input_shapes().items()}
+        fill = {"token_type_ids": ops.zeros}
+        return {name: fill.get(name, ops.ones)(shape, "int32") for name, shape in shapes.items()}
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """The number of parameters.
@@ -161,10 +231,35 @@ class PreTrainedModel(Pretrained, TrainableModel):
         """The word embeddings."""
         return base_model(self).embeddings.word_embeddings
 
+    def set_input_embeddings(self, value: Any) -> None:
+        """Put other values into the word embeddings; if they have another number of rows, the vocabulary is resized to it.
+
+        Args:
+            value: a keras.layers.Embedding, or a variable or an array [v e].
+        """
+        rows = ops.convert_to_numpy(getattr(value, "embeddings", value))
+        table = self.get_input_embeddings()
+        if rows.ndim != 2 or rows.shape[1] != table.output_dim:
+            raise ConfigError(f"word embeddings must be [any, {table.output_dim}], not {list(rows.shape)}")
+        self.resize_token_embeddings(rows.shape[0])
+        table._embeddings.assign(rows)
+
     def get_output_embeddings(self) -> Predictions | None:
         """The masked-LM head, if there is one."""
-        heads = getattr(self, "cls", None)
-        return None if heads is None else heads.predictions
+        return getattr(getattr(self, "cls", None), "predictions", None)
+
+    def get_lm_head(self) -> Predictions | None:
+        """Another name of get_output_embeddings."""
+        return self.get_output_embeddings()
+
+    def get_bias(self) -> dict[str, keras.Variable] | None:
+        """The bias of the masked-LM head by its name, if there is one."""
+        head = self.get_output_embeddings()
+        return None if head is None else {"bias": head.bias}
+
+    def set_bias(self, value: dict[str, Any]) -> None:
+        """Put other values into the bias of the masked-LM head."""
+        self.get_output_embeddings().bias.assign(value["bias"])
 
     def resize_token_embeddings(
         self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None
@@ -182,17 +277,64 @@ class PreTrainedModel(Pretrained, TrainableModel):
         if resized.vocab_size == self.config.vocab_size:
             return table
         table.resize(resized.vocab_size)
-        if (head := self.get_output_embeddings()) is not None:
-            head.resize(resized.vocab_size)
-        self.config = base_model(self).config = resized
-        self.forget_compiled()
+        self._resize_vocabulary(resized)
         return table
+
+    def _resize_vocabulary(self, config: MobileBertConfig) -> None:
+        """Make the masked-LM head and the configuration follow the word embeddings."""
+        if (head := self.get_output_embeddings()) is not None:
+            head.resize(config.vocab_size)
+        self.config = base_model(self).config = config
+        self.forget_compiled()
 
     def _checkpoint_layers(self, every: int | None) -> None:
         base_model(self).encoder.checkpointed = every
         self.forget_functions()
 
 
-def base_model(model: PreTrainedModel) -> "TFMobileBertModel":
+def is_ours(cls: type) -> bool:
+    """Whether a model class has only layers that the schema knows."""
+    return cls.__module__.partition(".")[0] == __package__
+
+
+def variable_of(tensor: Tensor, layers: Mapping[str, keras.layers.Layer]) -> keras.Variable:
+    """The variable of a tensor of the schema; a subclass may have replaced its layer by one of the same shape."""
+    variable = getattr(layers.get(tensor.module), tensor.keras.name, None)
+    if variable is None or layout_shape(tuple(variable.shape), tensor.keras.layout, 1) != tensor.shape:
+        found = "absent" if variable is None else f"{list(variable.shape)} in Keras"
+        raise ConfigError(
+            f"{tensor.name} must be {list(tensor.shape)} by the configuration, and is {found}: a layer of your own that "
+            f"does not take the place of {tensor.module} needs another attribute"
+        )
+    return variable
+
+
+def own_variables(
+    model: Any, known: Mapping[str, tuple[keras.Variable, Any]], standard: Collection[str]
+) -> dict[str, keras.Variable]:
+    """{name: variable} of what a subclass adds; variables of one name in one layer are counted.
+
+    Args:
+        known: the variables of the schema.
+        standard: the attributes that only hold such variables.
+    """
+    ours = {id(variable) for variable, _ in known.values()}
+    owners = {name: layer.weights for name, layer in parts(model).items() if name not in standard}
+    own = [(f"{name}.{variable.name}", variable) for name, weights in owners.items() for variable in weights]
+    own += [(variable.name, variable) for variable in model._trainable_variables + model._non_trainable_variables]
+    found: dict[str, keras.Variable] = {}
+    for name, variable in own:
+        if id(variable) not in ours and not any(variable is other for other in found.values()):
+            copies = sum(other == name or (other.startswith(f"{name}_") and other[len(name) + 1 :].isdigit()) for other in found)
+            found[f"{name}_{copies}" if copies else name] = variable
+    return found
+
+
+def base_model(model: TFMobileBertPreTrainedModel) -> "TFMobileBertModel":
     """The base model of a model, which may be the model itself."""
-    return getattr(model, model.base_model_prefix, model)
+    found = getattr(model, model.base_model_prefix, None)
+    inside = (layer for layer in model._flatten_layers(include_self=False) if hasattr(layer, "encoder") and is_ours(type(layer)))
+    found = next(inside, None) if found is None else found
+    if found is None:
+        raise ConfigError(f"{type(model).__name__} has no TFMobileBertModel, e.g. as self.mobilebert")
+    return found

@@ -28,6 +28,13 @@ def dropout(x: Any, rate: float, seed: Any) -> Any:
     return x if seed is None or rate == 0.0 else keras.random.dropout(x, rate, seed=GivenSeed(seed))
 
 
+class Dropout(keras.layers.Dropout):
+    """Keras's layer, whose mask a seed may decide; without one it draws its own, if it is training."""
+
+    def call(self, x: Any, training: bool | None = False, seed: Any = None) -> Any:
+        return super().call(x, training=training) if seed is None else dropout(x, self.rate, seed)
+
+
 class GivenSeed(keras.random.SeedGenerator):
     """Passes a seed that is already drawn to a function that takes only a generator."""
 

@@ -21,15 +21,18 @@ def is_arrays(data: Any) -> bool:
     return isinstance(data, Mapping | np.ndarray) or keras.ops.is_tensor(data)
 
 
-def checked_stream(stream: Any, check: Check, config: MobileBertConfig, architecture: str) -> Any:
+def checked_stream(
+    stream: Any, check: Check, columns: Callable[[Any], Any], config: MobileBertConfig, architecture: str
+) -> Any:
     """The same stream, checked batch by batch.
 
     Args:
         stream: tf.data, a PyDataset or a generator; anything else is returned unchanged.
         check: applied to each batch; tf.data, which traces its functions, asserts the ranges of ids instead.
+        columns: makes a mapping of x that has only inputs and labels of the model.
     """
     if type(stream).__module__.startswith("tensorflow") and hasattr(stream, "element_spec"):
-        return stream.map(tf_data_stage(config, architecture), num_parallel_calls=1)
+        return stream.map(tf_data_stage(columns, config, architecture), num_parallel_calls=1)
     if isinstance(stream, keras.utils.PyDataset):
         return CheckedDataset(stream, functools.partial(checked_batch, check))
     if inspect.isgenerator(stream):
@@ -69,14 +72,14 @@ class CheckedDataset(keras.utils.PyDataset):
         self.dataset.on_epoch_end()
 
 
-def tf_data_stage(config: MobileBertConfig, architecture: str) -> Callable[..., Any]:
+def tf_data_stage(columns: Callable[[Any], Any], config: MobileBertConfig, architecture: str) -> Callable[..., Any]:
     """A function for tf.data's `map` that asserts the ranges of ids and moves labels from x to y."""
     import tensorflow as tf
 
     limits = inputs.id_limits(config)
 
     def check(x: Any, *rest: Any) -> Any:
-        x = assert_ids(x, limits)
+        x = assert_ids(columns(x), limits)
         if rest:
             return without_labels(x), *rest
         y = labels_as_y(x, architecture)

@@ -18,9 +18,9 @@ ONLY_TORCH = {
     "Matrix.weight": "kernel in Keras",
     "_drop_copies": "a Keras model has no state_dict",
     "initialize_missing": "a Keras model is born with values",
-    "PreTrainedModel.base_model": "Keras walks over what an attribute returns when it saves",
-    "PreTrainedModel.dtype": "a Keras layer has one",
-    "PreTrainedModel.device": "Keras places tensors itself",
+    "MobileBertPreTrainedModel.base_model": "Keras walks over what an attribute returns when it saves",
+    "MobileBertPreTrainedModel.dtype": "a Keras layer has one",
+    "MobileBertPreTrainedModel.device": "Keras places tensors itself",
     "check_tensors": "Keras makes tensors of what it is given",
     "known": "looking at a mask costs nothing in eager torch only",
     "class AttentionBias": "fused attention adds its mask",
@@ -40,13 +40,12 @@ ONLY_KERAS = {
     "Embedding.padding_idx": "nn.Embedding has it",
     "Embedding._embeddings": "a resized table replaces the variable of keras.layers.Embedding",
     "Embedding.input_dim": "num_embeddings in torch",
-    "PreTrainedModel.canonical_variables": "state_dict in torch",
+    "MobileBertPreTrainedModel.canonical_variables": "state_dict in torch",
     "sizes": "torch has whole numbers for all lengths",
     "concrete": "eager and traced tensors are one type in torch",
     "assert_traced": "torch._assert_async",
     "truncated_normal": "in torch a function fills a tensor",
     "dtype_policy": "torch has none",
-    "layers_by_name": "a state_dict has the names",
     "assign": "torch's load_state_dict does",
     "class AdamW": "torch's tables have whole gradients",
     "class Rate": "the loop in torch asks the recipe, fit asks a schedule",
@@ -56,6 +55,17 @@ ONLY_KERAS = {
 ONLY_TORCH |= {
     "Embedding.num_embeddings": "input_dim in Keras",
     "Embedding.weight": "a resized table replaces the parameter of nn.Embedding",
+}
+ONLY_KERAS |= {
+    "MobileBertPreTrainedModel.save_own_variables": "layers may have no weights before the first call",
+    "MobileBertPreTrainedModel.load_own_variables": "layers may have no weights before the first call",
+    "MobileBertPreTrainedModel.require_built": "layers may have no weights before the first call",
+    "MobileBertPreTrainedModel.get_lm_head": "of transformers' TF classes",
+    "MobileBertPreTrainedModel.get_bias": "of transformers' TF classes",
+    "MobileBertPreTrainedModel.set_bias": "of transformers' TF classes",
+    "MobileBertModel.__getattr__": "mobilebert of a base model, as transformers' TF classes have it",
+    "variable_of": "a state_dict has the names",
+    "own_variables": "a state_dict has the names",
 }
 
 

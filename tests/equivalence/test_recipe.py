@@ -48,7 +48,6 @@ class TFMobileBertForGrading(mobilebert_tf.heads.HeadModel):
         self.classifier = mobilebert_tf.heads.Linear(
             config, config.hidden_size, config.num_labels, name="classifier", dtype=self.dtype_policy
         )
-        self.build()
 
     def call(
         self,
@@ -71,7 +70,7 @@ class TFMobileBertForGrading(mobilebert_tf.heads.HeadModel):
             seed=mobilebert_tf.heads.seed_for(self.mobilebert, seed),
             **switches,
         )
-        x = mobilebert_tf.heads.dropout(keras.ops.mean(base.last_hidden_state, axis=1), self.dropout, seed)  # [b h]
+        x = self.dropout(keras.ops.mean(base.last_hidden_state, axis=1), seed=seed)  # [b h]
         return self.complete(base, {"logits": self.classifier(x)}, {"labels": labels}, return_dict)
 
 

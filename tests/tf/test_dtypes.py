@@ -67,7 +67,7 @@ def test_dtype_decides_whatever_the_setting(case: str, saved: Path, setting: Non
 
 
 def test_policies_that_quantize_are_refused(saved: Path, setting: None) -> None:
-    with pytest.raises(ValueError, match="dtype must be one of float32, .* not 'int8_from_float32'"):
+    with pytest.raises(ValueError, match=r"dtype must be one of float32, .* not 'int8_from_float32'"):
         TFMobileBertModel.from_pretrained(saved, dtype="int8_from_float32")
     keras.config.set_dtype_policy("int8_from_float32")
     with pytest.raises(ValueError, match="dtype must be one of float32"):

@@ -14,7 +14,7 @@ from mobilebert_common.model.architectures import ARCHITECTURES
 from mobilebert_common.model.outputs import SequenceClassifierOutput
 from mobilebert_common.model.schema import expand
 from mobilebert_tf import TFMobileBertForSequenceClassification, TFMobileBertModel, heads
-from mobilebert_tf.arrays import layers_by_name
+from mobilebert_tf.base import layers_by_name
 from support.configs import make_config
 
 CONFIG = make_config(num_hidden_layers=1, num_feedforward_networks=2, initializer_range=0.2)

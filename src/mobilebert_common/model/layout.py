@@ -15,7 +15,7 @@ def to_layout(array: np.ndarray, layout: Layout, heads: int) -> np.ndarray:
         array = array.T.reshape(array.shape[1], heads, -1)
     elif layout == "split_in":  # (out, heads * d) -> [heads, d, out]; a bias (heads * d) -> [heads, d]
         array = array.T.reshape(heads, -1, *array.shape[:-1])
-    return np.ascontiguousarray(array)
+    return np.asarray(array, order="C")  # keeps a scalar a scalar
 
 
 def layout_shape(shape: tuple[int, ...], layout: Layout, heads: int) -> tuple[int, ...]:
@@ -35,4 +35,4 @@ def from_layout(array: np.ndarray, layout: Layout) -> np.ndarray:
         array = array.reshape(array.shape[0], -1).T
     elif layout == "split_in":
         array = array.reshape(-1, *array.shape[2:]).T
-    return np.ascontiguousarray(array)
+    return np.asarray(array, order="C")
