@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from mobilebert_common.model.pretrained import canonical_class
 
 if TYPE_CHECKING:
-    from mobilebert_pt.pretrained import PreTrainedModel as TorchModel
+    from mobilebert_pt.pretrained import MobileBertPreTrainedModel as TorchModel
     from mobilebert_tf.pretrained import TFMobileBertPreTrainedModel as KerasModel
 
 
@@ -18,11 +18,11 @@ def to_keras(model: "TorchModel") -> "KerasModel":
         TypeError: `model` is anything else.
     """
     from mobilebert_pt.arrays import dtype_name, to_numpy
-    from mobilebert_pt.pretrained import PreTrainedModel
+    from mobilebert_pt.pretrained import MobileBertPreTrainedModel
     from mobilebert_tf import heads
     from mobilebert_tf.arrays import assign
 
-    _expect(PreTrainedModel, model, "mobilebert_pt")
+    _expect(MobileBertPreTrainedModel, model, "mobilebert_pt")
     keras_model: KerasModel = getattr(heads, f"TF{canonical_class(type(model))}")(
         model.config, dtype=dtype_name(model.dtype)
     )

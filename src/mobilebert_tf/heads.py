@@ -37,8 +37,8 @@ class HeadModel(TFMobileBertPreTrainedModel):
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
         pooler = "pooler" in ARCHITECTURES[self.architecture].blocks
-        self.mobilebert = TFMobileBertModel(config, pooler, name="mobilebert", dtype=self.dtype_policy)
-        rate = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
+        self.mobilebert = TFMobileBertModel(self.config, pooler, name="mobilebert", dtype=self.dtype_policy)
+        rate = self.config.hidden_dropout_prob if self.config.classifier_dropout is None else self.config.classifier_dropout
         self.dropout = Dropout(rate, name="dropout", dtype=self.dtype_policy)
 
     def label_losses(self, scores: Mapping[str, Any], labels: Mapping[str, Any]) -> list[Losses]:
@@ -68,7 +68,7 @@ class TFMobileBertForPreTraining(HeadModel):
 
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
-        self.cls = PreTrainingHeads(config, self.architecture, name="cls", dtype=self.dtype_policy)
+        self.cls = PreTrainingHeads(self.config, self.architecture, name="cls", dtype=self.dtype_policy)
 
     def call(
         self,
@@ -115,7 +115,7 @@ class TFMobileBertForMaskedLM(HeadModel):
 
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
-        self.cls = PreTrainingHeads(config, self.architecture, name="cls", dtype=self.dtype_policy)
+        self.cls = PreTrainingHeads(self.config, self.architecture, name="cls", dtype=self.dtype_policy)
 
     def call(
         self,
@@ -155,7 +155,7 @@ class TFMobileBertForNextSentencePrediction(HeadModel):
 
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
-        self.cls = PreTrainingHeads(config, self.architecture, name="cls", dtype=self.dtype_policy)
+        self.cls = PreTrainingHeads(self.config, self.architecture, name="cls", dtype=self.dtype_policy)
 
     def call(
         self,
@@ -196,7 +196,7 @@ class TFMobileBertForSequenceClassification(HeadModel):
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
         self.classifier = Linear(
-            config, config.hidden_size, config.num_labels, name="classifier", dtype=self.dtype_policy
+            self.config, self.config.hidden_size, self.config.num_labels, name="classifier", dtype=self.dtype_policy
         )
 
     def call(
@@ -240,7 +240,7 @@ class TFMobileBertForMultipleChoice(HeadModel):
 
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
-        self.classifier = Linear(config, config.hidden_size, 1, name="classifier", dtype=self.dtype_policy)
+        self.classifier = Linear(self.config, self.config.hidden_size, 1, name="classifier", dtype=self.dtype_policy)
 
     def call(
         self,
@@ -283,7 +283,7 @@ class TFMobileBertForTokenClassification(HeadModel):
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
         self.classifier = Linear(
-            config, config.hidden_size, config.num_labels, name="classifier", dtype=self.dtype_policy
+            self.config, self.config.hidden_size, self.config.num_labels, name="classifier", dtype=self.dtype_policy
         )
 
     def call(
@@ -321,7 +321,7 @@ class TFMobileBertForQuestionAnswering(HeadModel):
 
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
-        self.qa_outputs = Linear(config, config.hidden_size, 2, name="qa_outputs", dtype=self.dtype_policy)
+        self.qa_outputs = Linear(self.config, self.config.hidden_size, 2, name="qa_outputs", dtype=self.dtype_policy)
 
     def call(
         self,

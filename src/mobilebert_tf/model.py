@@ -29,9 +29,9 @@ class TFMobileBertModel(TFMobileBertPreTrainedModel):
 
     def __init__(self, config: MobileBertConfig, add_pooling_layer: bool = True, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
-        self.embeddings = Embeddings(config, name="embeddings", dtype=self.dtype_policy)
-        self.encoder = Encoder(config, name="encoder", dtype=self.dtype_policy)
-        self.pooler = Pooler(config, name="pooler", dtype=self.dtype_policy) if add_pooling_layer else None
+        self.embeddings = Embeddings(self.config, name="embeddings", dtype=self.dtype_policy)
+        self.encoder = Encoder(self.config, name="encoder", dtype=self.dtype_policy)
+        self.pooler = Pooler(self.config, name="pooler", dtype=self.dtype_policy) if add_pooling_layer else None
 
     def __getattr__(self, name: str) -> Any:
         """`mobilebert` is the model itself: where transformers' TF classes keep their main layer."""

@@ -143,6 +143,13 @@ class TFMobileBertPreTrainedModel(Pretrained, TrainableModel, metaclass=BuiltAft
         model.name_or_path = str(pretrained_model_name_or_path)
         return (model, weights.loading_info()) if output_loading_info else model
 
+    @classmethod
+    def _from_config(cls, config: MobileBertConfig, dtype: Any = None, torch_dtype: Any = None, **options: Any) -> Self:
+        """A model with fresh weights; AutoModel.from_config calls this."""
+        keywords.meaningful(options, keywords.OPENING_MODEL)
+        wanted = dtype or torch_dtype
+        return cls(config) if wanted is None else cls(config, dtype=arrays.dtype_policy(wanted))
+
     def save_pretrained(
         self,
         save_directory: str | Path,
@@ -209,6 +216,11 @@ class TFMobileBertPreTrainedModel(Pretrained, TrainableModel, metaclass=BuiltAft
         return found | {name: (variable, "same") for name, variable in own.items()}
 
     @property
+    def is_gradient_checkpointing(self) -> bool:
+        """Whether activations are recomputed in the backward pass."""
+        return base_model(self).encoder.checkpointed is not None
+
+    @property
     def dummy_inputs(self) -> dict[str, Any]:
         """A small batch, for tracing."""
         shapes = {name: [size or 2 for size in shape] for name, shape in self.input_shapes().items()}
@@ -243,6 +255,10 @@ class TFMobileBertPreTrainedModel(Pretrained, TrainableModel, metaclass=BuiltAft
             raise ConfigError(f"word embeddings must be [any, {table.output_dim}], not {list(rows.shape)}")
         self.resize_token_embeddings(rows.shape[0])
         table._embeddings.assign(rows)
+
+    def get_position_embeddings(self) -> Embedding:
+        """The position embeddings."""
+        return base_model(self).embeddings.position_embeddings
 
     def get_output_embeddings(self) -> Predictions | None:
         """The masked-LM head, if there is one."""

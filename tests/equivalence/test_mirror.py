@@ -12,17 +12,33 @@ FRAMEWORK_METHODS = ("call", "forward", "build", "get_config", "from_config", "c
 
 # what only one twin needs, and why
 ONLY_TORCH = {
-    "Embedding.initializer_range": "Keras keeps the initializer itself",
-    "Linear.initializer_range": "Keras keeps the initializer itself",
-    "Matrix.initializer_range": "Keras keeps the initializer itself",
     "Matrix.weight": "kernel in Keras",
     "_drop_copies": "a Keras model has no state_dict",
+    "class TiedDecoder": "transformers' TF classes have no decoder either",
+    "initialize": "in Keras each layer has its initializer",
     "initialize_missing": "a Keras model is born with values",
+    "initialize_rest": "a Keras model is born with values",
+    "_is_initialized": "a Keras model is born with values",
+    "MobileBertPreTrainedModel.post_init": "a Keras model is born with values",
+    "MobileBertPreTrainedModel._init_weights": "in Keras each layer has its initializer",
+    "resize": "a method of the layers that Keras builds late; here they are torch's own",
+    "look_up": "in Keras the table itself checks the ids; here it is torch's own",
+    "distinct": "Keras keeps a shared variable once",
+    "without_wrappers": "a Keras model has no state_dict",
+    "archive": "a Keras model has no state_dict",
+    "one_device": "Keras places tensors itself",
+    "can_read": "`concrete` in Keras",
+    "is_traced": "`concrete` in Keras",
+    "_first_weight": "a Keras layer has a dtype",
     "MobileBertPreTrainedModel.base_model": "Keras walks over what an attribute returns when it saves",
     "MobileBertPreTrainedModel.dtype": "a Keras layer has one",
     "MobileBertPreTrainedModel.device": "Keras places tensors itself",
+    "MobileBertPreTrainedModel.get_memory_footprint": "transformers' TF classes have none",
+    "MobileBertPreTrainedModel.tie_weights": "transformers' TF classes have none",
+    "MobileBertPreTrainedModel.enable_input_require_grads": "for adapters, which PEFT has for torch only",
+    "MobileBertPreTrainedModel.disable_input_require_grads": "for adapters, which PEFT has for torch only",
+    "MobileBertPreTrainedModel._require_grads": "for adapters, which PEFT has for torch only",
     "check_tensors": "Keras makes tensors of what it is given",
-    "known": "looking at a mask costs nothing in eager torch only",
     "class AttentionBias": "fused attention adds its mask",
     "truncated_normal_": "in Keras an initializer is an object",
     "dtype_name": "a dtype is a name in Keras",
@@ -30,6 +46,19 @@ ONLY_TORCH = {
     "to_tensor": "a Keras variable is assigned to",
 }
 ONLY_KERAS = {
+    "MobileBertModel.__getattr__": "`mobilebert` of the base model, which transformers' TF classes have",
+    "MobileBertPreTrainedModel.save_own_variables": "Keras's own files are written through it",
+    "MobileBertPreTrainedModel.load_own_variables": "Keras's own files are read through it",
+    "MobileBertPreTrainedModel.require_built": "torch modules are born with values",
+    "MobileBertPreTrainedModel.get_lm_head": "of transformers' TF classes",
+    "MobileBertPreTrainedModel.get_bias": "of transformers' TF classes",
+    "MobileBertPreTrainedModel.set_bias": "of transformers' TF classes",
+    "variable_of": "a state_dict has the names",
+    "own_variables": "a state_dict has the names",
+    "Matrix.resize": "resize in torch",
+    "class LayerNorm": "torch's own, which tools look for by its exact type",
+    "class Embedding": "torch's own, which tools look for by its exact type",
+    "class Linear": "torch's own, which tools look for by its exact type",
     "Linear.size_in": "build comes after __init__",
     "NoNorm.size": "build comes after __init__",
     "Matrix.initializer": "initializer_range in torch",
@@ -41,7 +70,6 @@ ONLY_KERAS = {
     "Embedding._embeddings": "a resized table replaces the variable of keras.layers.Embedding",
     "Embedding.input_dim": "num_embeddings in torch",
     "MobileBertPreTrainedModel.canonical_variables": "state_dict in torch",
-    "sizes": "torch has whole numbers for all lengths",
     "concrete": "eager and traced tensors are one type in torch",
     "assert_traced": "torch._assert_async",
     "truncated_normal": "in torch a function fills a tensor",
@@ -52,23 +80,6 @@ ONLY_KERAS = {
     "class Progress": "the loop in torch reports, fit calls back",
     "batches": "the loop in torch makes its batches, fit reads them",
 }
-ONLY_TORCH |= {
-    "Embedding.num_embeddings": "input_dim in Keras",
-    "Embedding.weight": "a resized table replaces the parameter of nn.Embedding",
-}
-ONLY_KERAS |= {
-    "MobileBertPreTrainedModel.save_own_variables": "layers may have no weights before the first call",
-    "MobileBertPreTrainedModel.load_own_variables": "layers may have no weights before the first call",
-    "MobileBertPreTrainedModel.require_built": "layers may have no weights before the first call",
-    "MobileBertPreTrainedModel.get_lm_head": "of transformers' TF classes",
-    "MobileBertPreTrainedModel.get_bias": "of transformers' TF classes",
-    "MobileBertPreTrainedModel.set_bias": "of transformers' TF classes",
-    "MobileBertModel.__getattr__": "mobilebert of a base model, as transformers' TF classes have it",
-    "variable_of": "a state_dict has the names",
-    "own_variables": "a state_dict has the names",
-}
-
-
 def outline(path: Path) -> list[str]:
     """The names of a file's functions, classes, methods and attributes, in order."""
     names: list[str] = []

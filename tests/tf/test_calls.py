@@ -12,7 +12,13 @@ import tensorflow as tf
 
 from mobilebert_common.errors import InputError
 from mobilebert_common.model.architectures import ARCHITECTURES
-from mobilebert_tf import TFMobileBertForMaskedLM, TFMobileBertForSequenceClassification, TFMobileBertMainLayer, TFMobileBertModel, heads
+from mobilebert_tf import (
+    TFMobileBertForMaskedLM,
+    TFMobileBertForSequenceClassification,
+    TFMobileBertMainLayer,
+    TFMobileBertModel,
+    heads,
+)
 from support.configs import make_config
 
 CONFIG = make_config(num_hidden_layers=1, num_feedforward_networks=1, initializer_range=0.2)
@@ -40,7 +46,7 @@ def test_a_list_or_a_tuple_is_the_inputs_in_order(tmp_path: Path) -> None:
     np.testing.assert_allclose(model.predict(SEVERAL, verbose=0).logits, expected, atol=1e-6)
     with pytest.raises(InputError, match="attention_mask given twice"):
         model([IDS, MASK], attention_mask=MASK)
-    with pytest.raises(InputError, match="20 inputs; .* takes input_ids, attention_mask"):
+    with pytest.raises(InputError, match=r"20 inputs; .* takes input_ids, attention_mask"):
         model([IDS] * 20)
 
 

@@ -133,6 +133,8 @@ def load(
     files = [] if given is not None else [CONFIG_FILE]
     if state is not None and given is not None:
         place: Path | Folder = Folder(state.path, {})  # nothing of it is read
+    elif name_or_path is None:
+        raise ConfigError("without the name of a model or a folder, both config= and state_dict= are needed")
     else:
         place = hub.resolve(name_or_path, files, [source.file for source in SOURCES] if state is None else (), **where)
     if isinstance(place, Path) and not place.is_dir():
@@ -142,7 +144,11 @@ def load(
         wanted = MobileBertConfig.from_folder(folder, overrides) if given is None else given.replace(**overrides)
         layers = _cut_down(folder, wanted) if given is not None or "num_hidden_layers" in overrides else None
         limit = most_tensors(wanted if layers is None else wanted.replace(num_hidden_layers=layers))
-        archive, naming = (state, "canonical") if state else open_weights(folder, limit)
+        naming: Naming = "canonical"
+        if state is None:
+            archive, naming = open_weights(folder, limit)
+        else:
+            archive = state
         try:
             return read(
                 archive,
