@@ -15,7 +15,7 @@ from mobilebert_common.checkpoints.torch_bin import WEIGHTS_FILE as BIN_FILE
 from mobilebert_common.errors import ConfigError, shortened
 from mobilebert_common.files.folder import save_files
 from mobilebert_common.model.config import MobileBertConfig
-from mobilebert_common.model.pretrained import Pretrained, absent_blocks, canonical_class, resized_config
+from mobilebert_common.model.pretrained import Pretrained, absent_blocks, canonical_class, first_given, resized_config
 
 from . import arrays
 from .layers import Matrix, TiedDecoder, initialize, resize
@@ -116,7 +116,7 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
             OSError: the hub cannot be reached, or a download failed.
             ImportError: a name on the hub, and huggingface_hub is not installed.
         """
-        wanted = dtype or torch_dtype or torch.get_default_dtype()
+        wanted = first_given(dtype, torch_dtype, torch.get_default_dtype())
         where, constructor, overrides = keywords.sort_options(options, keywords.OPENING_MODEL, cls)
         foreign: list[Self] = []
 
@@ -154,7 +154,7 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
     def _from_config(cls, config: MobileBertConfig, dtype: Any = None, torch_dtype: Any = None, **options: Any) -> Self:
         """A model with fresh weights; AutoModel.from_config calls this."""
         keywords.meaningful(options, keywords.OPENING_MODEL)
-        return cls(config).to(arrays.torch_dtype(dtype or torch_dtype or torch.get_default_dtype()))
+        return cls(config).to(arrays.torch_dtype(first_given(dtype, torch_dtype, torch.get_default_dtype())))
 
     def save_pretrained(
         self,

@@ -13,7 +13,7 @@ from mobilebert_common.checkpoints import checkpoint
 from mobilebert_common.errors import ConfigError
 from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.layout import layout_shape
-from mobilebert_common.model.pretrained import Pretrained, absent_blocks, canonical_class, resized_config
+from mobilebert_common.model.pretrained import Pretrained, absent_blocks, canonical_class, first_given, resized_config
 from mobilebert_common.model.schema import ROOT, Tensor, expand
 
 from . import arrays
@@ -113,7 +113,7 @@ class TFMobileBertPreTrainedModel(Pretrained, TrainableModel, metaclass=BuiltAft
             OSError: the hub cannot be reached, or a download failed.
             ImportError: a name on the hub, and huggingface_hub is not installed.
         """
-        wanted = dtype if torch_dtype is None else torch_dtype
+        wanted = first_given(dtype, torch_dtype)
         where, constructor, overrides = keywords.sort_options(options, keywords.OPENING_MODEL, cls)
         policy = None if isinstance(wanted, str) and wanted == "auto" else arrays.dtype_policy(wanted)
         built: list[Self] = []
@@ -147,7 +147,7 @@ class TFMobileBertPreTrainedModel(Pretrained, TrainableModel, metaclass=BuiltAft
     def _from_config(cls, config: MobileBertConfig, dtype: Any = None, torch_dtype: Any = None, **options: Any) -> Self:
         """A model with fresh weights; AutoModel.from_config calls this."""
         keywords.meaningful(options, keywords.OPENING_MODEL)
-        wanted = dtype or torch_dtype
+        wanted = first_given(dtype, torch_dtype)
         return cls(config) if wanted is None else cls(config, dtype=arrays.dtype_policy(wanted))
 
     def save_pretrained(

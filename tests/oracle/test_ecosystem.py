@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from mobilebert_pt import (
     MobileBertConfig,
+    MobileBertForMaskedLM,
     MobileBertForQuestionAnswering,
     MobileBertForSequenceClassification,
     MobileBertTokenizerFast,
@@ -56,7 +57,13 @@ def questions() -> Examples:
     return Examples(encoded, start_positions=places, end_positions=places)
 
 
+def words() -> Examples:
+    encoded = dict(tokenizer()([f"the parcel is in {city}" for city in CITIES] * 8))
+    return Examples(encoded, labels=encoded["input_ids"])
+
+
 TASKS: dict[str, tuple[type, Any]] = {
+    "words": (MobileBertForMaskedLM, words),
     "sentences": (MobileBertForSequenceClassification, sentences),
     "questions": (MobileBertForQuestionAnswering, questions),
 }

@@ -117,3 +117,8 @@ def resized_config(config: MobileBertConfig, rows: int | None, multiple: int | N
 def absent_blocks(constructor: dict[str, Any]) -> tuple[str, ...]:
     """The blocks that these constructor arguments leave out of the model."""
     return () if constructor.get("add_pooling_layer", True) else ("pooler",)
+
+
+def first_given(*values: Any) -> Any:
+    """The first value that is not None; None if there is none."""
+    return next((value for value in values if value is not None), None)
