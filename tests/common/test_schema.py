@@ -8,7 +8,7 @@ from mobilebert_common.errors import ConfigError
 from mobilebert_common.model.architectures import ARCHITECTURES, named_architecture
 from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.layout import from_layout, layout_shape, to_layout
-from mobilebert_common.model.schema import Foreign, Tensor, count_parameters, expand
+from mobilebert_common.model.schema import Foreign, Tensor, count_parameters, expand, expand_optional
 from mobilebert_common.model.zoo import ZOO
 
 BASE, CLASSIFIER = "MobileBertModel", "MobileBertForSequenceClassification"
@@ -431,3 +431,10 @@ def test_too_many_parameters_are_refused(overrides: dict[str, Any]) -> None:
 )
 def test_the_class_that_a_configuration_names(architectures: list[str] | None, head: str | None) -> None:
     assert named_architecture(MobileBertConfig(architectures=architectures)) == head
+
+
+def test_what_a_file_may_hold_beyond_the_encoder() -> None:
+    """The pooler and all heads, with a decoder of its own; nothing that every model has."""
+    encoder = {name for name in expand(MobileBertConfig(), "MobileBertForMaskedLM") if not name.startswith("cls.")}
+    heads = {name for head in ARCHITECTURES for name in expand(MobileBertConfig(tie_word_embeddings=False), head) if head != BASE}
+    assert set(expand_optional(MobileBertConfig())) == heads - encoder
