@@ -294,6 +294,22 @@ def test_verify_above_the_tolerance(files: Path, run: Any, monkeypatch: pytest.M
     assert done.status == 1 and "THE TWINS DIFFER" in done.out
 
 
+def test_verify_accepts_an_edit(files: Path, run: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "a model"
+    shutil.copytree(files / "tiny", folder)
+    values = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**values, "finetuning_task": "mine"}))
+    said = "".join(run("info", folder).err.split())  # in lines of 80 columns
+    assert f"`mobilebertverify--accept'{folder}'`".replace(" ", "") in said
+    done = run("verify", "--accept", folder)
+    assert done.status == 0 and done.out == "accepted config.json\n"
+    done = run("verify", "--accept", folder)
+    assert done.status == 0 and "nothing changed since it was saved" in done.out
+    assert not run("info", folder).err
+    done = run("verify", "--accept", "owner/name")
+    assert done.status == 1 and "is not a folder on this machine" in done.err
+
+
 def test_info(files: Path, run: Any) -> None:
     done = run("info")
     assert done.status == 0 and all(name in done.out for name in ZOO)

@@ -482,6 +482,10 @@ def test_config_json_absent(tmp_path: Path) -> None:
     [  # layers, h, k, i, FFNs, heads, activation, norm, both bottleneck flags, dropouts, classifier_activation
         ("mobilebert", (24, 512, 128, 512, 4, 4, "relu", "no_norm", False, True, 0.0, 0.1, False)),
         ("mobilebert-tiny", (24, 512, 128, 512, 2, 4, "relu", "no_norm", True, False, 0.0, 0.1, False)),
+        ("mobilebert-without-opt", (24, 512, 128, 512, 4, 4, "gelu_new", "layer_norm", False, True, 0.0, 0.1, False)),
+        ("mobilebert-edgetpu-xs", (8, 512, 256, 1024, 4, 4, "relu", "no_norm", False, True, 0.0, 0.1, False)),
+        ("mobilebert-edgetpu-s", (12, 512, 256, 1024, 4, 4, "relu", "no_norm", False, True, 0.0, 0.1, False)),
+        ("mobilebert-edgetpu-m", (12, 512, 256, 1024, 6, 4, "relu", "no_norm", False, True, 0.0, 0.1, False)),
         ("ib-bert-large", (24, 512, 1024, 4096, 1, 4, "gelu_new", "layer_norm", False, False, 0.1, 0.1, True)),
     ],
 )
@@ -507,7 +511,8 @@ def test_zoo(name: str, sizes: tuple[Any, ...]) -> None:
 
 
 def test_zoo_names_and_overrides() -> None:
-    assert list(ZOO) == ["mobilebert", "mobilebert-tiny", "ib-bert-large", "mobilebert-mini"]
+    edgetpu = [f"mobilebert-edgetpu-{size}" for size in ("xs", "s", "m")]
+    assert list(ZOO) == ["mobilebert", "mobilebert-tiny", "mobilebert-without-opt", *edgetpu, "ib-bert-large", "mobilebert-mini"]
     assert 4 <= MobileBertConfig.from_zoo("mobilebert-mini").num_hidden_layers <= 8
     assert MobileBertConfig.from_zoo("mobilebert-tiny", num_labels=3, vocab_size=9).num_labels == 3
     with pytest.raises(ConfigError, match="mobilebert-tiny"):

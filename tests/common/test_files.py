@@ -299,8 +299,11 @@ def test_manifest(tmp_path: Path) -> None:
 def test_a_changed_file_is_refused_until_the_manifest_goes(tmp_path: Path) -> None:
     save_files(tmp_path, OLD)
     (tmp_path / "weights").write_bytes(b"older")
-    with pytest.raises(CheckpointError, match=r"weights: .*delete manifest\.json") as error:
-        Folder.open(tmp_path).read("weights")
+    with (
+        pytest.raises(CheckpointError, match=r"weights: .*differs from manifest\.json") as error,
+        Folder.open(tmp_path).file("weights").open(verify=True),
+    ):
+        pass
     assert error.value.path == tmp_path / "weights"
     (tmp_path / MANIFEST_FILE).unlink()
     folder = Folder.open(tmp_path)
@@ -591,7 +594,7 @@ def test_a_reader_starts_again_where_a_save_came_between(tmp_path: Path) -> None
     assert read_consistently(tmp_path, read_unverified) == b"55"
     (tmp_path / "b").write_bytes(b"6")
     with pytest.raises(CheckpointError, match="b: is not the file that was saved"):
-        read_consistently(tmp_path, lambda folder: folder.read("b"))
+        read_consistently(tmp_path, lambda folder: folder.file("b").read(1))
 
 
 def test_a_folder_that_never_rests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

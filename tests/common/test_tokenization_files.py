@@ -186,7 +186,7 @@ def test_contents_are_the_files_that_saving_writes(cls: Any, tmp_path: Path, pre
 def test_a_changed_file_is_noticed(cls: Any, saved: Path) -> None:
     with open(saved / "vocab.txt", "a", encoding="utf-8") as file:
         file.write("more\n")
-    with pytest.raises(CheckpointError, match="not the file that was saved"):
+    with pytest.raises(CheckpointError, match=r"vocab\.txt"):
         cls.from_pretrained(saved)
 
 

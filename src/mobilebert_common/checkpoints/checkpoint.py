@@ -1,5 +1,6 @@
 """A checkpoint directory <-> {canonical name: array}. All weights go through here."""
 
+import contextlib
 import functools
 import logging
 from collections.abc import Callable, Collection, Mapping
@@ -11,9 +12,11 @@ import numpy as np
 
 from .. import keywords
 from ..errors import CheckpointError, ConfigError, shortened
+from ..files import folder as folders
 from ..files import hub
-from ..files.folder import Content, Folder, read_consistently, save_files
+from ..files.folder import Content, Folder, finish_renames, read_consistently, save_files
 from ..files.shard_index import INDEX, MAX_TENSORS
+from ..model.architectures import named_architecture
 from ..model.config import CONFIG_FILE, MobileBertConfig
 from ..model.dtypes import DTYPES, parse_dtype
 from ..model.layout import from_layout
@@ -257,6 +260,29 @@ def read(
         raise CheckpointError(archive.path, f"holds NaN or infinite values (as {wanted}) in {shortened(broken, ', ')}")
     untied = config.tie_word_embeddings and not found.config.tie_word_embeddings
     return Weights(found.config, tensors, str(wanted), found.fresh, found.mismatched, found.ignored, untied)
+
+
+def accept(directory: str | Path) -> list[str]:
+    """Accept the files of a checkpoint directory as they are, after an edit that its manifest does not know.
+
+    The configuration and the weights must be usable: values in range, all tensors there and finite.
+
+    Returns:
+        The names of the files that changed; empty where there is no manifest.
+    Raises:
+        CheckpointError: they are not usable; nothing was written.
+        OSError: the manifest cannot be written.
+    """
+    path = Path(directory)
+    if not path.is_dir():
+        raise CheckpointError(path, "is not a folder on this machine: only such a folder can be accepted")
+    with contextlib.suppress(CheckpointError):  # the manifest may be what is damaged
+        finish_renames(path)
+    unverified = Folder(path, {})
+    if unverified.has(CONFIG_FILE) and find_weights(unverified):
+        config = MobileBertConfig.from_folder(unverified)
+        load(unverified, named_architecture(config) or "MobileBertModel", dtype="auto")
+    return folders.accept(path)
 
 
 def save(directory: str | Path, config: MobileBertConfig, architecture: str, tensors: Mapping[str, np.ndarray]) -> None:

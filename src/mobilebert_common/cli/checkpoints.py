@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 from rich.markup import escape
 
+from ..checkpoints import checkpoint
 from ..errors import printable
 from ..frameworks import FRAMEWORKS
 from ..model.architectures import named_architecture
@@ -21,8 +22,15 @@ from .options import Checkpoint, Overwrite
 def verify(
     directory: Checkpoint,
     dtype: Annotated[Literal["float64", "float32"], typer.Option(help="Compute in this dtype.")] = "float64",
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Instead, accept files that changed since they were saved, if they are usable.")
+    ] = False,
 ) -> None:
     """Open a checkpoint in both frameworks and compare every output; exit status 1 if they differ beyond the tolerance."""
+    if accept:
+        changed = checkpoint.accept(directory)
+        say(f"accepted {', '.join(changed)}" if changed else f"{directory}: nothing changed since it was saved")
+        return
     jobs.check_place(directory)
     for name in FRAMEWORKS:
         open_twin(name)
@@ -59,7 +67,7 @@ class ConvertOptions:
         str | None, typer.Option(help="Model class, for example MobileBertModel. Default: the source's.")
     ] = None
     config: Annotated[
-        Path | None, typer.Option(help="Use this config.json or bert_config.json instead of the one beside the weights.")
+        Path | None, typer.Option(help="Use this config.json, bert_config.json or name in the zoo instead of what is beside the weights.")
     ] = None
     overwrite: Overwrite = False
 
@@ -102,15 +110,14 @@ def info(
 ) -> None:
     """Describe a checkpoint or a named configuration; without an argument, list the zoo."""
     if directory is None:
-        grid = make_grid("name", "layers", "h/k/i", "FFNs", "norm", "parameters")
+        grid = make_grid("name", "L/FFNs", "h/k/i", "norm", "parameters")
         for name in ZOO:
             config = MobileBertConfig.from_zoo(name)
             add_row(
                 grid,
                 name,
-                config.num_hidden_layers,
+                f"{config.num_hidden_layers}/{config.num_feedforward_networks}",
                 f"{config.hidden_size}/{config.true_hidden_size}/{config.intermediate_size}",
-                config.num_feedforward_networks,
                 config.normalization_type,
                 f"{_parameters(config, 'MobileBertModel'):,}",
             )

@@ -8,6 +8,10 @@ itself as well: a damaged name in it would leave a file unchecked.
 Writers take turns: each holds a lock on the directory (flock) while it saves, and the last one wins, whole. Readers take no lock
 and write nothing. They read the manifest once, hold every file against it, and start again where another process has saved
 meanwhile (`read_consistently`), so that they see all of the old save or all of the new one.
+
+A file that is not what the manifest says may be damaged, edited, or saved by another program, which knows no manifest. Small files
+(configuration, tokenizer) are validated when they are read, so that a change is a warning. Weights have nothing that would tell a
+changed bit, so that a change is an error, unless config.json changed too, which means that another program saved both.
 """
 
 import contextlib
@@ -17,6 +21,7 @@ import json
 import logging
 import os
 import secrets
+import shlex
 import sys
 import threading
 import time
@@ -65,6 +70,7 @@ class Folder:
     path: Path
     digests: Mapping[str, str]
     _unverified: set[str] = field(default_factory=set, compare=False, repr=False)  # files read that no manifest vouches for
+    _changed: set[str] = field(default_factory=set, compare=False, repr=False)  # files read that are not what it says
 
     @classmethod
     def open(cls, path: Path) -> "Folder":
@@ -83,19 +89,16 @@ class Folder:
         return any(map(os.path.lexists, self._places(name)))
 
     def file(self, name: str) -> StableFile:
-        """A file that must have the content the manifest says, if it names it."""
-        digest = self.digests.get(name)
-        if digest is None:
-            self._unverified.add(name)
-        return StableFile(self.path / name, self._places(name), digest)
+        """A weights file: if the manifest names it, its content must be the one saved, unless config.json changed as well."""
+        return self._file(name, self._refuse_weights)
 
     def read(self, name: str, max_bytes: int = MAX_JSON) -> bytes:
-        """The content of a small file.
+        """The content of a small file, which the caller validates: read_consistently then warns if it is not what was saved.
 
         Raises:
-            CheckpointError: it is missing, larger, not a regular file, a link out of the directory, or not what was saved.
+            CheckpointError: it is missing, larger, not a regular file, or a link out of the directory.
         """
-        return self.file(name).read(max_bytes)
+        return self._file(name, self._note).read(max_bytes)
 
     def read_json(self, name: str, max_bytes: int = MAX_JSON) -> dict[str, Any]:
         """The JSON object in a small file.
@@ -113,8 +116,41 @@ class Folder:
             return False
 
     def was_consistent(self) -> bool:
-        """Whether all that was read is of one save: each file was held against one manifest, or no save came between."""
-        return not self._unverified or self.is_current()
+        """Whether all that was read is of one save: each file is as one manifest says, or no save came between."""
+        return not (self._unverified or self._changed) or self.is_current()
+
+    def warn(self) -> None:
+        """Log, once, which of the files that were read are not those that were saved."""
+        if self._changed:
+            names = ", ".join(sorted(self._changed))
+            others = self._changed - {CONFIG_FILE} and CONFIG_FILE in self._changed
+            log.warning(
+                "%s: not as saved (the SHA-256 in manifest.json differs): %s; %s %s",
+                self.path,
+                names,
+                "another program saved here, or they are damaged;" if others else "edited or damaged;",
+                _how_to_accept(self.path),
+            )
+
+    def _file(self, name: str, differs: Callable[[str], CheckpointError | None]) -> StableFile:
+        digest = self.digests.get(name)
+        if digest is None:
+            self._unverified.add(name)
+        return StableFile(self.path / name, self._places(name), digest, differs)
+
+    def _note(self, name: str) -> None:
+        self._changed.add(name)
+
+    def _refuse_weights(self, name: str) -> CheckpointError | None:
+        with contextlib.suppress(CheckpointError):
+            self.read(CONFIG_FILE)
+        if CONFIG_FILE in self._changed:
+            self._changed.add(name)
+            return None
+        return CheckpointError(
+            self.path / name,
+            f"is not the file that was saved: its SHA-256 differs from manifest.json; if the change was meant, {_how_to_accept(self.path)}",
+        )
 
     def _places(self, name: str) -> tuple[Path, ...]:
         path, digest = self.path / name, self.digests.get(name)
@@ -138,6 +174,7 @@ def read_consistently(place: Path | Folder, read: Callable[[Folder], T]) -> T:
             folder = Folder.open(path)
             result = read(folder)
             if folder.was_consistent():
+                folder.warn()
                 return result
         except (CheckpointError, OSError):
             if folder is None or folder.is_current():
@@ -161,7 +198,7 @@ def read_manifest(directory: Path) -> dict[str, str]:
     if content.get("self") != _self_digest(digests):
         raise CheckpointError(
             file.path,
-            "is damaged: it does not have the SHA-256 it was saved with; delete it to accept the files as they are",
+            f"is damaged: it does not have the SHA-256 it was saved with; to keep the files as they are, {_how_to_accept(directory)}",
         )
     return digests
 
@@ -213,6 +250,27 @@ def _commit(directory: Path, contents: Mapping[str, Content], digests: dict[str,
     for finished, path in pending.items():
         os.replace(finished, path)
     sync_folder(directory)
+
+
+def accept(directory: Path) -> list[str]:
+    """Write the SHA-256 of a directory's files as they are into its manifest.
+
+    A damaged manifest is replaced by one of all files.
+
+    Returns:
+        The names of the files that it did not describe as they are; empty where there is no manifest.
+    Raises:
+        OSError: a file cannot be read, or the manifest cannot be written.
+    """
+    if not os.path.lexists(directory / MANIFEST_FILE):
+        return []
+    with _locked(directory) as alone:
+        digests = _recover(directory, alone)
+        visible = [path.name for path in directory.iterdir() if path.is_file() and not path.name.startswith(".")]
+        names = sorted(digests or {*visible} - {MANIFEST_FILE})
+        found = {name: sha256(directory / name) for name in names}
+        _commit(directory, {}, dict(found))
+    return [name for name in names if digests.get(name) != found[name]]
 
 
 def finish_renames(directory: Path) -> None:
@@ -369,6 +427,10 @@ def _write(path: Path, content: Content, final: Path) -> None:
         if error.errno and error.filename in (None, str(path)):  # a full disk says so without a name
             error.filename = str(final)
         raise
+
+
+def _how_to_accept(directory: Path) -> str:
+    return f"`mobilebert verify --accept {shlex.quote(str(directory))}` accepts it (in Python, checkpoints.checkpoint.accept)"
 
 
 def _is_entry(name: str, digest: Any) -> bool:

@@ -4,13 +4,16 @@ import contextlib
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import CheckpointError
 
 PIECE = 1 << 18  # bytes hashed at a time; they stay in the cache
+POINTER = b"version https://git-lfs.github.com/spec/"  # starts the file that git-lfs keeps in place of a large one
+MAX_POINTER = 1024
+POINTS = "is a git-lfs pointer, not the file itself: run `git lfs pull` in its repository, or download the file again"
 FLAGS = os.O_RDONLY | sum(getattr(os, flag, 0) for flag in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 
 
@@ -24,12 +27,20 @@ class StableFile:
         path: the file's name, for errors.
         places: where its content may lie, the first that is there counts; by default only under its name.
         digest: the SHA-256 that its content must have, in hexadecimal; None is any.
+        differs: called where it has another one; by default, and where this returns an error, that is raised.
     """
 
-    def __init__(self, path: Path, places: Sequence[Path] = (), digest: str | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        places: Sequence[Path] = (),
+        digest: str | None = None,
+        differs: Callable[[str], CheckpointError | None] | None = None,
+    ) -> None:
         self.path = path
         self.places = tuple(places) or (path,)
         self.digest = digest
+        self.differs = differs
         self.identity: tuple[int, ...] | None = None
         self.verified = digest is None
 
@@ -54,6 +65,7 @@ class StableFile:
             raise CheckpointError(self.path, f"cannot be read: {error.strerror or error}") from None
         try:
             self._compare_identity(descriptor)
+            _refuse_pointer(self.path, descriptor)
         except BaseException:
             os.close(descriptor)
             raise
@@ -84,8 +96,7 @@ class StableFile:
             data = file.read(max_bytes + 1)
             if len(data) > max_bytes:
                 raise CheckpointError(self.path, f"is larger than the {max_bytes:,} bytes allowed here")
-            if self.digest is not None and hashlib.sha256(data).hexdigest() != self.digest:
-                raise self._is_another()
+            self._compare_digest(hashlib.sha256(data).hexdigest())
         return data
 
     def _descriptor(self) -> int:
@@ -113,21 +124,24 @@ class StableFile:
             while count := file.raw.readinto(view):  # type: ignore[attr-defined]
                 digest.update(view[:count])
         file.seek(0)
-        if digest.hexdigest() != self.digest:
-            raise self._is_another()
-        self.verified = True
+        self._compare_digest(digest.hexdigest())
 
-    def _is_another(self) -> CheckpointError:
-        return CheckpointError(
-            self.path,
-            "is not the file that was saved (its SHA-256 differs from manifest.json); "
-            "if the change was meant, delete manifest.json to accept it",
-        )
+    def _compare_digest(self, found: str) -> None:
+        if self.digest not in (None, found):
+            error = self.differs(self.name) if self.differs else CheckpointError(self.path, "is not the file that was saved")
+            if error:
+                raise error
+        self.verified = True
 
 
 def stable(file: StableFile | Path) -> StableFile:
     """A path as a file that is only found under it and may have any content."""
     return file if isinstance(file, StableFile) else StableFile(file)
+
+
+def _refuse_pointer(path: Path, descriptor: int) -> None:
+    if os.fstat(descriptor).st_size <= MAX_POINTER and os.pread(descriptor, len(POINTER), 0) == POINTER:
+        raise CheckpointError(path, POINTS)
 
 
 def _open(place: Path, shown: Path) -> int:

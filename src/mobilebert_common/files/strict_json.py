@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError, shortened
+from .reading import MAX_POINTER, POINTER, POINTS
 
 MAX_JSON = 1 << 20  # bytes, by default
 MAX_DEPTH = 32  # nested lists and objects: tokenizer.json has 5 levels, and saving indents each one
@@ -36,6 +37,8 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
         raise CheckpointError(path, f"cannot be read: {error.strerror or error}") from None
     if len(data) > max_bytes:
         raise _too_large(path, max_bytes)
+    if len(data) <= MAX_POINTER and data.startswith(POINTER):
+        raise CheckpointError(path, POINTS)
     return data
 
 
