@@ -73,7 +73,7 @@ def convert(
         to: the dialect to write.
         dtype: "float32", "float64", "bfloat16" or "float16"; default: the source's.
         head: a name in ARCHITECTURES; default: the architecture the source was saved from.
-        config: a config.json or bert_config.json to use instead of the one beside the weights.
+        config: a config.json or bert_config.json to use instead of the one beside the weights, or a name in the zoo.
         overwrite: replace an existing checkpoint, including the source's own configuration.
         stage: called with a line at the start of each stage.
     Raises:

@@ -11,10 +11,11 @@ from mobilebert_common.checkpoints.archive import Archive
 from mobilebert_common.checkpoints.matching import Naming, naming_of
 from mobilebert_common.errors import CheckpointError, ConfigError, shortened
 from mobilebert_common.files import hub
-from mobilebert_common.files.folder import Content, Folder, finish_renames
+from mobilebert_common.files.folder import Content, Folder, finish_renames, read_consistently
 from mobilebert_common.files.strict_json import parse_json
 from mobilebert_common.model.config import CONFIG_FILE, MobileBertConfig
 from mobilebert_common.model.schema import most_tensors
+from mobilebert_common.model.zoo import ZOO
 from mobilebert_common.tokenization import storage
 
 from . import bundle, keras_files, tf1
@@ -99,7 +100,7 @@ def open_source(folder: Folder, name: str, config: Path | None, architecture: st
 
     Args:
         folder, name: the folder and name of the file from `locate`.
-        config: a configuration file to use instead of the one beside the weights.
+        config: a configuration file, or a name in the zoo, to use instead of the one beside the weights.
         architecture: the architecture asked for; a .weights.h5 does not store its own.
     Raises:
         CheckpointError: the weights or the configuration are missing or damaged.
@@ -112,7 +113,7 @@ def open_source(folder: Folder, name: str, config: Path | None, architecture: st
     if name.endswith(bundle.INDEX):
         archive, naming = tf1.open_file(folder, name)
         found = read_config(folder, config)
-        if config_file(folder, config).name == tf1.CONFIG_FILE:
+        if config_file(folder, config).name != CONFIG_FILE:
             found = tf1.completed(found, archive, naming)
         return Opened(naming, found, archive, naming)
     reader = next(reader for reader in READERS if name.endswith(reader.ending))
@@ -122,22 +123,28 @@ def open_source(folder: Folder, name: str, config: Path | None, architecture: st
 
 
 def read_config(folder: Folder, given: Path | None) -> MobileBertConfig:
-    """Read the configuration in `config_file`."""
+    """Read the configuration in `config_file`, or take the one of that name from the zoo."""
     path = config_file(folder, given)
-    beside = folder if given is None else Folder.open(path.parent)
-    return tf1.read_config(beside, path.name) if path.name == tf1.CONFIG_FILE else MobileBertConfig.from_folder(beside)
+    if path.name in ZOO:
+        return MobileBertConfig.from_zoo(path.name)
+
+    def read(beside: Folder) -> MobileBertConfig:
+        return tf1.read_config(beside, path.name) if path.name == tf1.CONFIG_FILE else MobileBertConfig.from_folder(beside)
+
+    return read(folder) if given is None else read_consistently(path.parent, read)
 
 
 def config_file(folder: Folder, given: Path | None) -> Path:
-    """Find the configuration: the file given, the folder's config.json, or its bert_config.json.
+    """Find the configuration: the file or the name in the zoo given, the folder's config.json, or its bert_config.json.
 
     Raises:
-        ConfigError: the file given has neither name, so its meaning is unknown.
+        ConfigError: the file given has none of these names, so its meaning is unknown.
         CheckpointError: no file was given, and the folder has neither.
     """
     if given is not None:
-        if given.name not in (CONFIG_FILE, tf1.CONFIG_FILE):
-            raise ConfigError(f"{given} must be named {CONFIG_FILE} or, in Google's format, {tf1.CONFIG_FILE}")
+        if given.name not in (CONFIG_FILE, tf1.CONFIG_FILE) and str(given) not in ZOO:
+            names = f"must be named {CONFIG_FILE} or, in Google's format, {tf1.CONFIG_FILE}"
+            raise ConfigError(f"{given} {names}, or be one of the zoo ({', '.join(ZOO)})")
         return given
     for name in (CONFIG_FILE, tf1.CONFIG_FILE):
         if folder.has(name):

@@ -21,11 +21,12 @@ from mobilebert_common.model import dtypes
 from mobilebert_common.model.architectures import ARCHITECTURES
 from mobilebert_common.model.config import CONFIG_FILE, MobileBertConfig
 from mobilebert_common.model.schema import expand
+from mobilebert_common.model.zoo import ZOO
 from mobilebert_conversion import convert as conversion
 from mobilebert_conversion import tf1
 from mobilebert_conversion.convert import convert
 from mobilebert_conversion.destination import WRITERS
-from support.configs import CLASSIFIER, CONFIGS, make_config, random_weights
+from support.configs import CLASSIFIER, CONFIGS, SIZES, make_config, random_weights
 
 SMALL = ("mobilebert", "tiny", "teacher", "no trigram, e = h", "no bottleneck")
 VOCABULARY = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nfilm\n"
@@ -350,3 +351,18 @@ def test_the_full_model_without_a_framework(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert float(done.stdout) < 10
     assert sha256(tmp_path / "2" / safetensors.WEIGHTS_FILE) == sha256(tmp_path / "0" / safetensors.WEIGHTS_FILE)
+
+
+def test_a_configuration_from_the_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with --config NAME: weights of a public variant that come without a config.json."""
+    source = save(tmp_path / "source")
+    expected = digests(source, CLASSIFIER)
+    (source / CONFIG_FILE).unlink()
+    (source / MANIFEST_FILE).unlink()
+    monkeypatch.setitem(ZOO, "small", SIZES)
+    assert convert(source, tmp_path / "there", config="small").head == CLASSIFIER
+    assert digests(tmp_path / "there", CLASSIFIER) == expected
+    with pytest.raises(CheckpointError, match="does not fit"):
+        convert(source, tmp_path / "other", config="mobilebert-tiny")
+    with pytest.raises(ConfigError, match=r"must be named config\.json or, .*, or be one of the zoo \(mobilebert, "):
+        convert(source, tmp_path / "other", config="huge")

@@ -4,6 +4,9 @@ from typing import Any
 
 _PUBLISHED: dict[str, Any] = {"classifier_activation": False}  # google/mobilebert-uncased has no pooler weights
 
+# The EdgeTPU variants of TensorFlow's Model Garden: wider and fewer layers.
+_EDGETPU: dict[str, Any] = {**_PUBLISHED, "intra_bottleneck_size": 256, "intermediate_size": 1024}
+
 # name -> differences from the defaults of MobileBertConfig; sizes from arXiv:2004.02984 and Google's releases
 ZOO: dict[str, dict[str, Any]] = {
     "mobilebert": _PUBLISHED,
@@ -13,6 +16,11 @@ ZOO: dict[str, dict[str, Any]] = {
         "use_bottleneck_attention": True,
         "key_query_shared_bottleneck": False,
     },
+    # the paper's ablation without its operational optimizations
+    "mobilebert-without-opt": {**_PUBLISHED, "hidden_act": "gelu_new", "normalization_type": "layer_norm"},
+    "mobilebert-edgetpu-xs": {**_EDGETPU, "num_hidden_layers": 8},
+    "mobilebert-edgetpu-s": {**_EDGETPU, "num_hidden_layers": 12},
+    "mobilebert-edgetpu-m": {**_EDGETPU, "num_hidden_layers": 12, "num_feedforward_networks": 6},
     "ib-bert-large": {
         "intra_bottleneck_size": 1024,
         "intermediate_size": 4096,
