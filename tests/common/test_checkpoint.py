@@ -449,7 +449,7 @@ def test_missing_files(missing: str, manifest: bool, tmp_path: Path) -> None:
     (tmp_path / missing).unlink()
     if not manifest:
         (tmp_path / MANIFEST_FILE).unlink()
-    with pytest.raises(CheckpointError, match=r"is missing|No such file|has no weights: none of model\.safetensors, ") as error:
+    with pytest.raises(CheckpointError, match=r"cannot be read|is missing|has no weights: none of model\.safetensors, ") as error:
         checkpoint.load(tmp_path, BASE)
     assert error.value.path == (tmp_path / missing if manifest or missing == CONFIG_FILE else tmp_path)
 

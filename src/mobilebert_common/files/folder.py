@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import CheckpointError
-from .reading import StableFile
+from .reading import ANOTHER, StableFile
 from .strict_json import MAX_JSON, parse_json
 
 if sys.platform != "win32":
@@ -147,10 +147,7 @@ class Folder:
         if CONFIG_FILE in self._changed:
             self._changed.add(name)
             return None
-        return CheckpointError(
-            self.path / name,
-            f"is not the file that was saved: its SHA-256 differs from manifest.json; if the change was meant, {_how_to_accept(self.path)}",
-        )
+        return CheckpointError(self.path / name, f"{ANOTHER}; if the change was meant, {_how_to_accept(self.path)}")
 
     def _places(self, name: str) -> tuple[Path, ...]:
         path, digest = self.path / name, self.digests.get(name)

@@ -14,6 +14,7 @@ PIECE = 1 << 18  # bytes hashed at a time; they stay in the cache
 POINTER = b"version https://git-lfs.github.com/spec/"  # starts the file that git-lfs keeps in place of a large one
 MAX_POINTER = 1024
 POINTS = "is a git-lfs pointer, not the file itself: run `git lfs pull` in its repository, or download the file again"
+ANOTHER = "is not the file that was saved: its SHA-256 differs from manifest.json"
 FLAGS = os.O_RDONLY | sum(getattr(os, flag, 0) for flag in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 
 
@@ -27,7 +28,7 @@ class StableFile:
         path: the file's name, for errors.
         places: where its content may lie, the first that is there counts; by default only under its name.
         digest: the SHA-256 that its content must have, in hexadecimal; None is any.
-        differs: called where it has another one; by default, and where this returns an error, that is raised.
+        differs: called with the file's name where it has another one; returns the error to raise, or None to go on.
     """
 
     def __init__(
@@ -128,7 +129,7 @@ class StableFile:
 
     def _compare_digest(self, found: str) -> None:
         if self.digest not in (None, found):
-            error = self.differs(self.name) if self.differs else CheckpointError(self.path, "is not the file that was saved")
+            error = self.differs(self.name) if self.differs else CheckpointError(self.path, ANOTHER)
             if error:
                 raise error
         self.verified = True
@@ -140,8 +141,11 @@ def stable(file: StableFile | Path) -> StableFile:
 
 
 def _refuse_pointer(path: Path, descriptor: int) -> None:
-    if os.fstat(descriptor).st_size <= MAX_POINTER and os.pread(descriptor, len(POINTER), 0) == POINTER:
-        raise CheckpointError(path, POINTS)
+    if os.fstat(descriptor).st_size <= MAX_POINTER:
+        start = os.read(descriptor, len(POINTER))
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        if start == POINTER:
+            raise CheckpointError(path, POINTS)
 
 
 def _open(place: Path, shown: Path) -> int:

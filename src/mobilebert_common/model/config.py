@@ -203,6 +203,8 @@ class MobileBertConfig(BaseModel):
             self.__dict__[name] = value
         elif name in SESSION:
             self._session[name] = value
+        elif name in DERIVED:
+            raise AttributeError(f"{name} is derived from other values and cannot be assigned")
         else:
             self.update({name: value})
 
@@ -210,14 +212,11 @@ class MobileBertConfig(BaseModel):
         return isinstance(other, MobileBertConfig) and self.to_dict() == other.to_dict()
 
     def update(self, config_dict: Mapping[str, Any]) -> None:
-        """Assign several attributes in one step.
+        """Assign several attributes in one step; those that are derived from others are ignored.
 
         Raises:
             ConfigError: see the class; nothing changed.
-            AttributeError: one of them is derived from others.
         """
-        if derived := sorted({*DERIVED} & config_dict.keys()):
-            raise AttributeError(f"{derived[0]} is derived from other values and cannot be assigned")
         changed = self.replace(**config_dict)
         self.__dict__.update(changed.__dict__)
         object.__setattr__(self, "__pydantic_extra__", changed.__pydantic_extra__)
@@ -282,7 +281,8 @@ class MobileBertConfig(BaseModel):
             raise ConfigError(f"config must be a {cls.__name__}, not {brief(config)}")
         if kind not in ("mobilebert", cls.model_type):
             raise ConfigError(f"config describes a {brief(kind)} model, not a MobileBERT")
-        return cls.from_dict(describe(), name_or_path=getattr(config, "name_or_path", None) or "")
+        labels = {key: getattr(config, key) for key in ("id2label", "label2id") if hasattr(config, key)}  # even if as by default
+        return cls.from_dict({**describe(), **labels}, name_or_path=getattr(config, "name_or_path", None) or "")
 
     @overload
     @classmethod

@@ -94,7 +94,7 @@ def _checked_count(count: Any) -> int:
 
 def _from_names(names: Any, numbers: Any) -> Labels:
     """The labels of an id2label; of a label2id beside it, only what it loses."""
-    entries = list(names.items()) if isinstance(names, Mapping) else []
+    entries = _entries(names)
     pairs = [(_number(number), plain(name)) for number, name in entries]
     if not entries or not all(number is not None and isinstance(name, str | int | float) for number, name in pairs):
         raise ValueError(f"id2label must map whole numbers to names, not {brief(names)}")
@@ -109,18 +109,23 @@ def _from_names(names: Any, numbers: Any) -> Labels:
 
 def _from_numbers(numbers: Any) -> Labels:
     """The labels of a label2id without an id2label."""
-    entries = list(numbers.items()) if isinstance(numbers, Mapping) else []
+    entries = _entries(numbers)
     pairs = [(_number(number), plain(name)) for name, number in entries]
     if not entries or not all(number is not None and isinstance(name, str | int | float) for number, name in pairs):
         raise ValueError(f"label2id must map names to whole numbers, not {brief(numbers)}")
     return _ordered("label2id", [(number, name) for number, name in pairs if number is not None])
 
 
+def _entries(labels: Any) -> list[tuple[Any, Any]]:
+    entries = list(labels.items()) if isinstance(labels, Mapping) else []
+    if len(entries) > MAX_LABELS:
+        raise ValueError(f"there are {len(entries):,} labels; at most {MAX_LABELS:,} are allowed")
+    return entries
+
+
 def _ordered(key: str, pairs: list[tuple[int, Any]]) -> Labels:
     """The labels in the order of their numbers, with text for names."""
     numbers = sorted(number for number, _ in pairs)
-    if len(numbers) > MAX_LABELS:
-        raise ValueError(f"there are {len(numbers):,} labels; at most {MAX_LABELS:,} are allowed")
     if len(set(numbers)) < len(numbers):
         raise ValueError(f"two labels of {key} have the same number: {brief(numbers)}")
     names = [str(name) for _, name in sorted(pairs, key=lambda pair: pair[0])]
