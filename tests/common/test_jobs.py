@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mobilebert_common.checkpoints import checkpoint
-from mobilebert_common.errors import CheckpointError, ConfigError
+from mobilebert_common.errors import CheckpointError, ConfigError, DataError
 from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.tasks import classification
 from mobilebert_common.tasks.tables import Table
@@ -234,6 +234,14 @@ def test_other_problem_types_predict_and_have_no_metrics(twin: Any, tmp_path: Pa
     twin.infer = lambda model, batches: [{"logits": np.full((3, config.num_labels), 0.25)} for _ in batches]
     found = opened.predict(DATA)
     assert "label" not in found and all(len(column) == 3 for column in found.values())
+
+
+@pytest.mark.parametrize("model", ["mobilebert-tiny", "checkpoint"])
+def test_labels_that_no_config_can_hold(saved: Path, tmp_path: Path, model: str) -> None:
+    (tmp_path / "vocab.txt").write_text("\n".join(TOKENS) + "\n")
+    where = (str(saved), None) if model == "checkpoint" else (model, tmp_path / "vocab.txt")
+    with pytest.raises(DataError, match=r"^some\.csv: its labels take more than the 1,048,576 bytes"):
+        jobs.start(classification, where[0], table(("good", "x" * 600_000), ("bad", "y")), where[1])
 
 
 def test_texts_longer_than_the_model_are_cut(twin: Any, saved: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import ConfigError, printable
+from ..errors import ConfigError, printable, shortened
 from ..frameworks import FRAMEWORKS
 from ..model.config import CONFIG_FILE
 from ..model.zoo import ZOO
@@ -85,7 +85,7 @@ def train(options: TrainOptions) -> None:
         say(begin.notice)
     say(
         f"{len(data):,} examples to train on, {len(held_out):,} to validate, "
-        f"labels {', '.join(begin.config.id2label.values())}; {'fresh ' if begin.fresh else ''}{options.model} in "
+        f"labels {shortened([*begin.config.id2label.values()], ', ')}; {'fresh ' if begin.fresh else ''}{options.model} in "
         f"{FRAMEWORKS[options.framework][1]}, learning rate {rate:g}"
     )
     claim(options.output)

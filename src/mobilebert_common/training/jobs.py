@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from ..checkpoints import checkpoint
-from ..errors import CheckpointError, ConfigError, shortened
+from ..errors import CheckpointError, ConfigError, DataError, shortened
 from ..files import hub
 from ..files.folder import Folder, save_files
 from ..model.architectures import ARCHITECTURES, named_architecture
-from ..model.config import MobileBertConfig
+from ..model.config import MAX_CONFIG, MobileBertConfig
 from ..model.inputs import problem_type
 from ..model.schema import expand
 from ..model.zoo import ZOO
@@ -79,6 +79,7 @@ def start(task: Task, model: str, data: Data, vocabulary: Path | None = None, vo
         tokens = _learn(task.texts(data), vocabulary_size) if vocabulary is None else None
         tokenizer = MobileBertTokenizerFast(vocabulary) if tokens is None else MobileBertTokenizerFast(vocab=tokens)
         config = MobileBertConfig.from_zoo(model, vocab_size=len(tokenizer), **settings)
+        _check_size(config, data)
         return Start(task, tokenizer, config, True, lambda twin, seed: twin.create(config, architecture, seed))
     check_place(model, f" nor in the zoo ({', '.join(ZOO)})")
     if vocabulary is not None:
@@ -86,10 +87,17 @@ def start(task: Task, model: str, data: Data, vocabulary: Path | None = None, vo
     stored = MobileBertConfig.from_pretrained(model)
     settings = task.settings(data, stored)
     config = stored.replace(**settings)
+    _check_size(config, data)
     tokenizer = MobileBertTokenizerFast.from_pretrained(model)
     if notice := _new_head(model, architecture, stored, config):
         return Start(task, tokenizer, config, False, lambda twin, seed: _renewed(twin, model, architecture, config, seed), notice)
     return Start(task, tokenizer, config, False, lambda twin, seed: twin.load(model, architecture, **settings))
+
+
+def _check_size(config: MobileBertConfig, data: Data) -> None:
+    """Require labels whose names fit into config.json, which could not be opened otherwise."""
+    if len(config.to_json_string().encode()) > MAX_CONFIG:
+        raise DataError(f"{data.path}: its labels take more than the {MAX_CONFIG:,} bytes config.json may have: is it the right column?")
 
 
 def _new_head(model: str, architecture: str, stored: MobileBertConfig, config: MobileBertConfig) -> str:
