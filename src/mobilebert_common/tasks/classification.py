@@ -77,10 +77,11 @@ def names_in(labels: Sequence[str], id2label: Mapping[int, str]) -> Mapping[int,
 
     Numbers stand for LABEL_0, LABEL_1, ... only if 0 is among them: 1, 2, ... could be meant from 1.
     """
-    spellings = {meaning(label): label for label in labels}
+    found = dict.fromkeys(labels)
+    spellings = {meaning(label): label for label in found}
     numbered = are_nameless(id2label) and "0" in spellings
     names = {
-        number: label if label in labels else spellings.get(str(number) if numbered else meaning(label), label)
+        number: label if label in found else spellings.get(str(number) if numbered else meaning(label), label)
         for number, label in id2label.items()
     }
     return names if len(set(names.values())) == len(names) else id2label

@@ -116,10 +116,10 @@ def _new_head(model: str, architecture: str, stored: MobileBertConfig, config: M
 
 def _renewed(twin: Twin, model: str, architecture: str, config: MobileBertConfig, seed: int) -> Any:
     """A model with the encoder and pooler of a checkpoint, and a head that the seed determines."""
-    weights = checkpoint.load(model, BASE)
+    tensors, root = checkpoint.load(model, BASE).tensors, ARCHITECTURES[architecture].root
     renewed = twin.create(config, architecture, seed)
-    named = {f"{ARCHITECTURES[architecture].root}{name}": array for name, array in weights.tensors.items()}
-    twin.set_tensors(renewed, {name: array for name, array in named.items() if name in expand(config, architecture)})
+    names = [name for name in expand(config, architecture) if name.removeprefix(root) in tensors]
+    twin.set_tensors(renewed, {name: tensors[name.removeprefix(root)] for name in names})
     return renewed
 
 
