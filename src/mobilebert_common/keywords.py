@@ -76,7 +76,7 @@ SAVING: dict[str, Rule] = {
     "distributed_checkpoint": Rule(OFF, "a checkpoint is a single directory"),
     "legacy_format": Rule(ANY, "all tokenizer files are written"),
     "max_shard_size": Rule(ANY, "a MobileBERT needs no shards"),
-    "push_to_hub": Rule(OFF, "saving uploads nothing: run `hf upload` on the folder"),
+    "push_to_hub": Rule(OFF, "saving uploads nothing: call push_to_hub"),
     "safe_serialization": Rule((None, True), "weights are saved as safetensors; `mobilebert convert` writes other formats"),
     "save_function": Rule(ANY, "weights are saved as safetensors"),
     "save_original_format": Rule(ANY, "tensor names are those of transformers"),
@@ -84,6 +84,15 @@ SAVING: dict[str, Rule] = {
     "state_dict": Rule(UNSET, "a Keras model has no state_dict"),
     "token": Rule(ANY, "saving uploads nothing"),
     "variant": Rule(UNSET, "the weights file is always model.safetensors"),
+}
+
+PUSHING: dict[str, Rule] = {
+    "commit_description": Rule(UNSET, "put it into commit_message"),
+    "repo_path_or_name": Rule(UNSET, "pass repo_id"),
+    "repo_url": Rule(UNSET, "pass repo_id"),
+    "organization": Rule(UNSET, "pass repo_id='organization/name'"),
+    "tags": Rule(UNSET, "write them into the README.md of the repository"),
+    "use_temp_dir": Rule(ANY, "the files always go through a temporary folder"),
 }
 
 

@@ -233,7 +233,7 @@ class TrainableModel(keras.Model):
         """`keras.Model.fit` on a dict, an array, tf.data, a PyDataset or a generator."""
         kwargs.setdefault("shuffle", is_arrays(x))
         x, y = self._prepared(x, y)
-        if self.optimizer is not None and not self.optimizer.built and not unbuilt(self):
+        if self.optimizer is not None and not self.optimizer.built and not unbuilt(self) and not self._strategy():
             self.optimizer.build(self.trainable_variables)  # built inside the traced step, it would be traced twice
         if isinstance(validation_data, tuple):
             val_x, val_y, val_weights = keras.utils.unpack_x_y_sample_weight(validation_data)
@@ -274,6 +274,17 @@ class TrainableModel(keras.Model):
     def forget_functions(self) -> None:
         """Drop cached graphs."""
         self.train_function = self.test_function = self.predict_function = self._inference_function = None
+
+    def _strategy(self) -> Any:
+        """The strategy of TensorFlow that the model was compiled under, if any; Keras builds its optimizer in its scope."""
+        return getattr(self, "_distribute_strategy", None)
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """What Keras does before it trains under a strategy, with the batch of one replica: the mean of ids is no id."""
+        if iterator is not None and (strategy := self._strategy()) is not None:
+            batch = next(next(iter(iterator))[2])
+            data_batch = keras.tree.map_structure(lambda value: strategy.experimental_local_results(value)[0], batch)
+        super()._maybe_symbolic_build(data_batch=data_batch)
 
     # Data
 

@@ -39,7 +39,7 @@ class HeadModel(TFMobileBertPreTrainedModel):
         pooler = "pooler" in ARCHITECTURES[self.architecture].blocks
         self.mobilebert = TFMobileBertModel(self.config, pooler, name="mobilebert", dtype=self.dtype_policy)
         rate = self.config.hidden_dropout_prob if self.config.classifier_dropout is None else self.config.classifier_dropout
-        self.dropout = Dropout(rate, name="dropout", dtype=self.dtype_policy)
+        self.dropout = Dropout(rate, name="classifier_dropout", dtype=self.dtype_policy)  # Keras calls a user's own "dropout"
 
     def label_losses(self, scores: Mapping[str, Any], labels: Mapping[str, Any]) -> list[Losses]:
         """The losses of each label given, for labels that are classes."""

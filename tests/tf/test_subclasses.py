@@ -105,7 +105,7 @@ class OfOneLength(TFMobileBertModel):
 
 CLASSES = [OnAHead, OnTheBaseModel, AroundTheMainLayer, WithoutKeywords, InPlaceOfOurs, WithABuild]
 each = pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
-OBJECTS = {f"tests>{cls.__name__}": cls for cls in (*CLASSES, OfOneLength)} | {cls.__name__: cls for cls in CLASSES}
+OBJECTS = {cls.__name__: cls for cls in (*CLASSES, OfOneLength)}
 
 
 def scores(model: Any) -> np.ndarray:

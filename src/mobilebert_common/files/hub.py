@@ -111,6 +111,41 @@ def resolve(
     return found[0].parent
 
 
+def upload(
+    folder: Path,
+    repository: str,
+    *,
+    commit_message: str,
+    private: bool | None = None,
+    token: str | bool | None = None,
+    revision: str | None = None,
+    create_pr: bool = False,
+) -> Any:
+    """Upload a folder's files to a model repository, which is created if it does not exist; other files of it stay.
+
+    Args:
+        repository: "owner/name", or "name" of the token's owner.
+        private: whether a new repository is private; default: the owner's setting.
+        token: an access token that may write; default: the one stored by `hf auth login`.
+        revision: a branch, created if it does not exist; default: "main".
+        create_pr: open a pull request instead of writing to the branch.
+    Returns:
+        What huggingface_hub says of the commit, e.g. its `commit_url`.
+    Raises:
+        ImportError: huggingface_hub is not installed.
+        Exception: those of huggingface_hub, if it cannot write.
+    """
+    with needs("hub", f"{repository} cannot be written to the hub: "):
+        from huggingface_hub import HfApi
+    client = HfApi(token=token)
+    name = client.create_repo(repository, private=private, exist_ok=True).repo_id
+    if revision is not None and not create_pr:
+        client.create_branch(name, branch=revision, exist_ok=True)
+    return client.upload_folder(
+        repo_id=name, folder_path=folder, commit_message=commit_message, revision=revision, create_pr=create_pr
+    )
+
+
 def read_place(place: str | Path, read: Callable[[str | Path | Folder], T]) -> T:
     """What `read` makes of a folder, all of it from one save, however often it opens it; a name on the hub is given as it is."""
     return read_consistently(Path(place), read) if Path(place).is_dir() else read(place)

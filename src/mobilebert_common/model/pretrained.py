@@ -1,11 +1,14 @@
 """The framework-free part of both twins' base classes."""
 
 import operator
+import tempfile
 from abc import abstractmethod
+from pathlib import Path
 from typing import Any
 
 from .. import keywords
 from ..errors import ConfigError
+from ..files import hub
 from .architectures import ARCHITECTURES
 from .config import MobileBertConfig
 from .outputs import ModelOutput
@@ -84,6 +87,40 @@ class Pretrained:
     @abstractmethod
     def _checkpoint_layers(self, every: int | None) -> None:
         """Checkpoint every n-th layer of the encoder; None turns it off."""
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        commit_message: str | None = None,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+        **options: Any,
+    ) -> Any:
+        """Save the model and upload its files to a repository on the Hugging Face hub; see hub.upload.
+
+        Args:
+            repo_id: "owner/name", or "name" of the token's owner.
+            options: those of save_pretrained, and the further ones of transformers that change nothing.
+        """
+        rest = keywords.meaningful(options, keywords.PUSHING)
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder, **rest)
+            return hub.upload(
+                Path(folder),
+                repo_id,
+                commit_message=commit_message or f"Upload {type(self).__name__}",
+                private=private,
+                token=token,
+                revision=revision,
+                create_pr=create_pr,
+            )
+
+    @abstractmethod
+    def save_pretrained(self, save_directory: str | Path, *args: Any, **options: Any) -> None:
+        """Write the model's files; each twin has its own."""
 
     def finish(self, output: ModelOutput, return_dict: bool | None) -> ModelOutput | tuple[Any, ...]:
         """Return the output, as a tuple if return_dict is false; None means the configuration's use_return_dict."""
