@@ -14,7 +14,7 @@ from mobilebert_common.checkpoints import archive, checkpoint, hdf5, pickled, sa
 from mobilebert_common.errors import CheckpointError, ConfigError
 from mobilebert_common.files import folder, hub, shard_index, strict_json
 from mobilebert_common.files.folder import Folder
-from mobilebert_common.model import config, schema
+from mobilebert_common.model import config, labels, schema
 from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.schema import expand
 from mobilebert_common.tokenization import base, basic, storage
@@ -35,7 +35,8 @@ LIMITS: dict[ModuleType, dict[str, Any]] = {
     hub: {"MAX_NAME": 96},
     shard_index: {"MAX_INDEX": 4 * 1024**2, "MAX_SHARDS": 500, "MAX_TENSORS": 15_500},
     strict_json: {"MAX_JSON": 1024**2, "MAX_DEPTH": 32, "MAX_VALUES": 250_000},
-    config: {"MAX_CONFIG": 1024**2, "MAX_LABELS": 10_000},
+    config: {"MAX_CONFIG": 1024**2},
+    labels: {"MAX_LABELS": 10_000},
     schema: {"MAX_PARAMETERS": 4_000_000_000},
     base: {"MAX_LENGTH": 512},
     basic: {"MAX_WORD": 100},
