@@ -85,6 +85,24 @@ EQUIVALENT: tuple[tuple[str, str, str, str], ...] = (
         "no list of eight filters is one of FILTERS either",
     ),
     (
+        "src/mobilebert_common/checkpoints/hdf5.py",
+        "if len(self.kept) == BLOCKS:",
+        "len(self.kept) == BLOCKS → True",
+        "blocks that are forgotten earlier are read again",
+    ),
+    (
+        "src/mobilebert_common/checkpoints/zipped.py",
+        "return wide[0], wide[2]",
+        "0 → 1",
+        "both sizes were found to be equal two lines before",
+    ),
+    (
+        "src/mobilebert_common/files/folder.py",
+        "return False",
+        "return False → return None",
+        "it is only asked whether it is true",
+    ),
+    (
         "src/mobilebert_common/checkpoints/torch_bin.py",
         "for name in sorted(wanted, key=wanted.__getitem__):",
         "sorted(wanted, key=wanted.__getitem__) → list(wanted)",
@@ -101,6 +119,18 @@ EQUIVALENT: tuple[tuple[str, str, str, str], ...] = (
         "time.sleep(0.005)",
         "time.sleep(0.005) → pass",
         "waiting without a pause takes the processor and nothing else",
+    ),
+    (
+        "src/mobilebert_common/model/schema.py",
+        'Part("bias", 1, (keras[1], "same"), (bias, "same"), ("beta", "same"), ("beta", "same")),',
+        "1 → 2",
+        "the shape of a norm has one side, however many a part may take of it",
+    ),
+    (
+        "src/mobilebert_common/model/schema.py",
+        "@dataclass(frozen=True)",
+        "True → False",
+        "no code assigns to a Tensor",
     ),
     (
         "src/mobilebert_common/tokenization/basic.py",

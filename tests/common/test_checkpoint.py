@@ -637,3 +637,10 @@ def test_what_an_optimizer_of_tf1_keeps_is_left_aside() -> None:
     archive = Archive(Path("model.ckpt"), entries, lambda names: {name: stored[name] for name in names})
     found = checkpoint.read(archive, "tf1", make_config(), architecture)
     assert equal(found.tensors, weights) and not (found.fresh or found.ignored)
+
+
+def test_a_prefix_that_only_some_names_have_is_none(tmp_path: Path) -> None:
+    weights = {f"module.{name}" if name == NAME else name: array for name, array in make_weights().items()}
+    save_as_others_do(tmp_path, weights)
+    with pytest.raises(CheckpointError, match=f"module.{NAME} is unexpected"):
+        checkpoint.load(tmp_path, BASE)

@@ -837,3 +837,9 @@ def test_what_is_wrong_with_labels_is_told(values: dict[str, Any], message: str)
 def test_the_configuration_of_another_model(kind: Any, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=f"describes a {kind!r} model, not a MobileBERT"):
         MobileBertConfig.from_pretrained(write_config(tmp_path, json.dumps({"model_type": kind})))
+
+
+@pytest.mark.parametrize("labels", [{"num_labels": 3}, {"id2label": {0: "x", 1: "y", 2: "z"}}, {"label2id": {"x": 0, "y": 1, "z": 2}}])
+def test_labels_that_override_those_of_a_file(labels: dict[str, Any]) -> None:
+    config = MobileBertConfig.from_dict({"id2label": {"0": "a", "1": "b"}, "label2id": {"a": 0, "b": 1}}, **labels)
+    assert config.num_labels == 3 and "a" not in config.label2id

@@ -615,3 +615,11 @@ def test_the_longest_name(tmp_path: Path) -> None:
     name = "x" * 233
     save_files(tmp_path, {name: b"1"})
     assert Folder.open(tmp_path).read(name) == b"1" and hidden(tmp_path) == []
+
+
+def test_renames_are_finished_for_a_library_that_opens_files_by_name(tmp_path: Path) -> None:
+    save_files(tmp_path, {"a": b"1", "b": b"2"})
+    digest = read_manifest(tmp_path)["a"]
+    (tmp_path / "a").rename(tmp_path / f".a{PENDING}{digest[:16]}")  # as a crash after the commit leaves it
+    finish_renames(tmp_path)
+    assert (tmp_path / "a").read_bytes() == b"1" and hidden(tmp_path) == []

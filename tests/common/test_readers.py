@@ -232,3 +232,11 @@ def test_what_is_no_regular_file(tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match="is not a regular file"), StableFile(tmp_path / name).open():
             pass
     assert len(os.listdir("/dev/fd")) == before
+
+
+@pytest.mark.parametrize("index", [[], {"a": 5}, {"a": "shard", "b": 5}, {"a": None, "b": "shard"}], ids=str)
+def test_an_index_maps_names_to_files(index: object, tmp_path: Path) -> None:
+    path = tmp_path / "index.json"
+    path.write_text(json.dumps({"weight_map": index}))
+    with pytest.raises(CheckpointError, match="does not map tensor names to file names"):
+        read_index(path)

@@ -772,3 +772,11 @@ def test_places_where_marks_change_theirs(tokenizer: Any) -> None:
     assert offsets[1] == (0, 1)
     offsets = tokenizer("\0a b\u302e\u0323", return_offsets_mapping=True)["offset_mapping"]
     assert offsets[1] == (1, 2)
+
+
+@pytest.mark.parametrize("words", [[], ["low"], ["low", "a"]])
+def test_words_of_one_text_and_of_a_batch_of_one(tokenizer: Any, words: list[str]) -> None:
+    expected = [CLS, *ids(*words), SEP]
+    assert tokenizer(words, is_split_into_words=True)["input_ids"] == expected
+    if words:
+        assert tokenizer([words], is_split_into_words=True)["input_ids"] == [expected]

@@ -371,3 +371,10 @@ def test_how_long_the_name_of_a_storage_may_be(length: int, fits: bool, tmp_path
         return
     with pytest.raises(CheckpointError, match="by other things than a key"):
         open_bytes(tmp_path, data)
+
+
+@pytest.mark.parametrize(("opcode", "count"), [(b")", 0), (b"\x85", 1), (b"\x86", 2), (b"\x87", 3)])
+def test_short_tuples_have_opcodes_of_their_own(opcode: bytes, count: int) -> None:
+    """As torch.save writes the shapes of vectors, matrices and cubes."""
+    data = b"\x80\x02N" + b"".join(b"K" + bytes([number]) for number in range(count)) + opcode + b"\x86."
+    assert pickled.load(data)[0] == (None, tuple(range(count)))
