@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import transformers
 from tokenizers import AddedToken
 
@@ -379,3 +380,151 @@ def in_texts(characters: list[str], size: int = 50) -> list[str]:
     """Texts that have each character between letters and as a word of its own."""
     chunks = (characters[start : start + size] for start in range(0, len(characters), size))
     return [" ".join(f"a{char}b {char} ." for char in chunk) for chunk in chunks]
+
+
+PAIRS = [("a b", "c"), ("New York", ""), ("", "x y z"), ("the [MASK] of it", "don't stop .")]
+
+
+@pytest.mark.parametrize("kind", [tuple, list])
+@pytest.mark.parametrize("arguments", [{}, {"padding": True, "truncation": True, "max_length": 5}], ids=str)
+def test_batches_of_pairs_equal_fast(ours: Any, fast: Any, kind: Any, arguments: dict[str, Any]) -> None:
+    pairs = [kind(pair) for pair in PAIRS]
+    assert_equal(ours, fast, (pairs,), arguments)
+    assert_equal(ours, fast, ([*pairs, "alone"],), arguments)
+    words = [kind((first.split(), second.split())) for first, second in PAIRS]
+    theirs = fast.batch_encode_plus if HAS_SLOW else fast  # the call itself refuses them in version 4
+    assert_equal(ours, theirs, (words,), {**arguments, "is_split_into_words": True})
+
+
+def test_targets_equal_fast(ours: Any, fast: Any) -> None:
+    for arguments in ({"text": ["a", "b c"], "text_target": ["x y", "z"]}, {"text_target": "x", "text_pair_target": "y"}):
+        assert_equal(ours, fast, (), {**arguments, "padding": "max_length", "max_length": 8})
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_splitting_special_tokens_equals_fast(vocabulary: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    theirs = transformers.MobileBertTokenizerFast.from_pretrained(vocabulary)
+    tokens = random_tokens(rng)
+    theirs.add_tokens(tokens)
+    for cls in OURS:
+        ours = cls.from_pretrained(vocabulary)
+        ours.add_tokens(tokens)
+        for text in TEXTS:
+            for split in (True, False):
+                assert ours.tokenize(text, split_special_tokens=split) == theirs.tokenize(text, split_special_tokens=split)
+
+
+if HAS_SLOW:
+
+    def test_calls_with_ids_equal_slow(slow: Any, vocabulary: Path) -> None:
+        """What the slow tokenizer does with tokens and ids: encode_plus, prepare_for_model, and spaces around added tokens."""
+        ours = MobileBertTokenizer.from_pretrained(vocabulary)
+        tokens, ids = slow.tokenize("the unbelievable New York"), slow.encode("a question of it", add_special_tokens=False)
+        rng = random.Random(0)
+        for _ in range(200):
+            arguments = {
+                "truncation": rng.choice([False, "only_first", "only_second"]),
+                "max_length": rng.choice([10, 12, 20]),
+                "stride": rng.choice([0, 2]),
+                "padding": rng.choice([False, "max_length"]),
+                "return_overflowing_tokens": rng.random() < 0.5,
+                "return_special_tokens_mask": rng.random() < 0.5,
+            }
+            ours.truncation_side = slow.truncation_side = rng.choice(["right", "left"])
+            pair = rng.choice([tokens, None])
+            if pair is None and arguments["truncation"] == "only_second":
+                continue  # theirs truncates nothing, ours refuses
+            pair_ids = pair and slow.convert_tokens_to_ids(pair)
+            for method, second in (("encode_plus", pair), ("prepare_for_model", pair_ids)):
+                result, expected = (dict(getattr(tokenizer, method)(ids, second, **arguments)) for tokenizer in (ours, slow))
+                if expected.get("overflowing_tokens") == []:  # theirs counts below zero
+                    expected["num_truncated_tokens"] = 0
+                assert result == expected, (method, arguments)
+        slow.truncation_side = "right"
+        theirs = transformers.MobileBertTokenizer.from_pretrained(vocabulary)
+        for tokenizer in (ours, theirs):
+            tokenizer.add_tokens(["<x>", "<extra>"])
+        row = theirs.encode("<x> a <x> <extra> unbelievable b <extra>", add_special_tokens=False)
+        for spaces in (True, False):
+            decoded = theirs.decode(row, spaces_between_special_tokens=spaces, clean_up_tokenization_spaces=False)
+            assert ours.decode(row, spaces_between_special_tokens=spaces) == decoded
+
+
+TASKS: dict[str, tuple[str, int, list[tuple[tuple[Any, ...], dict[str, Any]]]]] = {
+    "text-classification": (
+        "MobileBertForSequenceClassification",
+        3,
+        [(({"text": "a", "text_pair": "b c"},), {}), ((["New York", "a"],), {"top_k": None, "batch_size": 2, "padding": True})],
+    ),
+    "token-classification": (
+        "MobileBertForTokenClassification",
+        3,
+        [
+            *(((["John Smith lives in New York, unbelievably!"],), {"aggregation_strategy": name}) for name in ("simple", "first", "max")),
+            (("John lives in New York. " * 120,), {"aggregation_strategy": "simple", "stride": 16}),
+        ],
+    ),
+    "question-answering": (
+        "MobileBertForQuestionAnswering",
+        2,
+        [((), {"question": "Who?", "context": "John lives here. " * 20, "max_seq_len": 40, "doc_stride": 8})],
+    ),
+    "fill-mask": ("MobileBertForMaskedLM", 2, [((["a [MASK]", "[MASK] and [MASK]"],), {"top_k": 2})]),
+    "feature-extraction": ("MobileBertModel", 2, [((["a b", "c"],), {})]),
+    "zero-shot-classification": (
+        "MobileBertForSequenceClassification",
+        3,
+        [((["a", "b c"], ["good", "bad"]), {"multi_label": True})],
+    ),
+}
+if not HAS_SLOW:
+    del TASKS["question-answering"]  # version 5 has no such pipeline
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_pipelines_equal(ours: Any, fast: Any, task: str) -> None:
+    """A pipeline gives the same with our tokenizer as with theirs."""
+    name, labels, calls = TASKS[task]
+    names = ["contradiction", "O", "entailment"][-labels:]
+    config = transformers.MobileBertConfig(
+        num_hidden_layers=1, hidden_size=32, intra_bottleneck_size=16, embedding_size=16, intermediate_size=16, num_attention_heads=2
+    )
+    config.id2label, config.label2id = dict(enumerate(names)), {label: index for index, label in enumerate(names)}
+    torch.manual_seed(0)
+    model = getattr(transformers, name)(config).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    results = [
+        [transformers.pipeline(task, model=model, tokenizer=tokenizer, device="cpu")(*args, **options) for args, options in calls]
+        for tokenizer in (ours, fast)
+    ]
+    assert json.dumps(results[0], default=float) == json.dumps(results[1], default=float)
+    assert results[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("DataCollatorWithPadding", {"pad_to_multiple_of": 8}),
+        ("DataCollatorWithPadding", {"return_tensors": "np"}),
+        ("DataCollatorForLanguageModeling", {}),
+        ("DataCollatorForLanguageModeling", {"mlm": False}),
+        ("DataCollatorForTokenClassification", {}),
+        *([("DataCollatorForWholeWordMask", {})] if HAS_SLOW else []),
+    ],
+)
+def test_collators_equal(ours: Any, fast: Any, name: str, options: dict[str, Any]) -> None:
+    batches = []
+    for tokenizer in (ours, fast):
+        rows = [dict(tokenizer(text)) for text in ("New York, unbelievably", "a")]
+        if "TokenClassification" in name:
+            rows = [{**row, "labels": [1] * len(row["input_ids"])} for row in rows]
+        random.seed(0)
+        np.random.seed(0)
+        torch.manual_seed(0)
+        batches.append(getattr(transformers, name)(tokenizer, **options)(rows))
+    assert set(batches[0]) == set(batches[1])
+    for key, value in batches[1].items():
+        assert type(batches[0][key]) is type(value)
+        np.testing.assert_array_equal(batches[0][key], value, err_msg=key)

@@ -217,7 +217,7 @@ class Calling(Vocabulary):
         extra: dict[str, Any] = {}
         if return_overflowing_tokens:
             removed = 0 if cut.max_length is None else total - cut.max_length
-            extra = {"overflowing_tokens": cut.removed(first, second, removed), "num_truncated_tokens": removed}
+            extra = {"overflowing_tokens": cut.removed(first, second, removed), "num_truncated_tokens": max(0, removed)}
         [(one, two)] = cut(first, second, special, overflow=False)
         [[row]] = pad([[Encoding(one, two, self._frame(add_special_tokens), add_special_tokens)]])
         data = self._columns([row], return_token_type_ids, return_attention_mask, return_special_tokens_mask, False)
