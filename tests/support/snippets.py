@@ -40,13 +40,13 @@ SIZES = {
 }
 
 
-def make_models(folder: Path, to_h5: bool = False) -> None:
+def make_models(folder: Path, to_h5: bool = False, **settings: float) -> None:
     """A checkpoint directory for each of MODELS, or for the TF classes of transformers one with tf_model.h5."""
     vocabulary = learn_vocabulary(["the capital of france is paris .", "where is my parcel ? it will arrive tomorrow"], 120)
     tokenizer = MobileBertTokenizerFast(vocab=vocabulary, model_max_length=64)
     for name, (head, labels) in MODELS.items():
         draw = np.random.default_rng(SEED)
-        config = MobileBertConfig(**SIZES, vocab_size=len(vocabulary), id2label=dict(enumerate(labels)))
+        config = MobileBertConfig(**{**SIZES, **settings}, vocab_size=len(vocabulary), id2label=dict(enumerate(labels)))
         tensors = {
             key: draw.normal(float(key.endswith("LayerNorm.weight")), SCALES[len(tensor.shape)], tensor.shape).astype(np.float32)
             for key, tensor in expand(config, head).items()
