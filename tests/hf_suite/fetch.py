@@ -15,7 +15,7 @@ def fetch(folder: Path) -> None:
     release = version("transformers")
     archive = folder / f"transformers-{release}.tar.gz"
     if not archive.exists():
-        options = ["--no-binary", ":all:", "--no-deps", "--quiet", "--dest", str(folder)]
+        options = ["--no-binary", "transformers", "--no-deps", "--quiet", "--dest", str(folder)]
         subprocess.run([sys.executable, "-m", "pip", "download", *options, f"transformers=={release}"], check=True)
     prefix = f"transformers-{release}/tests/"
     with tarfile.open(archive) as file:
