@@ -780,3 +780,9 @@ def test_words_of_one_text_and_of_a_batch_of_one(tokenizer: Any, words: list[str
     assert tokenizer(words, is_split_into_words=True)["input_ids"] == expected
     if words:
         assert tokenizer([words], is_split_into_words=True)["input_ids"] == [expected]
+
+
+def test_a_mark_that_is_stripped_belongs_to_no_token() -> None:
+    for cls in CLASSES:
+        result = cls(vocab=[*VOCAB, "o"])("o\u0308 a", return_offsets_mapping=True)
+        assert result.tokens()[1:-1] == ["o", "a"] and result["offset_mapping"][1:-1] == [(0, 1), (3, 4)]
