@@ -134,6 +134,18 @@ EQUIVALENT: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         "src/mobilebert_common/tokenization/basic.py",
+        "CACHED_PIECES = 1 << 17  # of the words remembered between calls; about 140 bytes each",
+        "1 << 17 → (1 >> 17)",
+        "a cache of another size",
+    ),
+    (
+        "src/mobilebert_common/tokenization/shaping.py",
+        "@dataclass(frozen=True)",
+        "True → False",
+        "no code assigns to a Truncation or a Padding",
+    ),
+    (
+        "src/mobilebert_common/tokenization/basic.py",
         "self._cached = 0  # pieces",
         "0 → 1",
         "the cache is emptied one piece earlier",
