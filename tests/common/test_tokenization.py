@@ -786,3 +786,8 @@ def test_a_mark_that_is_stripped_belongs_to_no_token() -> None:
     for cls in CLASSES:
         result = cls(vocab=[*VOCAB, "o"])("o\u0308 a", return_offsets_mapping=True)
         assert result.tokens()[1:-1] == ["o", "a"] and result["offset_mapping"][1:-1] == [(0, 1), (3, 4)]
+
+
+@pytest.mark.parametrize("mark", ["\u2026", "\u00bf", "\u2014", "\u3002", "\U00010100"])
+def test_punctuation_beyond_ascii_stands_alone(tokenizer: Any, mark: str) -> None:
+    assert tokenizer.words(f"a{mark}b") == ["a", mark, "b"]
