@@ -529,3 +529,16 @@ def test_padding_returns_what_it_got(tokenizer: Any) -> None:
     assert isinstance(tokenizer.pad(rows)["input_ids"], np.ndarray)
     assert isinstance(tokenizer.pad({"input_ids": np.array([1])})["input_ids"], np.ndarray)
     assert tokenizer.pad({"input_ids": [[1, 2], [1]]})["input_ids"] == [[1, 2], [1, PAD]]
+
+
+def test_rows_of_a_batch_take_the_arguments_of_tokenizers_by_name(tokenizer: Any) -> None:
+    """A pipeline of transformers swallows a TypeError here and gives another answer."""
+    encoded = tokenizer("the a", "low d")
+    row = encoded.encodings[0]
+    for method, name in (("word_to_tokens", "word_index"), ("word_to_chars", "word_index"), ("char_to_token", "char_pos")):
+        assert getattr(row, method)(**{name: 0}, sequence_index=1) == getattr(encoded, method)(0, 0, 1) is not None
+    assert row.char_to_word(char_pos=4, sequence_index=1) == 1
+    token = row.word_to_tokens(word_index=1, sequence_index=1).start
+    assert row.token_to_word(token_index=token) == 1
+    assert row.token_to_sequence(token_index=token) == 1
+    assert row.token_to_chars(token_index=token)[0] == 4

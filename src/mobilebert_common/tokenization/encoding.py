@@ -172,31 +172,31 @@ class Encoding:
             return range(start, start + len(self.second.ids))
         return range(0)
 
-    def token_to_sequence(self, token: int) -> int | None:
-        return self.sequence_ids[token]
+    def token_to_sequence(self, token_index: int) -> int | None:
+        return self.sequence_ids[token_index]
 
-    def token_to_word(self, token: int) -> int | None:
-        return self.word_ids[token]
+    def token_to_word(self, token_index: int) -> int | None:
+        return self.word_ids[token_index]
 
-    def token_to_chars(self, token: int) -> CharSpan | None:
-        return None if self.sequence_ids[token] is None else CharSpan(*self.offsets[token])
+    def token_to_chars(self, token_index: int) -> CharSpan | None:
+        return None if self.sequence_ids[token_index] is None else CharSpan(*self.offsets[token_index])
 
-    def word_to_tokens(self, word: int, sequence: int = 0) -> TokenSpan | None:
+    def word_to_tokens(self, word_index: int, sequence_index: int = 0) -> TokenSpan | None:
         words = self.word_ids
-        tokens = [token for token in self.tokens_of(sequence) if words[token] == word]
+        tokens = [token for token in self.tokens_of(sequence_index) if words[token] == word_index]
         return TokenSpan(tokens[0], tokens[-1] + 1) if tokens else None
 
-    def word_to_chars(self, word: int, sequence: int = 0) -> CharSpan | None:
-        tokens = self.word_to_tokens(word, sequence)
+    def word_to_chars(self, word_index: int, sequence_index: int = 0) -> CharSpan | None:
+        tokens = self.word_to_tokens(word_index, sequence_index)
         return tokens and CharSpan(self.offsets[tokens.start][0], self.offsets[tokens.end - 1][1])
 
-    def char_to_token(self, char: int, sequence: int = 0) -> int | None:
+    def char_to_token(self, char_pos: int, sequence_index: int = 0) -> int | None:
         offsets = self.offsets
-        tokens = (token for token in self.tokens_of(sequence) if offsets[token][0] <= char < offsets[token][1])
+        tokens = (token for token in self.tokens_of(sequence_index) if offsets[token][0] <= char_pos < offsets[token][1])
         return next(tokens, None)
 
-    def char_to_word(self, char: int, sequence: int = 0) -> int | None:
-        token = self.char_to_token(char, sequence)
+    def char_to_word(self, char_pos: int, sequence_index: int = 0) -> int | None:
+        token = self.char_to_token(char_pos, sequence_index)
         return None if token is None else self.word_ids[token]
 
     def _lay_out(self, pick: Callable[[Segment], list[T]], cls: T, sep: T, pad: T) -> list[T]:
