@@ -138,7 +138,9 @@ class TrainableModel(keras.Model):
     def export(self, filepath: Any, *args: Any, input_signature: Any = None, **kwargs: Any) -> None:
         """`keras.Model.export`, before or after a first call; it takes a mapping of the inputs unless a signature is given."""
         signature = [self.input_signature] if input_signature is None else input_signature
+        before = self.first_inputs
         super().export(filepath, *args, input_signature=signature, **kwargs)
+        self.first_inputs = before  # tracing it is no call of the user's
 
     def symbolic_inputs(self) -> list[Any]:
         """What to build layers of unknown shapes with, the best first: all inputs by name, or word ids alone."""
