@@ -218,3 +218,19 @@ def test_what_libraries_ask_a_model() -> None:
     assert not model.is_gradient_checkpointing
     model.gradient_checkpointing_enable()
     assert model.is_gradient_checkpointing
+
+
+def test_layers_added_to_the_base_model(tmp_path: Path) -> None:
+    class Wider(MobileBertModel):
+        def __init__(self, config: Any) -> None:
+            super().__init__(config)
+            self.extra = nn.Linear(config.hidden_size, 4)
+            self.post_init()
+
+    model = Wider(CONFIG)
+    model.save_pretrained(tmp_path)
+    found, report = Wider.from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(report.values())
+    assert all(torch.equal(tensor, found.state_dict()[name]) for name, tensor in model.state_dict().items())
+    MobileBertForSequenceClassification(CONFIG).save_pretrained(tmp_path)
+    assert {name.split(".")[0] for name in Wider.from_pretrained(tmp_path, output_loading_info=True)[1]["missing_keys"]} == {"extra"}

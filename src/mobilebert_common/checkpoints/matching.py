@@ -90,9 +90,9 @@ def match(
     Raises:
         CheckpointError: tensors are missing, unexpected, mis-shaped or not floating-point: all in one error.
     """
-    own = shapes or {}
-    names = {name: name for name in archive.entries} if own and own.keys() <= archive.entries.keys() else None
-    file = Listing(archive, naming, names or normal_names(archive, naming))
+    exact = shapes and shapes.keys() <= archive.entries.keys()  # a prefix that all names have is then a part of them
+    names = {_rooted(name): name for name in archive.entries} if exact else normal_names(archive, naming)
+    file = Listing(archive, naming, names)
     located = _locate(file, config, architecture, keep_tied=keep_tied, without=without, shapes=shapes, layers=layers)
     compared = _compare(file, located)
     model = architecture if shapes is None else "this class"
@@ -196,7 +196,7 @@ def _locate(
 def _with_own(tensors: Mapping[str, Tensor], shapes: Mapping[str, Shape]) -> dict[str, Tensor]:
     """The tensors of a model with layers of its own: those of the schema that it has, and its own."""
     if any(name.startswith(ROOT) for name in shapes):  # the base model is a part of this model
-        tensors = {ROOT + name if name.startswith(BASE_PARTS) else name: tensor for name, tensor in tensors.items()}
+        tensors = {_rooted(name): tensor for name, tensor in tensors.items()}
     return {name: tensors[name] if name in tensors else _own(name, shape) for name, shape in shapes.items()}
 
 
@@ -329,7 +329,7 @@ def normal_names(archive: Archive, naming: Naming) -> dict[str, str]:
     if naming == "canonical":
         names = unwrapped(names)
         if not any(name.startswith(ROOT) for name in names):
-            names = {ROOT + name if name.startswith(BASE_PARTS) else name: kept for name, kept in names.items()}
+            names = {_rooted(name): kept for name, kept in names.items()}
         names.pop(f"{ROOT}embeddings.position_ids", None)  # a buffer that old transformers releases saved
     if naming == "h5" and all(name.endswith(VARIABLE) for name in names):
         names = {name.removesuffix(VARIABLE): kept for name, kept in names.items()}
@@ -366,7 +366,12 @@ def _foreign(tensor: Tensor, naming: Naming) -> Foreign | None:
     """The name and layout of a tensor in a dialect, the same in every model; None where the dialect has no place for it."""
     if naming != "canonical":
         return tensor.foreign(naming)
-    return Foreign(ROOT + tensor.name if tensor.name.startswith(BASE_PARTS) else tensor.name, "same")
+    return Foreign(_rooted(tensor.name), "same")
+
+
+def _rooted(name: str) -> str:
+    """The name of a base model's tensor as a model with a head has it."""
+    return ROOT + name if name.startswith(BASE_PARTS) else name
 
 
 def unwrapped(names: Mapping[str, str]) -> dict[str, str]:
