@@ -217,7 +217,7 @@ def test_what_libraries_ask_a_model() -> None:
     assert not model(IDS).logits.requires_grad
     assert not model.is_gradient_checkpointing
     model.gradient_checkpointing_enable()
-    assert model.is_gradient_checkpointing
+    assert model.is_gradient_checkpointing and model.is_activation_checkpointing
 
 
 def test_layers_added_to_the_base_model(tmp_path: Path) -> None:

@@ -71,6 +71,16 @@ class Pretrained:
         """Keep all activations."""
         self._checkpoint_layers(None)
 
+    @property
+    def is_activation_checkpointing(self) -> bool:
+        """The newer name of is_gradient_checkpointing."""
+        return self.is_gradient_checkpointing
+
+    @property
+    @abstractmethod
+    def is_gradient_checkpointing(self) -> bool:
+        """Whether activations are recomputed in the backward pass."""
+
     def gradient_checkpointing_enable(
         self,
         gradient_checkpointing_kwargs: dict[str, Any] | None = None,
