@@ -95,14 +95,16 @@ def resized(weight: nn.Parameter, rows: int, axis: int, deviation: float) -> nn.
 class Projection(nn.Module):
     """`norm(dropout(dense(x)) + residual)`, the end of every block of the model; a bottleneck has no residual."""
 
-    def __init__(self, config: MobileBertConfig, size_in: int, size_out: int, dropout: float = 0.0) -> None:
+    def __init__(self, config: MobileBertConfig, size_in: int, size_out: int, dropout: float | None = None) -> None:
         super().__init__()
         self.dense = nn.Linear(size_in, size_out)
         self.LayerNorm = NORMS[config.normalization_type](config, size_out)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = None if dropout is None else nn.Dropout(dropout)
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        x = self.dropout(self.dense(x))
+        x = self.dense(x)
+        if self.dropout is not None:
+            x = self.dropout(x)
         return self.LayerNorm(x if residual is None else x + residual)
 
 
@@ -220,7 +222,7 @@ class Attention(nn.Module):
         width = config.true_hidden_size
         self.self = SelfAttention(config)
         self.output = Projection(
-            config, width, width, dropout=0.0 if config.use_bottleneck else config.hidden_dropout_prob
+            config, width, width, dropout=None if config.use_bottleneck else config.hidden_dropout_prob
         )
 
     def forward(
@@ -266,7 +268,7 @@ class Output(Projection):
 
     def __init__(self, config: MobileBertConfig) -> None:
         width, dropout = config.true_hidden_size, config.hidden_dropout_prob
-        super().__init__(config, config.intermediate_size, width, dropout=0.0 if config.use_bottleneck else dropout)
+        super().__init__(config, config.intermediate_size, width, dropout=None if config.use_bottleneck else dropout)
         self.bottleneck = Projection(config, width, config.hidden_size, dropout) if config.use_bottleneck else None
 
     def forward(self, x: Tensor, residual: Tensor, hidden_states: Tensor) -> Tensor:
