@@ -529,3 +529,13 @@ def test_the_options_are_laid_out_as_transformers_does(cls: Any, tmp_path: Path)
     cls(vocab=VOCAB, additional_special_tokens=["<\u00e9>"]).save_pretrained(tmp_path)
     text = (tmp_path / "tokenizer_config.json").read_text(encoding="utf-8")
     assert text == json.dumps(json.loads(text), ensure_ascii=False, indent=2, sort_keys=True) + "\n"
+
+
+@pytest.mark.parametrize("file", ["tokenizer_config.json", "special_tokens_map.json"])
+def test_special_tokens_of_transformers_4_beside_an_empty_list_of_5(file: str, tmp_path: Path) -> None:
+    """transformers 4.57 writes both names, the newer one empty."""
+    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "<one>"]))
+    for newer in ({}, [], ["[MASK]"]):
+        (tmp_path / file).write_text(json.dumps({"additional_special_tokens": ["<one>"], "extra_special_tokens": newer}))
+        for cls in (MobileBertTokenizer, MobileBertTokenizerFast):
+            assert cls.from_pretrained(tmp_path).additional_special_tokens[:1] == ["<one>"]

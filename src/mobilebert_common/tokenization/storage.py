@@ -401,12 +401,13 @@ def _special_options(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
         for role in ROLES
         if role in content and (content[role] is not None or role in OPTIONAL_ROLES)
     }
-    for name in ADDITIONAL:
+    for name in ADDITIONAL:  # transformers 4 writes both, and the second one empty
         more = content.get(name)
         if isinstance(more, dict):  # transformers 5 also has {name: token}
             more = [*more.values()]
         if isinstance(more, list):
-            options["additional_special_tokens"] = _tokens(path, name, more)
+            before = options.get("additional_special_tokens", [])
+            options["additional_special_tokens"] = [*dict.fromkeys([*before, *_tokens(path, name, more)])]
     return options
 
 

@@ -6,10 +6,9 @@ from mobilebert_tf import TFMobileBertForSequenceClassification
 model = TFMobileBertForSequenceClassification.from_pretrained("mobilebert-labels")
 spec = [tf.TensorSpec([1, 8], tf.int32, name=name) for name in ("input_ids", "attention_mask")]
 serve = tf.function(lambda input_ids, attention_mask: model(input_ids, attention_mask=attention_mask).logits, input_signature=spec)
-converter = tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function()], model)
+converter = tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function()])  # transformers: converter = tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function()], model)
 converter.optimizations = [tf.lite.Optimize.DEFAULT]
 interpreter = tf.lite.Interpreter(model_content=converter.convert())
-runner = interpreter.get_signature_runner() if interpreter.get_signature_list() else None
 interpreter.allocate_tensors()
 values = [np.array([[2, 5, 6, 3, 0, 0, 0, 0]], np.int32), np.array([[1, 1, 1, 1, 0, 0, 0, 0]], np.int32)]
 for detail in interpreter.get_input_details():

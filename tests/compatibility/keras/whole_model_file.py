@@ -6,7 +6,7 @@ from mobilebert_tf import MobileBertTokenizer, TFMobileBertModel
 encoder = TFMobileBertModel.from_pretrained("mobilebert")
 ids = tf.keras.Input(shape=(12,), dtype="int32", name="input_ids")
 mask = tf.keras.Input(shape=(12,), dtype="int32", name="attention_mask")
-pooled = encoder(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0]
+pooled = encoder(input_ids=ids, attention_mask=mask).pooler_output
 model = tf.keras.Model([ids, mask], tf.keras.layers.Dense(2, kernel_initializer=tf.keras.initializers.Constant(0.02))(pooled))
 model.save("model.h5")
 again = tf.keras.models.load_model("model.h5", custom_objects={"TFMobileBertModel": TFMobileBertModel})
