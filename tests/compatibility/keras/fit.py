@@ -8,7 +8,7 @@ model = TFMobileBertForSequenceClassification.from_pretrained("mobilebert-labels
 encoded = tokenizer(["good parcel", "bad parcel", "Where is it?", "bad"], padding=True, truncation=True, return_tensors="np")
 labels = np.array([0, 1, 2, 1])
 model.compile(
-    optimizer=tf.keras.optimizers.Adam(learning_rate=1e-3),
+    optimizer=tf.keras.optimizers.SGD(learning_rate=1e-2),
     loss=tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     metrics=[tf.keras.metrics.SparseCategoricalAccuracy("accuracy")],
 )

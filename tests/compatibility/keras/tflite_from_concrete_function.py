@@ -6,7 +6,9 @@ from mobilebert_tf import TFMobileBertForSequenceClassification
 model = TFMobileBertForSequenceClassification.from_pretrained("mobilebert-labels")
 spec = [tf.TensorSpec([1, 8], tf.int32, name=name) for name in ("input_ids", "attention_mask")]
 serve = tf.function(lambda input_ids, attention_mask: model(input_ids, attention_mask=attention_mask).logits, input_signature=spec)
-converter = tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function()])  # transformers: converter = tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function()], model)
+functions = [serve.get_concrete_function()]
+arguments = [functions]  # transformers: arguments = [functions, model]
+converter = tf.lite.TFLiteConverter.from_concrete_functions(*arguments)
 converter.optimizations = [tf.lite.Optimize.DEFAULT]
 interpreter = tf.lite.Interpreter(model_content=converter.convert())
 interpreter.allocate_tensors()
