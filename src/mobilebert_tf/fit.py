@@ -21,6 +21,7 @@ from mobilebert_common.errors import InputError
 from mobilebert_common.model import inputs
 from mobilebert_common.model.architectures import ARCHITECTURES, has_choices
 from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.outputs import ModelOutput, flat
 
 from .base import unbuilt
 from .datasets import batched, collator
@@ -141,6 +142,21 @@ class TrainableModel(keras.Model):
         before = self.first_inputs
         super().export(filepath, *args, input_signature=signature, **kwargs)
         self.first_inputs = before  # tracing it is no call of the user's
+
+    @property
+    def _default_save_signature(self) -> Any:
+        """What tf.saved_model.save serves unless it is told otherwise: Keras's own would call the inputs inputs, inputs_1 and so on."""
+        import tensorflow as tf
+
+        def serve(tensors: Mapping[str, Any]) -> Any:
+            output = self(tensors, training=False)
+            return dict(flat(output)) if isinstance(output, ModelOutput) else output
+
+        before = self.first_inputs
+        function = tf.function(serve, input_signature=[self.input_signature], autograph=False)
+        function.get_concrete_function()
+        self.first_inputs = before  # tracing it is no call of the user's
+        return function
 
     def symbolic_inputs(self) -> list[Any]:
         """What to build layers of unknown shapes with, the best first: all inputs by name, or word ids alone."""

@@ -119,7 +119,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "score": {"num_labels": 1},
         "scores": {"id2label": {0: "joy", 1: "fear"}, "problem_type": "regression"},
         "several": {"id2label": {0: "rude", 1: "kind"}, "problem_type": "multi_label_classification"},
-        "nameless": {"num_labels": 2},
+        "nameless": {"id2label": {0: "LABEL_0", 1: "LABEL_1"}},
     }
     for name, kind in kinds.items():
         changed = config.replace(**kind)
@@ -339,7 +339,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "suffix": ("train {files}/vocab.txt", "must end in .csv, .tsv, .jsonl"),
     "unseen in validation": ("train {files}/data.csv --validation {files}/more.csv", "unseen in training: 'strange'"),
     "model": ("train {files}/data.csv --model mobilebert-huge", "neither a checkpoint directory nor in the zoo"),
-    "empty model": ("train {files}/data.csv --model {files}", "config.json: cannot be read"),
+    "empty model": ("train {files}/data.csv --model {files}", "config.json: is missing"),
     "corrupt model": ("train {files}/data.csv --model {files}/corrupt --max-length 12", "is not the file that was saved"),
     "length": ("train {files}/data.csv --model {files}/tiny --max-length 21", "more than the model's 20 positions"),
     "vocabulary": (
