@@ -117,6 +117,7 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
             ImportError: a name on the hub, and huggingface_hub is not installed.
         """
         wanted = first_given(dtype, torch_dtype, torch.get_default_dtype())
+        place = arrays.one_device(device, device_map)
         where, constructor, overrides = keywords.sort_options(options, keywords.OPENING_MODEL, cls)
         foreign: list[Self] = []
 
@@ -147,7 +148,7 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
         model.load_state_dict(tensors, strict=False, assign=is_ours(cls))
         initialize_missing(model, arrays.torch_dtype(weights.dtype), tensors)
         model.name_or_path = str(pretrained_model_name_or_path or "")
-        model = model.to(arrays.one_device(device, device_map)).eval()
+        model = model.to(place).eval()
         return (model, weights.loading_info()) if output_loading_info else model
 
     @classmethod

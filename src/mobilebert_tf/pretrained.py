@@ -116,11 +116,9 @@ class TFMobileBertPreTrainedModel(Pretrained, TrainableModel, metaclass=BuiltAft
         wanted = first_given(dtype, torch_dtype)
         where, constructor, overrides = keywords.sort_options(options, keywords.OPENING_MODEL, cls)
         policy = None if isinstance(wanted, str) and wanted == "auto" else arrays.dtype_policy(wanted)
-        built: list[Self] = []
 
         def shapes(configuration: MobileBertConfig) -> dict[str, tuple[int, ...]]:
-            built[:] = [cls(configuration, *model_args, dtype=policy, **constructor)]
-            variables = built[0].canonical_variables().items()
+            variables = cls(configuration, *model_args, dtype=policy, **constructor).canonical_variables().items()
             return {name: layout_shape(tuple(variable.shape), layout, 1) for name, (variable, layout) in variables}
 
         weights = checkpoint.load(

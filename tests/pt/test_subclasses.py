@@ -85,7 +85,7 @@ def test_a_plain_class_says_that_layers_are_not_its_own(tmp_path: Path) -> None:
         MobileBertForSequenceClassification.from_pretrained(tmp_path)
 
 
-def test_half_of_an_own_layer_is_damage(tmp_path: Path) -> None:
+def test_half_of_an_own_layer_is_damage() -> None:
     model = Tagger(CONFIG)
     state = {name: tensor for name, tensor in model.state_dict().items() if name != "rnn.bias_hh_l0"}
     with pytest.raises(CheckpointError, match=r"rnn\.bias_hh_l0 is missing"):
