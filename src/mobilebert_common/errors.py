@@ -1,5 +1,6 @@
 """The exceptions of this package, and how error messages are shortened and made safe to print."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +28,25 @@ class CheckpointError(ValueError):
 
 class ConfigError(ValueError):
     """A configuration value or an option is invalid, or two of them contradict each other."""
+
+
+class DivergedError(ConfigError):
+    """A loss or a gradient in training is NaN or infinite. The model has the weights from before that step.
+
+    Args:
+        step: the number of the step, from 1.
+        loss: its loss.
+    """
+
+    def __init__(self, step: int, loss: float) -> None:
+        found = f"the gradient is not finite in step {step:,} (the loss is {loss:.4g})"
+        found = found if math.isfinite(loss) else f"the loss is {loss} in step {step:,}"
+        super().__init__(f"{found}: train with a smaller learning rate")
+        self.step = step
+        self.loss = loss
+
+    def __reduce__(self) -> tuple[type["DivergedError"], tuple[int, float]]:
+        return type(self), (self.step, self.loss)
 
 
 class DataError(ValueError):

@@ -1,4 +1,4 @@
-"""Console output shared by all commands (lines, tables, progress bars), and commands that take their options as a dataclass."""
+"""Console output shared by all commands (lines and tables), and commands that take their options as a dataclass."""
 
 import contextlib
 import dataclasses
@@ -6,7 +6,6 @@ import inspect
 import logging
 import os
 import sys
-import time
 import typing
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,12 +14,10 @@ from rich import box
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table as Grid
 
 from ..errors import printable
 from ..frameworks import twin
-from ..training.recipe import Report
 from ..training.twin import Twin
 
 console = Console()
@@ -64,33 +61,6 @@ def open_twin(framework: str) -> Twin:
     return opened
 
 
-@contextlib.contextmanager
-def watch_training(title: str) -> Iterator[Callable[[int], Report]]:
-    """Show a progress bar with loss, speed and time left; yields the `watch` argument of `jobs.train`."""
-    bar = Progress(
-        TextColumn(title),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:.3f}"),
-        TextColumn("{task.fields[speed]:.1f} steps/s"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-    )
-
-    def watch(steps: int) -> Report:
-        task, started = bar.add_task(title, total=steps, loss=float("nan"), speed=0.0), time.monotonic()
-
-        def report(done: int, loss: float) -> None:
-            bar.update(task, completed=done, loss=loss, speed=done / max(1e-9, time.monotonic() - started))
-
-        return report
-
-    with bar:
-        yield watch
-
-
 def takes_object(command: Callable[[Any], None]) -> Callable[..., None]:
     """Turn a command that takes one dataclass into a function with one argument per field, as Typer needs it."""
     (parameter,) = typing.get_type_hints(command).keys() - {"return"}
@@ -127,5 +97,3 @@ def _silent_stderr() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
-
-

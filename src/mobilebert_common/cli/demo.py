@@ -7,21 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from ..tasks.tables import Columns
+from ..frameworks import FRAMEWORKS
+from ..tasks.tables import Table
 from ..tasks.task import TASKS
 from ..training import jobs
-from ..training.recipe import Recipe
+from ..training.fine_tuning import Options, claim, fine_tune, refuse_overwriting
+from ..training.progress import bar
 from ..training.twin import Twin
-from .console import add_row, console, make_grid, open_twin, say, watch_training
-from .learning import claim, refuse_overwriting
+from .console import add_row, console, make_grid, open_twin, say
 from .options import Output, Overwrite
 
 TASK = TASKS["classification"]
 MESSAGES = Path(__file__).parents[1] / "data" / "messages.tsv"
 VOCABULARY = 1000  # tokens, learned from the training messages
 MAX_LENGTH = 64
-IN_PYTORCH = Recipe(learning_rate=2e-3, epochs=8, batch_size=16)
-IN_KERAS = Recipe(learning_rate=1e-3, epochs=12, batch_size=16, seed=1)
+IN_PYTORCH: dict[str, Any] = {"learning_rate": 2e-3, "epochs": 8}
+IN_KERAS: dict[str, Any] = {"learning_rate": 1e-3, "epochs": 12, "seed": 1}
 
 
 def demo(output: Output = Path("mobilebert-demo"), overwrite: Overwrite = False) -> None:
@@ -30,15 +31,13 @@ def demo(output: Output = Path("mobilebert-demo"), overwrite: Overwrite = False)
     for directory in (in_pytorch, in_keras):
         refuse_overwriting(directory, overwrite)
         claim(directory)
-    data, held_out = TASK.split(TASK.read(MESSAGES, Columns(), "utf-8"), 0.2, seed=0)
-    fresh = jobs.start(TASK, "mobilebert-mini", data, vocabulary_size=VOCABULARY)
-    labels = ", ".join(sorted(fresh.config.id2label.values()))
-    say(f"{len(data)} customer messages to train on, {len(held_out)} held out; labels {labels}")
+    data, held_out = TASK.split(TASK.read(MESSAGES, encoding="utf-8"), 0.2, seed=0)
+    say(f"{len(data)} customer messages to train on, {len(held_out)} held out; labels {', '.join(sorted(set(data.labels or [])))}")
     torch_twin, keras_twin = open_twin("pt"), open_twin("tf")
     grid = make_grid("step", "framework", "accuracy", "F1 (macro)", "seconds")
 
     began = time.monotonic()
-    _train(torch_twin, fresh, data, IN_PYTORCH, in_pytorch, "PyTorch")
+    _train("pt", data, held_out, in_pytorch, model="mobilebert-mini", vocabulary_size=VOCABULARY, **IN_PYTORCH)
     rows = [_evaluate(torch_twin, in_pytorch, held_out)]
     add_row(grid, "train a new model", "PyTorch", *_shown(rows[-1], began))
     began = time.monotonic()
@@ -47,7 +46,7 @@ def demo(output: Output = Path("mobilebert-demo"), overwrite: Overwrite = False)
     say(f"same directory, both frameworks: logits differ by at most {_apart(rows):.0e}")
 
     began = time.monotonic()
-    _train(keras_twin, jobs.start(TASK, str(in_pytorch), data), data, IN_KERAS, in_keras, "Keras  ")
+    _train("tf", data, held_out, in_keras, model=str(in_pytorch), **IN_KERAS)
     rows = [_evaluate(keras_twin, in_keras, held_out)]
     add_row(grid, "continue with model.fit", "Keras", *_shown(rows[-1], began))
     began = time.monotonic()
@@ -61,20 +60,29 @@ def demo(output: Output = Path("mobilebert-demo"), overwrite: Overwrite = False)
 Evaluated = tuple[Mapping[str, float], np.ndarray]  # metrics, logits [examples labels]
 
 
-def _train(twin: Twin, begin: jobs.Start, data: Any, recipe: Recipe, directory: Path, title: str) -> None:
-    with watch_training(title) as watch:
-        model = jobs.train(twin, begin, begin.examples(data, MAX_LENGTH), recipe, watch)
-    jobs.save(twin, model, begin.tokenizer, directory, MAX_LENGTH)
+def _train(framework: str, data: Table, held_out: Table, directory: Path, **options: Any) -> None:
+    settings = Options(
+        task=TASK.name,
+        data=data.records,
+        validation=held_out.records,
+        batch_size=16,
+        max_length=MAX_LENGTH,
+        output=directory,
+        overwrite=True,
+        **options,
+    )
+    with bar(console) as progress:
+        fine_tune(open_twin(framework), FRAMEWORKS[framework][1], settings, progress)
 
 
-def _evaluate(twin: Twin, directory: Path, data: Any) -> Evaluated:
+def _evaluate(twin: Twin, directory: Path, data: Table) -> Evaluated:
     opened = jobs.Opened.open(twin, directory)
     scores, _ = opened.evaluate(data)
-    return scores, np.concatenate([batch["logits"] for batch in opened.outputs(opened.examples(data))])
+    return scores.metrics, np.concatenate([batch["logits"] for batch in opened.outputs(opened.examples(data))])
 
 
 def _shown(evaluated: Evaluated, began: float) -> Iterable[str]:
-    return *(f"{score:.1%}" for score in evaluated[0].values()), f"{time.monotonic() - began:.0f}"
+    return *(f"{evaluated[0][title]:.1%}" for title in ("accuracy", "F1 (macro)")), f"{time.monotonic() - began:.0f}"
 
 
 def _apart(evaluated: list[Evaluated]) -> float:

@@ -1,24 +1,44 @@
-"""The commands `train`, `evaluate` and `predict`, built on training/jobs.py."""
+"""The commands `train`, `evaluate` and `predict`, built on training/fine_tuning.py and training/jobs.py."""
 
-import math
-import os
-import time
+import dataclasses
+import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..errors import ConfigError, printable, shortened
+from ..errors import ConfigError, printable
 from ..frameworks import FRAMEWORKS
-from ..model.config import CONFIG_FILE
 from ..model.zoo import ZOO
-from ..tasks.tables import LABEL_COLUMN, Columns, check_cells, check_result_path, write_columns
-from ..tasks.task import DEFAULT, TASKS, Task
-from ..training import jobs
-from ..training.recipe import Recipe
-from .console import open_twin, say, watch_training
-from .options import Checkpoint, Encoding, Framework, LabelColumn, Output, Overwrite, PairColumn, TaskName, TextColumn
+from ..tasks.metrics import Scores
+from ..tasks.results import check_cells, check_result_path
+from ..tasks.tables import Columns
+from ..tasks.task import Setup
+from ..training import fine_tuning, jobs
+from ..training.fine_tuning import BALANCED
+from ..training.progress import bar
+from .console import add_row, console, make_grid, open_twin, say
+from .options import (
+    FILES,
+    Checkpoint,
+    ChoiceColumns,
+    Encoding,
+    Framework,
+    Header,
+    LabelColumn,
+    Output,
+    Overwrite,
+    PairColumn,
+    TaskName,
+    TextColumn,
+    names,
+    one_or_several,
+    pair,
+)
+
+SHOWN_CLASSES = 30  # in the terminal; a report has all
 
 
 @dataclass(kw_only=True)
@@ -28,19 +48,29 @@ class DataOptions:
     task: TaskName = None
     text: TextColumn = None
     text_pair: PairColumn = None
+    label: LabelColumn = None
+    choices: ChoiceColumns = None
+    header: Header = None
     encoding: Encoding = "utf-8-sig"
     framework: Framework = "pt"
+
+    @property
+    def columns(self) -> Columns:
+        """The columns that are named."""
+        return Columns(self.text, pair(self.text_pair), one_or_several(self.label), names(self.choices), names(self.header))
 
 
 @dataclass(kw_only=True)
 class TrainOptions(DataOptions):
-    """The options of `train`."""
+    """The options of `train`; those of fine_tuning.Options of the same name mean the same."""
 
-    file: Annotated[Path, typer.Argument(help="Training data: .csv, .tsv or .jsonl.")]
-    validation: Annotated[
-        Path | None, typer.Option(help="Validation data. Default: a part of the training data.")
-    ] = None
-    label: LabelColumn = LABEL_COLUMN
+    data: Annotated[Path, typer.Argument(metavar="FILE", help=f"Training data: {FILES}; see docs/tasks.md.")]
+    validation: Annotated[Path | None, typer.Option(help="Validation data. Default: a part of the training data.")] = None
+    validation_fraction: Annotated[
+        float, typer.Option(min=0.01, max=0.9, help="Fraction of the training data to hold out if there is no validation file.")
+    ] = 0.1
+    limit: Annotated[int | None, typer.Option(min=1, help="Train on this many examples at most, drawn by the seed.")] = None
+    validation_limit: Annotated[int | None, typer.Option(min=1, help="Validate on this many examples at most.")] = None
     model: Annotated[
         str,
         typer.Option(help=f"A checkpoint directory, owner/name on the hub, or, for fresh weights, {', '.join(ZOO)}."),
@@ -48,55 +78,63 @@ class TrainOptions(DataOptions):
     vocabulary: Annotated[
         Path | None, typer.Option(help="vocab.txt for a fresh model. Default: learn one from the training texts.")
     ] = None
-    output: Output = Path("mobilebert-classifier")
+    vocabulary_size: Annotated[int, typer.Option(min=10, help="Tokens of a vocabulary to learn.")] = 8000
+    output: Output = Path("mobilebert-model")
     overwrite: Overwrite = False
-    epochs: Annotated[int, typer.Option(min=1, max=1_000_000, help="Passes over the training data.")] = 3
-    batch_size: Annotated[int, typer.Option(min=1, max=1_000_000, help="Examples per step.")] = 32
     learning_rate: Annotated[
-        float | None,
-        typer.Option(help=f"Peak learning rate. Default: {jobs.FRESH_RATE:g} fresh, {jobs.FINE_TUNING_RATE:g} from a checkpoint."),
+        list[float] | None,
+        typer.Option(help="Peak learning rate; given several times, the best is kept. Default: 0.6 / (hidden size * layers)."),
     ] = None
-    max_length: Annotated[int, typer.Option(min=3, help="Truncate texts to this many tokens.")] = 128
-    validation_fraction: Annotated[
-        float, typer.Option(min=0.01, max=0.9, help="Fraction of the training data to hold out if there is no validation file.")
-    ] = 0.1
+    epochs: Annotated[int, typer.Option(min=1, max=1_000_000, help="Passes over the training data.")] = 3
+    max_steps: Annotated[int | None, typer.Option(min=1, help="Steps to train, whatever --epochs says.")] = None
+    batch_size: Annotated[int, typer.Option(min=1, max=1_000_000, help="Examples per step.")] = 32
+    accumulation: Annotated[
+        int, typer.Option(min=1, help="Parts to split each step into, which saves memory and changes nothing else.")
+    ] = 1
+    max_length: Annotated[int | None, typer.Option(min=3, help="Truncate texts to this many tokens. Default: 128, for answers 384.")] = None
+    stride: Annotated[
+        int | None, typer.Option(min=1, help="Distance between the windows of a long text, for answers. Default: 128.")
+    ] = None
+    warmup: Annotated[float, typer.Option(min=0, max=1, help="Fraction of the steps in which the learning rate rises.")] = 0.1
+    weight_decay: Annotated[float, typer.Option(min=0, help="Decay of weight matrices.")] = 0.01
+    class_weights: Annotated[
+        str | None, typer.Option(help=f"'{BALANCED}', or weights of the labels in the loss, as in 'good=1,bad=2.5'.")
+    ] = None
+    metric: Annotated[str | None, typer.Option(help="Metric that chooses the best weights. Default: the task's first.")] = None
+    evaluate_every: Annotated[int | None, typer.Option(min=1, help="Steps between evaluations. Default: an epoch.")] = None
+    patience: Annotated[int | None, typer.Option(min=1, help="End after this many evaluations without a better one.")] = None
+    bf16: Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16; weights stay float32.")] = False
+    gradient_checkpointing: Annotated[
+        bool, typer.Option("--gradient-checkpointing", help="Save memory by computing activations twice.")
+    ] = False
+    lora: Annotated[int | None, typer.Option(min=1, help="Train LoRA adapters of this rank instead of all weights (PyTorch).")] = None
+    tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard's event files.")] = None
     seed: Annotated[int, typer.Option(min=0, max=(1 << 32) - 1, help="Seed for fresh weights, dropout, example order and split.")] = 0
 
 
 def train(options: TrainOptions) -> None:
-    """Train a model and save it."""
-    refuse_overwriting(options.output, options.overwrite)
-    rate = options.learning_rate
-    if rate is not None and not 0 < rate < math.inf:
-        raise ConfigError(f"--learning-rate must be above 0 and finite, not {rate:g}")
-    task = _task(options.task or DEFAULT)
-    columns = Columns(options.text, options.text_pair, options.label)
-    data = task.read(options.file, columns, options.encoding)
-    if options.validation is None:
-        data, held_out = task.split(data, options.validation_fraction, options.seed)
-    else:
-        held_out = task.read(options.validation, columns, options.encoding)
-    begin = jobs.start(task, options.model, data, options.vocabulary)
-    examples = begin.examples(data, options.max_length)
-    begin.examples(held_out, options.max_length)  # report errors in it now, not after training
-    if rate is None:
-        rate = jobs.FRESH_RATE if begin.fresh else jobs.FINE_TUNING_RATE
-    if begin.notice:
-        say(begin.notice)
-    say(
-        f"{len(data):,} examples to train on, {len(held_out):,} to validate, "
-        f"labels {shortened([*begin.config.id2label.values()], ', ')}; {'fresh ' if begin.fresh else ''}{options.model} in "
-        f"{FRAMEWORKS[options.framework][1]}, learning rate {rate:g}"
+    """Train a model for a task, save it, and write a report beside it."""
+    given = {field.name: getattr(options, field.name) for field in dataclasses.fields(options) if field.name != "framework"}
+    settings = fine_tuning.Options(
+        **{**given, **{field.name: getattr(options.columns, field.name) for field in dataclasses.fields(Columns)}}
+        | {"class_weights": _weights(options.class_weights), "command": shlex.join(["mobilebert", *sys.argv[1:]])}
     )
-    claim(options.output)
-    twin, started = open_twin(options.framework), time.monotonic()
-    recipe = Recipe(rate, options.epochs, options.batch_size, seed=options.seed)
-    with watch_training("training") as watch:
-        model = jobs.train(twin, begin, examples, recipe, watch)
-    jobs.save(twin, model, begin.tokenizer, options.output, options.max_length)
-    scores, _ = jobs.Opened(task, twin, model, begin.tokenizer).evaluate(held_out)
-    say(f"{_shown(scores)} on {len(held_out):,} examples after {time.monotonic() - started:.0f} s")
-    say(f"saved in {options.output}")
+    twin = open_twin(options.framework)
+    with bar(console) as progress:
+        trained = fine_tuning.fine_tune(twin, FRAMEWORKS[options.framework][1], settings, progress)
+    show(trained.scores)
+    say(f"{trained.report['data']['validation']['examples']:,} validation examples; {trained.report['seconds']:.0f} s")
+    say(f"saved in {options.output}, with report.html")
+
+
+def _weights(text: str | None) -> str | dict[str, float] | None:
+    """The weights of labels, as in good=1,bad=2.5."""
+    if text is None or text == BALANCED:
+        return text
+    try:
+        return {label: float(weight) for label, _, weight in (part.rpartition("=") for part in names(text) or ())}
+    except ValueError:
+        raise ConfigError(f"--class-weights must be {BALANCED!r} or weights as in good=1,bad=2.5, not {text!r}") from None
 
 
 @dataclass(kw_only=True)
@@ -104,25 +142,29 @@ class EvaluateOptions(DataOptions):
     """The options of `evaluate`."""
 
     directory: Checkpoint
-    file: Annotated[Path, typer.Argument(help="Labelled data: .csv, .tsv or .jsonl.")]
-    label: LabelColumn = LABEL_COLUMN
+    file: Annotated[Path, typer.Argument(help=f"Labelled data: {FILES}; see docs/tasks.md.")]
     predictions: Annotated[
-        Path | None, typer.Option(help="Write each row's label and prediction to this .csv, .tsv or .jsonl.")
+        Path | None, typer.Option(help=f"Write each row with its label and prediction to this {FILES}.")
     ] = None
+    all: Annotated[bool, typer.Option("--all", help="Write all probabilities.")] = False
 
 
 def evaluate(options: EvaluateOptions) -> None:
     """Compute the metrics of a saved model on labelled data."""
+    setup = _setup(options, options.directory)
     if options.predictions is not None:
-        check_result_path(options.predictions, options.file)
-    columns = Columns(options.text, options.text_pair, options.label)
-    task = jobs.task_at(options.directory, options.task, evaluated=True)
-    data = task.read(options.file, columns, options.encoding)
-    opened = jobs.Opened.open(open_twin(options.framework), options.directory, options.task)
-    scores, rows = opened.evaluate(data)
-    say(f"{_shown(scores)} on {len(data):,} examples")
+        check_result_path(options.predictions, options.file, setup.task.suffixes)
+    data = setup.read(options.file, options.encoding)
+    kept = data.kept()
     if options.predictions is not None:
-        write_columns(options.predictions, rows)
+        check_cells(options.predictions, kept)
+    opened = dataclasses.replace(jobs.Opened.open(open_twin(options.framework), options.directory, options.task), setup=setup)
+    scores, predictions = opened.evaluate(data)
+    show(scores)
+    say(f"on {len(data):,} examples")
+    if options.predictions is not None:
+        found = {**predictions.columns, **(predictions.details if options.all else {})}
+        setup.task.write(options.predictions, data, {**kept, **setup.task.labels(data), **found})
 
 
 @dataclass(kw_only=True)
@@ -131,63 +173,54 @@ class PredictOptions(DataOptions):
 
     directory: Checkpoint
     texts: Annotated[list[str] | None, typer.Argument(help="Sentences to label.", show_default=False)] = None
-    file: Annotated[Path | None, typer.Option(help="Label the rows of this .csv, .tsv or .jsonl instead.")] = None
-    output: Annotated[Path | None, typer.Option(help="Write the result to this .csv, .tsv or .jsonl.")] = None
+    file: Annotated[Path | None, typer.Option(help=f"Label the rows of this {FILES} instead.")] = None
+    output: Annotated[Path | None, typer.Option(help=f"Write the rows with their predictions to this {FILES}.")] = None
+    all: Annotated[bool, typer.Option("--all", help="Give all probabilities.")] = False
 
 
 def predict(options: PredictOptions) -> None:
-    """Label sentences with a saved model."""
+    """Label sentences, or the rows of a file, with a saved model."""
     if bool(options.texts) == (options.file is not None):
         raise ConfigError("give either sentences or --file")
+    setup = _setup(options, options.directory)
     if options.output is not None:
-        check_result_path(options.output, options.file)
-    task = jobs.task_at(options.directory, options.task)
-    columns = Columns(options.text, options.text_pair, None)
-    if options.file is None:
-        data = task.from_texts(options.texts or [])
+        check_result_path(options.output, options.file, setup.task.suffixes)
+    if options.file is not None:
+        data = setup.read(options.file, options.encoding, labelled=False)
+    elif setup.remembered and setup.columns.text_pair:
+        raise ConfigError(f"{options.directory} was trained on pairs of texts: give a --file with columns for both")
     else:
-        data = task.read(options.file, columns, options.encoding)
-    inputs = task.inputs(data)
+        data = setup.task.from_texts(options.texts or [])
     if options.output is not None:
-        check_cells(options.output, inputs)
-    found = jobs.Opened.open(open_twin(options.framework), options.directory, options.task).predict(data)
+        check_cells(options.output, data.kept())
+    opened = dataclasses.replace(jobs.Opened.open(open_twin(options.framework), options.directory, options.task), setup=setup)
+    predictions = opened.predict(data)
+    found = {**predictions.columns, **(predictions.details if options.all else {})}
     if options.output is not None:
-        write_columns(options.output, {**inputs, **found})
+        setup.task.write(options.output, data, {**data.kept(), **found})
         return
-    name, texts = next(iter(inputs.items()))
     if sum(isinstance(column[0], float) for column in found.values()) > 1:  # numbers whose meaning only a title tells
-        typer.echo("\t".join(printable(title) for title in (*found, name)))
-    for row in zip(*found.values(), texts, strict=True):
+        typer.echo("\t".join(printable(title) for title in (*found, "text")))
+    for row in zip(*found.values(), setup.task.shown(data), strict=True):
         typer.echo("\t".join(printable(_cell(value)) for value in row))
 
 
-def refuse_overwriting(output: Path, overwrite: bool) -> None:
-    """Refuse to replace a checkpoint without --overwrite, or a file.
-
-    Raises:
-        ConfigError: the folder holds a checkpoint, or is a file.
-    """
-    if output.exists() and not output.is_dir():
-        raise ConfigError(f"{output} is not a folder: choose another one with --output")
-    if (output / CONFIG_FILE).exists() and not overwrite:
-        raise ConfigError(f"{output} already holds a checkpoint; --overwrite replaces it, --output writes elsewhere")
+def _setup(options: DataOptions, directory: str) -> Setup:
+    """What a checkpoint was trained for, with the columns that the options name."""
+    return jobs.setup_at(directory, options.task).with_columns(options.columns)
 
 
-def claim(output: Path) -> None:
-    """Create the output folder before the long work starts.
-
-    Raises:
-        ConfigError: the folder is not writable.
-    """
-    output.mkdir(parents=True, exist_ok=True)
-    if not os.access(output, os.W_OK):
-        raise ConfigError(f"{output} is not writable: choose another folder with --output")
-
-
-def _task(name: str) -> Task:
-    if name not in TASKS:
-        raise ConfigError(f"--task must be one of {', '.join(TASKS)}, not {name!r}")
-    return TASKS[name]
+def show(scores: Scores) -> None:
+    """Print the metrics beside the baseline, and those of each class."""
+    grid = make_grid("metric", "model", scores.baseline_name)
+    for title, value in scores.metrics.items():
+        add_row(grid, title, f"{value:.3f}", f"{scores.baseline[title]:.3f}" if title in scores.baseline else "")
+    console.print(grid)
+    if 1 < len(scores.classes) <= SHOWN_CLASSES:
+        grid = make_grid("", *next(iter(scores.classes.values())))
+        for name, values in scores.classes.items():
+            add_row(grid, name, *(f"{value:,.0f}" if title == "support" else f"{value:.3f}" for title, value in values.items()))
+        console.print(grid)
 
 
 def _cell(value: object) -> str:
@@ -196,7 +229,3 @@ def _cell(value: object) -> str:
         return str(value)
     fixed = f"{value:.4f}"
     return fixed if abs(value) >= 1 or float(fixed) == value else f"{value:.4g}"
-
-
-def _shown(scores: dict[str, float]) -> str:
-    return ", ".join(f"{title} {score:.1%}" for title, score in scores.items())

@@ -1,7 +1,7 @@
 """Tokenized examples: ragged columns, padded batch by batch."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,17 @@ class Examples:
         columns: {model argument: one value per row}; a value is a number or lists of numbers, ragged at any depth.
         fillers: {model argument: padding value}; default 0.
         sources: for each row, the index of its example in the data file; a long example may give several rows.
+        truncated: the indices of the examples that lost some of their text.
+        dropped: {reason: indices of the examples that have no row}.
+        extras: what the task needs to understand the model's outputs, one value per row.
     """
 
     columns: Mapping[str, Sequence[Any]]
     fillers: Mapping[str, int]
     sources: Sequence[int]
+    truncated: Sequence[int] = ()
+    dropped: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    extras: Sequence[Any] = ()
 
     def __len__(self) -> int:
         return len(self.sources)

@@ -1,105 +1,155 @@
-"""Read and write CSV, TSV and JSONL files as columns of text; errors name the file, the column and the line."""
+"""Texts or pairs of texts with labels, from any source of records."""
 
-import contextlib
-import csv
 import json
 import math
-import os
 import re
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any
 
-from ..errors import DataError, shortened
-from ..files.folder import write_atomically
+from ..errors import ConfigError, DataError, shortened
+from .records import UTF8, Records, as_text, is_unicode, read_records
 
-TEXT_COLUMNS = ("text", "sentence")  # default text columns, tried in this order
-LABEL_COLUMN = "label"
-
-# TSV files have no quoting, as in GLUE; CSV files do.
-DIALECTS: dict[str, dict[str, Any]] = {
-    ".csv": {"strict": True},
-    ".tsv": {"delimiter": "\t", "quoting": csv.QUOTE_NONE},
-}
-SUFFIXES = (*DIALECTS, ".jsonl")
+# default columns of texts and pairs, the first that a file has; the names of GLUE, SNLI and PAWS, of its files and on the hub
+TEXT_COLUMNS: tuple[tuple[str, ...], ...] = (
+    ("text", "text_pair"),
+    ("text",),
+    ("sentence1", "sentence2"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("question", "sentence"),
+    ("text1", "text2"),
+    ("#1 String", "#2 String"),
+    ("sentence",),
+)
+LABEL_COLUMNS = ("label", "labels", "score", "gold_label", "is_duplicate", "Quality")  # default label columns, likewise
 
 WHOLE = re.compile(r"(0|-?[1-9][0-9]*)(\.0*)?")  # a whole number, also as 1.0; not 01, which is a code
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]*)?")
 BOOLEANS = ("True", "False")
+SEPARATOR = re.compile(r"[,;|]")  # between several labels in a cell
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The names of the columns to read. None for the text means a default name; None for the others means no such column."""
+    """The names of the columns to read; None stands for a default name, and () for none.
+
+    Attributes:
+        text: of texts; of the words of token classification, and of questions.
+        text_pair: of the second text of a pair; () for no pair, although there is a column with such a name.
+        label: of labels; several for a multi-label task with a column of 0 and 1 for each label, and for several scores.
+        choices: of the answers to choose from.
+        header: all names, if a file does not begin with them.
+    """
 
     text: str | None = None
-    text_pair: str | None = None
-    label: str | None = LABEL_COLUMN
+    text_pair: str | tuple[()] | None = None
+    label: str | tuple[str, ...] | None = None
+    choices: tuple[str, ...] | None = None
+    header: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of a data file. `pairs` and `labels` are None if they were not read."""
+    """The texts of a data source. `pairs` and `labels` are None if they were not read.
+
+    Attributes:
+        labels: as the task has them: a name, a number or a tuple of either for each text.
+        columns: the names that were read, none of them None unless there is no such column.
+        records: the rows with all their cells; None for texts that were given as such.
+    """
 
     path: Path
     texts: list[str]
     pairs: list[str] | None
-    labels: list[str] | None
+    labels: list[Any] | None
+    columns: Columns = Columns()
+    records: Records | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    @property
+    def encoding(self) -> str:
+        """In which results about the data are written."""
+        return "utf-8" if self.records is None else self.records.encoding
 
     def take(self, rows: Iterable[int]) -> "Table":
         """Return some of the rows."""
         chosen = list(rows)
 
-        def of(column: list[str] | None) -> list[str] | None:
+        def of(column: list[Any] | None) -> list[Any] | None:
             return None if column is None else [column[row] for row in chosen]
 
-        return Table(self.path, [self.texts[row] for row in chosen], of(self.pairs), of(self.labels))
+        records = None if self.records is None else self.records.take(chosen)
+        return replace(self, texts=of(self.texts) or [], pairs=of(self.pairs), labels=of(self.labels), records=records)
+
+    def kept(self) -> dict[str, list[Any]]:
+        """All columns of the data, to be written beside results."""
+        if self.records is None:
+            return {"text": self.texts, **({} if self.pairs is None else {"text_pair": self.pairs})}
+        return self.records.columns()
 
 
-class Row(NamedTuple):
-    """A line of a file: column names and cells. The header of a .csv or .tsv is a row of its own, with None for its cells."""
-
-    line: int
-    names: Sequence[str]
-    cells: Sequence[Any] | None
+Parse = Callable[[Records, tuple[str, ...]], list[Any]]  # the label columns' cells -> a label for each row
 
 
-def read_table(path: Path, columns: Columns, encoding: str = "utf-8-sig") -> Table:
+def from_texts(texts: Sequence[str]) -> Table:
+    """Wrap texts given on the command line as a table without labels.
+
+    Raises:
+        ConfigError: a text is empty or no Unicode.
+    """
+    for number, text in enumerate(texts, 1):
+        if not text.strip():
+            raise ConfigError(f"text {number} on the command line is empty")
+        if not is_unicode(text):
+            raise ConfigError(f"text {number} on the command line, {text!r:.80}, is not valid Unicode (a lone surrogate)")
+    return Table(Path("the command line"), list(texts), None, None)
+
+
+def read_table(
+    source: Any, columns: Columns, encoding: str = UTF8, labelled: bool = True, parse: Parse | None = None, known: str = ""
+) -> Table:
     """Read texts, pairs and labels. Columns that are not asked for do not matter, whatever their names and cells.
 
     Args:
-        path: .csv, .tsv (without quoting, as in GLUE) or .jsonl.
-        columns: the column names; the default text column is "text" or "sentence".
-        encoding: any Python codec; "utf-8-sig" reads UTF-8 with or without a byte order mark.
+        source: see `read_records`.
+        parse: makes labels of the cells of the label columns; default: names of classes.
+        known: who says that the columns are there, as text for an error.
     Raises:
         DataError: the file is unreadable, a column is missing or there twice, a line has too few or too many cells, a text or
             label is empty or no Unicode, or one label is written in two ways; the message gives the line.
     """
-    if not (rows := _read_rows(path, encoding)):
-        raise DataError(f"{path}: is empty")
-    names = list(dict.fromkeys(name for row in rows for name in row.names))
-    text = next((name for name in TEXT_COLUMNS if name in names), TEXT_COLUMNS[0]) if columns.text is None else columns.text
-    wanted = [name for name in (text, columns.text_pair, columns.label) if name is not None]
-    for name in wanted:
-        if name not in names:
-            raise DataError(f"{path}: has no column {name!r}; its columns are {shortened([*map(repr, names)], ', ')}")
-    for row in rows:
-        if twice := [name for name in wanted if row.names.count(name) > 1]:
-            raise DataError(f"{path}: line {row.line} has duplicate columns: {', '.join(map(repr, twice))}")
-    if not (filled := [row for row in rows if row.cells is not None]):
-        raise DataError(f"{path}: has no rows")
-    found = {name: _texts(path, filled, name) for name in wanted}
-    return Table(
-        path,
-        found[text],
-        None if columns.text_pair is None else found[columns.text_pair],
-        None if columns.label is None else _labels(path, columns.label, found[columns.label]),
-    )
+    records = read_records(source, encoding, columns.header)
+    found = resolve(columns, records, labelled)
+    wanted = [found.text, found.text_pair, *names_of(found.label)]
+    records.require([name for name in wanted if name], known)
+    texts = records.texts(found.text or "")
+    pairs = records.texts(found.text_pair) if found.text_pair else None
+    labels = (parse or class_labels)(records, names_of(found.label)) if labelled else None
+    return Table(records.path, texts, pairs, labels, found, records)
+
+
+def resolve(columns: Columns, records: Records, labelled: bool) -> Columns:
+    """The names of the columns to read, where some are not given."""
+    names = set(records.names)
+    defaults = next((group for group in TEXT_COLUMNS if names.issuperset(group)), TEXT_COLUMNS[1])
+    text, pair, label = columns.text, columns.text_pair, columns.label
+    if text is None:
+        text = next((first for first, *_ in (defaults, *TEXT_COLUMNS) if first != pair and first in names), defaults[0])
+    if pair is None:
+        groups = (group for group in TEXT_COLUMNS if group[0] == text and names.issuperset(group))
+        pair = next((group[1] for group in groups if len(group) == 2), ())
+    if label is None and labelled:
+        label = next((name for name in LABEL_COLUMNS if name in names), LABEL_COLUMNS[0])
+    return replace(columns, text=text, text_pair=pair, label=label)
+
+
+def names_of(label: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    """The names of label columns."""
+    return (label,) if isinstance(label, str) else label or ()
 
 
 def meaning(label: str) -> str:
@@ -114,132 +164,18 @@ def meaning(label: str) -> str:
     return bare.partition(".")[0] if WHOLE.fullmatch(bare) else bare
 
 
-def is_unicode(text: str) -> bool:
-    """Whether a text has no lone surrogate, which is half an emoji; JSON and command lines may hold one."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _read_rows(path: Path, encoding: str) -> list[Row]:
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise DataError(f"{path}: must end in {', '.join(SUFFIXES)}")
-    try:
-        "".encode(encoding)
-    except (LookupError, ValueError):
-        raise DataError(f"{encoding!r} is not a text encoding Python knows: try utf-8 or cp1252") from None
-    try:
-        if path.exists() and not path.is_file() and not path.is_dir():
-            raise DataError(f"{path}: cannot be read: it is not a regular file")  # reading a pipe could block forever
-        with open(path, encoding=encoding, newline="") as file:
-            return _read_jsonl(path, file) if suffix == ".jsonl" else _read_separated(path, file, DIALECTS[suffix])
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except UnicodeError:
-        raise _undecodable(path, encoding) from None
-    except DataError:
-        raise
-    except ValueError as error:  # a path that no file can have
-        raise DataError(f"{path}: cannot be read: {error}") from None
-
-
-def _undecodable(path: Path, encoding: str) -> DataError:
-    """The error for a file in another encoding, with the first line that shows it."""
-    data, where = path.read_bytes(), ""
-    try:
-        data.decode(encoding)
-    except UnicodeDecodeError as error:
-        before = data[: error.start].decode(encoding, "ignore")
-        where = f"line {1 + before.count(chr(10)) + before.count(chr(13)) - before.count(chr(13) + chr(10))} "
-    except UnicodeError:
-        pass
-    example = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "cp949"
-    return DataError(f"{path}: {where}is not {encoding}: pass the file's encoding, for example --encoding {example}")
-
-
-def _read_separated(path: Path, file: TextIO, dialect: Mapping[str, Any]) -> list[Row]:
-    rows: list[Row] = []
-    reader, number = csv.reader(file, **dialect), 1
-    try:
-        with _unlimited_cells():
-            for cells in reader:
-                number, start = reader.line_num + 1, number  # a quoted cell may span lines
-                if not cells:
-                    continue
-                if not rows:
-                    rows.append(Row(start, cells, None))
-                elif len(cells) != len(rows[0].names):
-                    count = f"{len(cells)} cell" + "s" * (len(cells) > 1)
-                    raise DataError(f"{path}: line {start} has {count}, but the header has {len(rows[0].names)}")
-                else:
-                    rows.append(Row(start, rows[0].names, cells))
-    except csv.Error as error:
-        raise DataError(f"{path}: line {number}: cannot be parsed: {error}") from None
-    return rows
-
-
-_limit_lock = threading.Lock()
-
-
-@contextlib.contextmanager
-def _unlimited_cells() -> Iterator[None]:
-    """Raise csv's limit on the length of a cell, which is one for the whole process, and put it back."""
-    with _limit_lock:
-        kept = csv.field_size_limit((1 << 31) - 1)
-        try:
-            yield
-        finally:
-            csv.field_size_limit(kept)
-
-
-def _read_jsonl(path: Path, file: TextIO) -> list[Row]:
-    rows: list[Row] = []
-    for number, text in enumerate(file, 1):
-        if not text.strip():
-            continue
-        try:  # an object becomes a tuple of pairs, which keeps duplicate keys; an integer stays as it is written
-            row = json.loads(text, object_pairs_hook=tuple, parse_int=str)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}: line {number}: cannot be parsed: {error}") from None
-        if not isinstance(row, tuple):
-            raise DataError(f"{path}: line {number} is not a JSON object")
-        rows.append(Row(number, [name for name, _ in row], [value for _, value in row]))
-    return rows
-
-
-def _texts(path: Path, rows: Sequence[Row], name: str) -> list[str]:
-    """A column as texts.
-
-    Raises:
-        DataError: cells are empty, not text or no Unicode; the message gives their lines.
-    """
-    values = [_text(row.cells[row.names.index(name)]) if row.cells and name in row.names else "" for row in rows]
-    for fault, found in (
-        ("is empty or not text", (not value.strip() for value in values)),
-        ("has half an emoji (a lone surrogate)", (not is_unicode(value) for value in values)),
-    ):
-        if lines := [str(row.line) for row, wrong in zip(rows, found, strict=True) if wrong]:
-            more = f" and {len(lines) - 5} more" if len(lines) > 5 else ""
-            raise DataError(f"{path}: column {name!r} {fault} in line {', '.join(lines[:5])}{more}")
-    return values
-
-
-def _text(value: Any) -> str:
-    """Convert a cell to text. JSON numbers and booleans count as text; null, lists and objects become empty."""
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() else str(value) if math.isfinite(value) else ""
-    return str(value) if isinstance(value, str | bool) else ""
-
-
-def _labels(path: Path, name: str, labels: list[str]) -> list[str]:
+def class_labels(records: Records, names: tuple[str, ...]) -> list[str]:
     """Labels as all formats agree on them: a column of numbers or of booleans is written as JSONL has it, others as they are.
 
     Raises:
-        DataError: two labels differ only in how they are written.
+        DataError: two labels differ only in how they are written, or there are several columns.
     """
+    [name] = _one(records, names)
+    return unified(records.path, name, records.texts(name))
+
+
+def unified(path: Path, name: str, labels: list[str]) -> list[str]:
+    """See `class_labels`."""
     spellings: dict[str, str] = {}
     for label in dict.fromkeys(labels):
         if (first := spellings.setdefault(meaning(label), label)) != label:
@@ -248,75 +184,70 @@ def _labels(path: Path, name: str, labels: list[str]) -> list[str]:
     return [meaning(label) for label in labels] if typed else labels
 
 
-def check_result_path(path: Path, source: Path | None = None) -> None:
-    """Reject a path that `write_columns` cannot write, before the results are computed.
-
-    Args:
-        source: the data file, which results must not replace.
-    Raises:
-        DataError: the suffix is not in WRITERS, it is a folder or the data file, or its folder is absent or not writable.
-    """
-    if path.suffix.lower() not in WRITERS:
-        raise DataError(f"{path}: must end in {', '.join(WRITERS)}")
-    if path.is_dir():
-        raise DataError(f"{path}: is a folder")
-    if not path.parent.is_dir():
-        raise DataError(f"{path}: the folder {path.parent} does not exist")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise DataError(f"{path}: the folder {path.parent} is not writable")
-    if source is not None and path.exists() and source.exists() and path.samefile(source):
-        raise DataError(f"{path}: is the data file itself: write the results to another one")
-
-
-def check_cells(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Reject texts that the format of a result file cannot hold.
+def number_labels(records: Records, names: tuple[str, ...]) -> list[tuple[float, ...]]:
+    """Scores, one from each column.
 
     Raises:
-        DataError: a text for a .tsv contains a tab or a line break.
+        DataError: a cell is no number; the message gives its line.
     """
-    if path.suffix.lower() == ".tsv" and any(
-        mark in str(value) for name, values in columns.items() for value in (name, *values) for mark in "\t\r\n"
-    ):
-        raise DataError(f"{path}: a .tsv cannot hold texts with tabs or line breaks: write a .csv or .jsonl")
+    columns = []
+    for name in names:
+        values = [as_number(cell) for cell in records.cells(name)]
+        records.refuse(name, "is not a number", [value is None for value in values])
+        columns.append([value or 0.0 for value in values])
+    return list(zip(*columns, strict=True))
 
 
-def write_columns(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Write results as .csv, .tsv (without quoting, as it is read) or .jsonl, whole or not at all.
+def as_number(cell: Any) -> float | None:
+    """A cell as a finite number; None if it is not one."""
+    try:
+        value = float(as_text(cell).replace("_", "?"))  # Python reads 1_000 as a number
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def several_labels(records: Records, names: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The labels of each row: from a column for each label with 0 and 1, or one column with lists or names with commas between.
 
     Raises:
-        DataError: see `check_result_path` and `check_cells`; or a text has a lone surrogate.
+        DataError: a cell is neither; the message gives its line.
     """
-    check_result_path(path)
-    check_cells(path, columns)
-    write, names = WRITERS[path.suffix.lower()], list(columns)
-    lines = [] if write is _json_line else [write(names, names)]
-    lines += [write(names, row) for row in zip(*columns.values(), strict=True)]
-    text = "".join(f"{line}\n" for line in lines)
-    if not is_unicode(text):
-        raise DataError(f"{path}: cannot hold half an emoji (a lone surrogate)")
-    write_atomically(path, text.encode())
+    if len(names) == 1:
+        return _listed_labels(records, names[0])
+    marks = {}
+    for name in names:
+        cells = [meaning(as_text(cell)) for cell in records.cells(name)]
+        records.refuse(name, "is neither 0 nor 1", [cell not in ("0", "1", *BOOLEANS) for cell in cells])
+        marks[name] = [cell in ("1", "True") for cell in cells]
+    return [tuple(name for name in names if marks[name][row]) for row in range(len(records))]
 
 
-def _csv_line(names: Sequence[str], row: Sequence[Any]) -> str:
-    """csv.writer leaves a carriage return unquoted in some Python versions, which breaks the line."""
-    cells = [str(value) for value in row]
-    return ",".join(f'"{cell.replace(QUOTE, QUOTE * 2)}"' if not cell or QUOTED.search(cell) else cell for cell in cells)
+def _listed_labels(records: Records, name: str) -> list[tuple[str, ...]]:
+    """Several labels from one column: a JSON list, or names separated by commas, semicolons or bars; empty cells have none."""
+    cells = [_as_list(cell) for cell in records.cells(name)]
+    found = [[as_text(label).strip() for label in cell or ()] for cell in cells]
+    faults = [cell is None or not all(labels) for cell, labels in zip(cells, found, strict=True)]
+    records.refuse(name, "is no list of labels", faults)
+    records.refuse(name, "has half an emoji (a lone surrogate)", [not all(map(is_unicode, labels)) for labels in found])
+    flat = iter(unified(records.path, name, [label for labels in found for label in labels]))
+    return [tuple(dict.fromkeys(next(flat) for _ in labels)) for labels in found]
 
 
-def _tsv_line(names: Sequence[str], row: Sequence[Any]) -> str:
-    return "\t".join(map(str, row))
+def _as_list(cell: Any) -> list[Any] | None:
+    if isinstance(cell, list | tuple):
+        return list(cell)
+    text = as_text(cell).strip()
+    if text.startswith("["):  # as .csv and .tsv hold a list
+        try:
+            found = json.loads(text)
+        except ValueError:
+            return None
+        return found if isinstance(found, list) else None
+    return [label for label in SEPARATOR.split(text) if label.strip()] if text or cell in (None, "") else None
 
 
-def _json_line(names: Sequence[str], row: Sequence[Any]) -> str:
-    """Line separators are escaped, because programs other than ours would split the line there."""
-    return json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False, separators=(",", ":")).translate(SEPARATORS)
-
-
-QUOTE = '"'
-QUOTED = re.compile("[,\"\r\n\x00\ufeff]|^\\s|\\s$")  # cells that a .csv has in quotes
-SEPARATORS = {code: f"\\u{code:04x}" for code in (0x85, 0x2028, 0x2029)}
-WRITERS: dict[str, Callable[[Sequence[str], Sequence[Any]], str]] = {
-    ".csv": _csv_line,
-    ".tsv": _tsv_line,
-    ".jsonl": _json_line,
-}  # formats of result files
+def _one(records: Records, names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(names) != 1:
+        raise DataError(f"{records.path}: one column of labels is needed, not {len(names)}: {shortened([*map(repr, names)], ', ')}")
+    return names

@@ -1,113 +1,202 @@
-"""The protocol of a task, and the table of tasks.
+"""The table of tasks, GLUE's names for some of them, and what a checkpoint remembers of its task.
 
-A task is a module with the functions of `Task`: a data format, its features, its architecture, its metric and its predictions.
-To add one, write a module beside this one and add a row to TASKS; training, evaluation, prediction and the command line use it.
+To add a task, write a module beside this one and add a row to TASKS; training, evaluation, prediction and the command line use it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
 
-import numpy as np
-
-from ..errors import ConfigError
+from ..errors import ConfigError, brief
 from ..model.architectures import named_architecture
 from ..model.config import MobileBertConfig
-from . import classification
-from .examples import Examples
-from .tables import Columns
+from ..model.inputs import problem_type
+from .base import Lengths, Task
+from .classification import Classification
+from .multi_label import MultiLabel
+from .records import UTF8, Records, read_records
+from .regression import Regression
+from .sentences import SentenceTask
+from .tables import LABEL_COLUMNS, Columns, as_number, names_of
+
+TASKS: dict[str, Task] = {task.name: task for task in (Classification(), Regression(), MultiLabel())}
+DEFAULT = Classification.name
+DEFAULT_COLUMNS, DEFAULT_LENGTHS = Columns(), Lengths()
+MEMORY = "fine_tuning"  # the key of config.json that a checkpoint remembers its task by
 
 
-class Data(Protocol):
-    """The examples of a data file, in the task's own form."""
+@dataclass(frozen=True)
+class Preset:
+    """A task of GLUE: ours, the metric that chooses the best model, and the columns of a file that does not name them.
 
-    @property
-    def path(self) -> Path:
-        """The file's path, for errors."""
+    The names of text and label columns are the defaults of `tables`.
+    """
 
-    def __len__(self) -> int: ...
-
-
-class Task(Protocol):
-    """What training, evaluation and prediction need from a task; `data` is a result of its own `read`."""
-
-    @property
-    def ARCHITECTURE(self) -> str:  # a constant of the module
-        """Its model class, a name in ARCHITECTURES."""
-
-    def read(self, path: Path, columns: Columns, encoding: str) -> Any:
-        """Read a data file, with labels if columns.label is set.
-
-        Raises:
-            DataError: the file cannot be used; the message gives the file and the line.
-        """
-
-    def from_texts(self, texts: Sequence[str]) -> Any:
-        """Make unlabelled data from texts.
-
-        Raises:
-            ConfigError: an example of this task is more than one text.
-        """
-
-    def texts(self, data: Any) -> list[str]:
-        """All texts, for learning a vocabulary."""
-
-    def split(self, data: Any, fraction: float, seed: int) -> tuple[Any, Any]:
-        """Split the data into a training and a validation part.
-
-        Raises:
-            DataError: a part would be too small.
-        """
-
-    def settings(self, data: Any, stored: MobileBertConfig | None) -> dict[str, Any]:
-        """Configuration keys that depend on the training data, such as id2label.
-
-        Args:
-            stored: the configuration of the checkpoint training starts from; None for fresh weights.
-        """
-
-    def make_examples(self, data: Any, tokenizer: Any, config: MobileBertConfig, max_length: int) -> Examples:
-        """Tokenize the data, including labels if it has them.
-
-        Raises:
-            DataError: the model does not have one of the labels.
-        """
-
-    def predict(
-        self, data: Any, examples: Examples, outputs: Iterable[Mapping[str, np.ndarray]], config: MobileBertConfig
-    ) -> dict[str, list[Any]]:
-        """Compute predictions as columns with one value per example of the data.
-
-        Args:
-            outputs: the model's outputs for the rows of `examples` in order, batch by batch.
-        """
-
-    def inputs(self, data: Any) -> dict[str, list[Any]]:
-        """The columns to write beside the predictions; a terminal shows only the first."""
-
-    def evaluate(self, data: Any, predictions: Mapping[str, Sequence[Any]]) -> tuple[dict[str, float], dict[str, list[Any]]]:
-        """Compute {title: metric from 0 to 1} for labelled data, and return it with columns of labels and predictions."""
+    task: str
+    metric: str = "accuracy"
+    header: tuple[str, ...] | None = None
 
 
-TASKS: dict[str, Task] = {
-    "classification": classification,
+GLUE: dict[str, Preset] = {
+    "cola": Preset("classification", "MCC", ("source", "label", "mark", "sentence")),
+    "sst2": Preset("classification"),
+    "mrpc": Preset("classification"),
+    "stsb": Preset("regression", "Pearson"),
+    "qqp": Preset("classification"),
+    "mnli": Preset("classification"),
+    "qnli": Preset("classification"),
+    "rte": Preset("classification"),
+    "wnli": Preset("classification"),
 }
-DEFAULT = "classification"
+NAMES = (*TASKS, *GLUE)
 
 
-def task_of(config: MobileBertConfig, name: str | None = None) -> Task:
-    """Find the task of a checkpoint: the one named, or the first one for the checkpoint's architecture.
+@dataclass(frozen=True)
+class Setup:
+    """A task with the columns and lengths it was trained with.
+
+    Attributes:
+        metric: the metric that comes first and chooses the best model; None for the task's own.
+        remembered: whether a checkpoint said so.
+    """
+
+    task: Task
+    columns: Columns = DEFAULT_COLUMNS
+    lengths: Lengths = DEFAULT_LENGTHS
+    metric: str | None = None
+    remembered: bool = False
+
+    def read(self, source: Any, encoding: str = UTF8, *, labelled: bool = True) -> Any:
+        """Read data for the task; see `Task.read`.
+
+        Raises:
+            DataError: the data cannot be used, or lack a column that the model was trained on.
+        """
+        known = ", which the model was trained on (options name other columns)" if self.remembered else ""
+        return self.task.read(source, self.columns, encoding, labelled=labelled, known=known)
+
+    def with_columns(self, columns: Columns) -> "Setup":
+        """The setup with the columns that are given, and its own where they are None."""
+        given = {field.name: value for field in fields(columns) if (value := getattr(columns, field.name)) is not None}
+        if "text" in given and "text_pair" not in given and not self.remembered:
+            given["text_pair"] = None  # found by the text's name
+        return replace(self, columns=replace(self.columns, **given))
+
+    def with_lengths(self, **lengths: Any) -> "Setup":
+        """The setup with the lengths that are given, and its own where they are None."""
+        return replace(self, lengths=replace(self.lengths, **{name: value for name, value in lengths.items() if value is not None}))
+
+    def settings(self) -> dict[str, Any]:
+        """What config.json remembers it by."""
+        columns = {name: value for name, value in asdict(self.columns).items() if value is not None}
+        memory = {"task": self.task.name, "columns": columns, "lengths": asdict(self.lengths)}
+        return {MEMORY: memory if self.metric is None else {**memory, "metric": self.metric}}
+
+
+def new_setup(name: str, source: Any = None) -> Setup:
+    """The setup of a task, or of a preset, before training.
+
+    Args:
+        name: in TASKS or GLUE.
+    Raises:
+        ConfigError: the name is unknown.
+    """
+    if name in GLUE:
+        preset = GLUE[name]
+        task = TASKS[preset.task]
+        return Setup(task, Columns(header=preset.header), task.lengths, preset.metric)
+    if name not in TASKS:
+        raise ConfigError(f"task must be one of {', '.join(NAMES)}, not {brief(name)}")
+    return Setup(TASKS[name], Columns(), TASKS[name].lengths)
+
+
+def setup_of(config: MobileBertConfig, name: str | None = None) -> Setup:
+    """The setup of a checkpoint: what it remembers, or the task that its architecture and problem type are for.
+
+    Args:
+        name: of a task or a preset, which must fit the checkpoint.
+    Raises:
+        ConfigError: the name is unknown, the checkpoint is for another task, or what it remembers cannot be read.
+    """
+    found = _remembered(config)
+    if found is None:
+        task = _by_architecture(config) if name is None else new_setup(name).task
+        found = Setup(task, lengths=task.lengths)
+    if name is not None and new_setup(name).task is not found.task:
+        raise ConfigError(f"was trained for {found.task.name}, not for {name}")
+    architecture = named_architecture(config)
+    if config.architectures and architecture != found.task.architecture:
+        raise ConfigError(f"holds {', '.join(config.architectures)}, not a {found.task.architecture}")
+    if isinstance(found.task, SentenceTask) and (kind := problem_type(config, integer_labels=True)) != found.task.problem_type:
+        raise ConfigError(f"is a model for {kind}, not for {found.task.name}")
+    return found
+
+
+def _by_architecture(config: MobileBertConfig) -> Task:
+    architecture, kind = named_architecture(config), problem_type(config, integer_labels=True)
+    fitting = [task for task in TASKS.values() if task.architecture == architecture or (architecture is None and not config.architectures)]
+    fitting = [task for task in fitting if not isinstance(task, SentenceTask) or task.problem_type == kind]
+    if not fitting:
+        wanted = " or ".join(dict.fromkeys(task.architecture for task in TASKS.values()))
+        raise ConfigError(f"holds {', '.join(config.architectures or [])}, not a {wanted}")
+    return fitting[0]
+
+
+def _remembered(config: MobileBertConfig) -> Setup | None:
+    """What config.json remembers; None if nothing."""
+    memory = getattr(config, MEMORY, None)
+    if memory is None:
+        return None
+    try:
+        task = TASKS[memory["task"]]
+        columns, lengths, metric = memory["columns"], memory["lengths"], memory.get("metric")
+        if not (metric is None or isinstance(metric, str)):
+            raise TypeError(metric)
+        return Setup(task, _columns(columns), _lengths(lengths), metric, remembered=True)
+    except (TypeError, KeyError, AttributeError, ValueError):
+        raise ConfigError(f"{MEMORY} {brief(memory)} does not describe a task: remove it from config.json, or correct it") from None
+
+
+def _columns(values: Mapping[str, Any]) -> Columns:
+    """Columns from JSON, whose tuples are lists."""
+    found: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    names = [name for value in found.values() for name in (value if isinstance(value, tuple) else [value])]
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(names)
+    return Columns(**found)
+
+
+def _lengths(values: Mapping[str, Any]) -> Lengths:
+    lengths = Lengths(**values)
+    for field in fields(lengths):
+        value = getattr(lengths, field.name)
+        if isinstance(value, bool) or not isinstance(value, int if field.type is int or field.type == "int" else int | float):
+            raise TypeError(value)
+        if field.name != "null_threshold" and not 0 < value <= 1 << 20:
+            raise ValueError(value)
+    return lengths
+
+
+def guess(source: Any, columns: Columns, encoding: str = UTF8) -> tuple[str, Any]:
+    """Guess the task from the data, and return its name with the data as far as they were read.
 
     Raises:
-        ConfigError: the name is unknown, or the task or tasks need another architecture.
+        DataError: the data cannot be read.
     """
-    architecture = named_architecture(config)
-    if name is not None and name not in TASKS:
-        raise ConfigError(f"task must be one of {', '.join(TASKS)}, not {name!r}")
-    candidates = [TASKS[name]] if name is not None else [TASKS[DEFAULT], *TASKS.values()]
-    if architecture is None and not config.architectures:
-        return candidates[0]
-    if fitting := [task for task in candidates if architecture == task.ARCHITECTURE]:
-        return fitting[0]
-    wanted = " or ".join(dict.fromkeys(task.ARCHITECTURE for task in candidates))
-    raise ConfigError(f"holds {', '.join(config.architectures or [])}, not a {wanted}")
+    records = read_records(source, encoding, columns.header)
+    return guess_of_records(records, columns), records
+
+
+def guess_of_records(records: Records, columns: Columns) -> str:
+    """The task of rows with texts and labels: numbers with a fraction are for regression, lists for several labels."""
+    names = names_of(columns.label) or tuple(name for name in LABEL_COLUMNS if name in records.names)[:1]
+    cells = [cell for name in names if name in records.names for cell in records.cells(name)]
+    if cells and all(isinstance(cell, list | tuple) for cell in cells):
+        return MultiLabel.name
+    numbers = [as_number(cell) for cell in cells]
+    if len(names) > 1:
+        return MultiLabel.name if all(number in (0, 1) for number in numbers) else Regression.name
+    if cells and all(number is not None for number in numbers) and any(number is not None and number % 1 for number in numbers):
+        return Regression.name
+    return Classification.name
+

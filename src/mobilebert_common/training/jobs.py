@@ -1,8 +1,7 @@
-"""Train, evaluate and predict in either framework and for any task; the command line and the demo use these functions."""
+"""Start training from any model, save the result, and evaluate and predict with it, in either framework and for any task."""
 
-import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +13,17 @@ from ..files import hub
 from ..files.folder import Folder, save_files
 from ..model.architectures import ARCHITECTURES, named_architecture
 from ..model.config import MAX_CONFIG, MobileBertConfig
-from ..model.inputs import problem_type
 from ..model.schema import expand
 from ..model.zoo import ZOO
+from ..tasks.base import Data, Lengths, Predictions
 from ..tasks.examples import Examples
-from ..tasks.task import Data, Task, task_of
+from ..tasks.metrics import Scores
+from ..tasks.task import Setup, setup_of
 from ..tokenization import MobileBertTokenizerFast, learn_vocabulary
-from .plan import Plan
-from .recipe import Recipe, Report
 from .twin import Twin
 
 BASE = "MobileBertModel"
-BATCH = 64  # examples per batch in evaluation and prediction
-FRESH_RATE, FINE_TUNING_RATE = 1e-3, 5e-5  # learning rates for a small model from scratch, and for a trained one
+BATCH = 64  # rows per batch in evaluation and prediction
 
 
 @dataclass(frozen=True)
@@ -40,27 +37,26 @@ class Start:
         notice: why a checkpoint's head is not used, in one line; empty if it is.
     """
 
-    task: Task
+    setup: Setup
     tokenizer: MobileBertTokenizerFast
     config: MobileBertConfig
     fresh: bool
     make: Callable[[Twin, int], Any]
     notice: str = ""
 
-    def examples(self, data: Data, max_length: int) -> Examples:
+    def examples(self, data: Data) -> Examples:
         """Tokenize the data for the model.
 
         Raises:
-            ConfigError: max_length exceeds the model's number of positions.
+            ConfigError: the setup's max_length exceeds the model's number of positions.
             DataError: the model does not have one of the labels.
         """
-        if max_length > self.config.max_position_embeddings:
-            positions = self.config.max_position_embeddings
-            raise ConfigError(f"--max-length {max_length} is more than the model's {positions} positions")
-        return self.task.make_examples(data, self.tokenizer, self.config, max_length)
+        if (length := self.setup.lengths.max_length) > (positions := self.config.max_position_embeddings):
+            raise ConfigError(f"max_length {length} is more than the model's {positions} positions")
+        return self.setup.task.make_examples(data, self.tokenizer, self.config, self.setup.lengths)
 
 
-def start(task: Task, model: str, data: Data, vocabulary: Path | None = None, vocabulary_size: int = 8000) -> Start:
+def start(setup: Setup, model: str, data: Data, vocabulary: Path | None = None, vocabulary_size: int = 8000) -> Start:
     """Prepare training: configuration, tokenizer and model.
 
     Args:
@@ -73,14 +69,16 @@ def start(task: Task, model: str, data: Data, vocabulary: Path | None = None, vo
         CheckpointError: the checkpoint is unusable.
         DataError: no model can be trained on the data.
     """
-    architecture = task.ARCHITECTURE
+    task = setup.task
+    setup = replace(setup, columns=data.columns)
+    architecture = task.architecture
     if model in ZOO:
         settings = task.settings(data, None)
         tokens = _learn(task.texts(data), vocabulary_size) if vocabulary is None else None
         tokenizer = MobileBertTokenizerFast(vocabulary) if tokens is None else MobileBertTokenizerFast(vocab=tokens)
         config = MobileBertConfig.from_zoo(model, vocab_size=len(tokenizer), **settings)
         _check_size(config, data)
-        return Start(task, tokenizer, config, True, lambda twin, seed: twin.create(config, architecture, seed))
+        return Start(setup, tokenizer, config, True, lambda twin, seed: twin.create(config, architecture, seed))
     check_place(model, f" nor in the zoo ({', '.join(ZOO)})")
     if vocabulary is not None:
         raise ConfigError("--vocabulary is for fresh models only: a checkpoint has its own vocabulary")
@@ -90,8 +88,8 @@ def start(task: Task, model: str, data: Data, vocabulary: Path | None = None, vo
     _check_size(config, data)
     tokenizer = MobileBertTokenizerFast.from_pretrained(model)
     if notice := _new_head(model, architecture, stored, config):
-        return Start(task, tokenizer, config, False, lambda twin, seed: _renewed(twin, model, architecture, config, seed), notice)
-    return Start(task, tokenizer, config, False, lambda twin, seed: twin.load(model, architecture, **settings))
+        return Start(setup, tokenizer, config, False, lambda twin, seed: _renewed(twin, model, architecture, config, seed), notice)
+    return Start(setup, tokenizer, config, False, lambda twin, seed: twin.load(model, architecture, **settings))
 
 
 def _check_size(config: MobileBertConfig, data: Data) -> None:
@@ -123,38 +121,22 @@ def _renewed(twin: Twin, model: str, architecture: str, config: MobileBertConfig
     return renewed
 
 
-def task_at(directory: str | Path | Folder, name: str | None = None, *, evaluated: bool = False) -> Task:
-    """Find the task of a checkpoint.
+def setup_at(directory: str | Path | Folder, name: str | None = None) -> Setup:
+    """Find the task of a checkpoint, with the columns and lengths it was trained with.
 
     Args:
-        name: a name in TASKS; default: the first task with the checkpoint's architecture.
-        evaluated: require a model that `Opened.evaluate` has metrics for.
+        name: of a task or a preset; default: what the checkpoint says.
     Raises:
-        CheckpointError: the checkpoint is unusable, belongs to another task, or has no metrics.
+        CheckpointError: the checkpoint is unusable, or is for another task.
         ConfigError: the checkpoint does not exist.
     """
     if not isinstance(directory, Folder):
         check_place(directory)
     config = MobileBertConfig.from_pretrained(directory)
     try:
-        task = task_of(config, name)
-        if evaluated:
-            _check_metrics(task, config)
+        return setup_of(config, name)
     except ConfigError as error:
         raise CheckpointError(str(directory), str(error)) from None
-    return task
-
-
-def _check_metrics(task: Task, config: MobileBertConfig) -> None:
-    """Require a model that chooses one of several classes, if its labels may be of another kind.
-
-    Raises:
-        ConfigError: it is a regression, or gives several labels.
-    """
-    kind = problem_type(config, integer_labels=True)
-    by_type = any(label.by_problem_type for label in ARCHITECTURES[task.ARCHITECTURE].labels.values())
-    if by_type and kind != "single_label_classification":
-        raise ConfigError(f"is a model for {kind}, which has no metrics here yet: `mobilebert predict` gives its outputs")
 
 
 def check_place(model: str | Path, besides: str = "") -> None:
@@ -176,28 +158,7 @@ def _learn(texts: list[str], size: int) -> list[str]:
         raise ConfigError(f"cannot learn a vocabulary from these texts: {error}; pass a --vocabulary file") from None
 
 
-def train(twin: Twin, begin: Start, examples: Examples, recipe: Recipe, watch: Callable[[int], Report]) -> Any:
-    """Train the model and return it.
-
-    Args:
-        examples: from `begin.examples`.
-        watch: called with the total number of steps; returns the function to call after each step.
-    Raises:
-        ConfigError: the loss became NaN or infinite.
-    """
-    model = begin.make(twin, recipe.seed)
-    report = watch(Plan(examples.lengths, recipe).steps)
-
-    def checked(done: int, loss: float) -> None:
-        report(done, loss)
-        if not math.isfinite(loss):
-            raise ConfigError(f"the loss is {loss} after step {done:,}: train with a smaller learning rate")
-
-    twin.train(model, examples, recipe, checked)
-    return model
-
-
-def save(twin: Twin, model: Any, tokenizer: MobileBertTokenizerFast, directory: Path, max_length: int) -> None:
+def save(twin: Twin, model: Any, begin: Start, directory: Path) -> None:
     """Write weights, configuration and tokenizer to a checkpoint directory in one step.
 
     Raises:
@@ -206,16 +167,17 @@ def save(twin: Twin, model: Any, tokenizer: MobileBertTokenizerFast, directory: 
     tensors = twin.tensors(model)
     if broken := [name for name, array in tensors.items() if not np.isfinite(array).all()]:
         raise ConfigError(f"{len(broken)} tensors are NaN or infinite, so nothing was saved: train with a smaller learning rate")
-    tokenizer.model_max_length = max_length
-    contents = checkpoint.contents(model.config, model.architecture, tensors)
-    save_files(directory, {**contents, **tokenizer.contents()})
+    begin.tokenizer.model_max_length = begin.setup.lengths.max_length
+    config = model.config.replace(**begin.setup.settings())
+    contents = checkpoint.contents(config, model.architecture, tensors)
+    save_files(directory, {**contents, **begin.tokenizer.contents()})
 
 
 @dataclass(frozen=True)
 class Opened:
     """A trained model, opened for its task in one framework."""
 
-    task: Task
+    setup: Setup
     twin: Twin
     model: Any
     tokenizer: MobileBertTokenizerFast
@@ -225,7 +187,7 @@ class Opened:
         """Open a checkpoint directory or a name on the hub; model and tokenizer come from the same save.
 
         Args:
-            task: a name in TASKS; default: the first task with the checkpoint's architecture.
+            task: a name in TASKS; default: what the checkpoint says.
         Raises:
             CheckpointError: the checkpoint is unusable, or belongs to another task.
             ConfigError: the checkpoint does not exist.
@@ -233,32 +195,38 @@ class Opened:
         check_place(directory)
 
         def read(place: str | Path | Folder) -> Opened:
-            found = task_at(place, task)
-            model = twin.load(place, found.ARCHITECTURE)
-            return cls(found, twin, model, MobileBertTokenizerFast.from_pretrained(place))
+            setup = setup_at(place, task)
+            model = twin.load(place, setup.task.architecture)
+            return cls(setup, twin, model, MobileBertTokenizerFast.from_pretrained(place))
 
         return hub.read_place(directory, read)
 
+    @property
+    def lengths(self) -> Lengths:
+        """The lengths it was trained with; for a model that does not say, the length its tokenizer is for."""
+        length = self.setup.lengths.max_length if self.setup.remembered else self.tokenizer.model_max_length
+        return replace(self.setup.lengths, max_length=min(length, self.model.config.max_position_embeddings))
+
     def examples(self, data: Data) -> Examples:
         """Tokenize the data for the model, without labels."""
-        length = min(self.tokenizer.model_max_length, self.model.config.max_position_embeddings)
-        examples = self.task.make_examples(data, self.tokenizer, self.model.config, length)
-        return examples.without(ARCHITECTURES[self.task.ARCHITECTURE].labels)
+        examples = self.setup.task.make_examples(data, self.tokenizer, self.model.config, self.lengths)
+        return examples.without(ARCHITECTURES[self.setup.task.architecture].labels)
 
     def outputs(self, examples: Examples) -> Iterator[dict[str, np.ndarray]]:
         """Run the model on the examples in order; yields its outputs batch by batch."""
         return self.twin.infer(self.model, examples.ordered(BATCH))
 
-    def predict(self, data: Data) -> dict[str, list[Any]]:
-        """Compute the task's predictions as columns with one value per example."""
-        examples = self.examples(data)
-        return self.task.predict(data, examples, self.outputs(examples), self.model.config)
+    def predict(self, data: Data, examples: Examples | None = None) -> Predictions:
+        """Compute the task's predictions.
 
-    def evaluate(self, data: Data) -> tuple[dict[str, float], dict[str, list[Any]]]:
-        """Compute {title: metric} on labelled data, and return it with columns of labels and predictions.
-
-        Raises:
-            ConfigError: the model does not choose one of several classes.
+        Args:
+            examples: of the data, if they are there already.
         """
-        _check_metrics(self.task, self.model.config)
-        return self.task.evaluate(data, self.predict(data))
+        found = self.examples(data) if examples is None else examples
+        return self.setup.task.predict(data, found, self.outputs(found), self.model.config, self.lengths)
+
+    def evaluate(self, data: Data, examples: Examples | None = None) -> tuple[Scores, Predictions]:
+        """Compute the metrics on labelled data, and return them with the predictions."""
+        predictions = self.predict(data, examples)
+        scores = self.setup.task.evaluate(data, predictions, self.model.config)
+        return (scores if self.setup.metric is None else scores.with_first(self.setup.metric)), predictions

@@ -1,0 +1,195 @@
+"""What a task is: a data format with its features, architecture, metric and predictions."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from ..errors import ConfigError, DataError
+from ..model.config import MobileBertConfig
+from .examples import Examples
+from .metrics import Scores
+from .records import UTF8
+from .results import write_columns
+from .tables import Columns
+
+Outputs = Iterable[Mapping[str, np.ndarray]]  # of the model, batch by batch
+
+
+class Data(Protocol):
+    """The examples of a data source, in the task's own form."""
+
+    @property
+    def path(self) -> Path:
+        """The file's path, for errors."""
+
+    @property
+    def columns(self) -> Columns:
+        """The names of the columns that were read."""
+
+    @property
+    def encoding(self) -> str:
+        """In which results about the data are written."""
+
+    @property
+    def labels(self) -> Sequence[Any] | None:
+        """What is to be predicted for each example; None if it was not read."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, rows: Iterable[int]) -> Any:
+        """Some of the examples."""
+
+    def kept(self) -> dict[str, list[Any]]:
+        """The columns to write beside predictions, one value for each example."""
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Lengths in tokens, and what else decides how examples are made and answers are chosen.
+
+    Attributes:
+        max_length: of a row, special tokens included.
+        stride: how far the windows of a long text are apart (question answering).
+        max_question, max_answer: longer questions are cut, longer answers are not considered.
+        n_best: the number of answers to consider for each question.
+        null_threshold: there is no answer if the score of that exceeds the best answer's by more than this.
+    """
+
+    max_length: int = 128
+    stride: int = 128
+    max_question: int = 64
+    max_answer: int = 30
+    n_best: int = 20
+    null_threshold: float = 0.0
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of each example of the data.
+
+    Attributes:
+        columns: {title: values}, as they are printed and written.
+        details: further columns, such as the probability of each label, for those who ask for all.
+        losses: how far the model is from the label of each example, the largest for the worst; None without labels.
+        found: what `Task.evaluate` needs, in the task's own form.
+    """
+
+    columns: dict[str, list[Any]]
+    details: dict[str, list[Any]] = field(default_factory=dict)
+    losses: list[float] | None = None
+    found: Any = None
+
+
+class Task(ABC):
+    """What training, evaluation and prediction need from a task; `data` is a result of its own `read`."""
+
+    name: ClassVar[str]
+    architecture: ClassVar[str]  # its model class, a name in ARCHITECTURES
+    lengths: ClassVar[Lengths] = Lengths()  # by default
+    suffixes: ClassVar[tuple[str, ...]] = ()  # of result files, besides those of tables
+
+    @abstractmethod
+    def read(
+        self, source: Any, columns: Columns | None = None, encoding: str = UTF8, *, labelled: bool = True, known: str = ""
+    ) -> Any:
+        """Read a data file, or take data in memory; see `records.read_records`.
+
+        Args:
+            labelled: read the labels, too.
+            known: who says that the columns are there, as text for an error.
+        Raises:
+            DataError: the data cannot be used; the message gives the file and the line.
+        """
+
+    def from_texts(self, texts: Sequence[str]) -> Any:
+        """Make unlabelled data from texts.
+
+        Raises:
+            ConfigError: an example of this task is more than one text.
+        """
+        raise ConfigError(f"an example for {self.name} is more than one text: give a file")
+
+    @abstractmethod
+    def texts(self, data: Any) -> list[str]:
+        """All texts, for learning a vocabulary."""
+
+    def shown(self, data: Any) -> list[str]:
+        """One line for each example, for terminals and reports."""
+        return self.texts(data)
+
+    def split(self, data: Any, fraction: float, seed: int) -> tuple[Any, Any]:
+        """Split the data into a training and a validation part.
+
+        Raises:
+            DataError: a part would be empty.
+        """
+        held_out = round(fraction * len(data))
+        if not 0 < held_out < len(data):
+            reason = f"{len(data)} examples are too few"
+            raise DataError(f"{data.path}: cannot be split into training and validation: {reason}; pass a --validation file")
+        order = np.random.default_rng(seed).permutation(len(data))
+        return data.take(np.sort(order[held_out:]).tolist()), data.take(np.sort(order[:held_out]).tolist())
+
+    @abstractmethod
+    def settings(self, data: Any, stored: MobileBertConfig | None) -> dict[str, Any]:
+        """Configuration keys that depend on the training data, such as id2label.
+
+        Args:
+            stored: the configuration of the checkpoint training starts from; None for fresh weights.
+        """
+
+    @abstractmethod
+    def make_examples(self, data: Any, tokenizer: Any, config: MobileBertConfig, lengths: Lengths) -> Examples:
+        """Tokenize the data, including labels if it has them.
+
+        Raises:
+            DataError: there is nothing to learn from, or the model does not have one of the labels.
+        """
+
+    @abstractmethod
+    def predict(self, data: Any, examples: Examples, outputs: Outputs, config: MobileBertConfig, lengths: Lengths) -> Predictions:
+        """Compute predictions for each example of the data.
+
+        Args:
+            outputs: the model's outputs for the rows of `examples` in order, batch by batch.
+        Raises:
+            DataError: the model's outputs are NaN or infinite.
+        """
+
+    @abstractmethod
+    def evaluate(self, data: Any, predictions: Predictions, config: MobileBertConfig) -> Scores:
+        """Compute the metrics of predictions for labelled data."""
+
+    @abstractmethod
+    def titles(self, config: MobileBertConfig) -> tuple[str, ...]:
+        """The titles of the metrics that can choose the best model."""
+
+    def labels(self, data: Any) -> dict[str, list[Any]]:
+        """The labels of the data as columns, to be written beside predictions."""
+        return {"label": list(data.labels or [])}
+
+    def write(self, path: Path, data: Any, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Write results about data in the data's encoding; see `results.write_columns`."""
+        write_columns(path, columns, data.encoding)
+
+
+def joined(outputs: Outputs, name: str, data: Data) -> np.ndarray:
+    """One output of all batches in float64, [rows ...].
+
+    Raises:
+        DataError: it is NaN or infinite.
+    """
+    scores = np.concatenate([output[name] for output in outputs]).astype(np.float64)
+    if broken := np.flatnonzero(~np.isfinite(scores).reshape(len(scores), -1).all(axis=-1)).tolist():
+        raise DataError(f"{data.path}: the model's outputs are not finite for {len(broken):,} texts, the first is number {broken[0] + 1}")
+    return scores
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """The logarithms of the probabilities that logits stand for, over the last axis, in float64."""
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
