@@ -41,7 +41,7 @@ BAD: list[tuple[str, str | bytes, str]] = [
     ("a.jsonl", "\n\n", "is empty"),
     ("a.csv", "text,label\n", "has no rows"),
     ("a.csv", "txt,label\na,1\n", "has no column 'text'; its columns are 'txt', 'label'"),
-    ("a.tsv", "text,label\na,1\n", "has no column 'text'; its columns are 'text,label'"),
+    ("a.tsv", "text,label\na,1\n", "has no column 'text', 'label'; its columns are 'text,label'"),
     ("a.jsonl", '{"text": "a"}\n', "has no column 'label'; its columns are 'text'"),
     ("a.csv", "text,label,text\na,1,b\n", "duplicate columns: 'text'"),
     ("a.csv", 'text,label\n"a\nb",1\n ,2\n', "column 'text' is empty or not text in line 4"),
@@ -62,7 +62,7 @@ BAD: list[tuple[str, str | bytes, str]] = [
     ("a.csv", 'text,label\n"a"b,1\n', "line 2: cannot be parsed"),
     ("a.csv", '"text",label\n"' + "x" * 200_000, "line 2: cannot be parsed"),
     ("a.csv", "text,label,label\na,1,1\n", "line 1 has duplicate columns: 'label'"),
-    ("a.csv", "\ntext,label,label\n", "line 2 has duplicate columns: 'label'"),
+    ("a.csv", "\ntext,label,label\na,1,1\n", "line 2 has duplicate columns: 'label'"),
     ("a.jsonl", '{"text": "a", "label": 1}\n{"text": "a", "label": 1, "text": "b"}', "line 2 has duplicate columns: 'text'"),
     ("a.jsonl", '{"text": "a", "label": 1}\n{"text": "\\ud83d", "label": 1}', "'text' has half an emoji .* in line 2$"),
     ("a.jsonl", '{"text": "a", "label": "\\udE00 "}', "'label' has half an emoji .* in line 1$"),
@@ -107,9 +107,10 @@ def test_columns(tmp_path: Path) -> None:
     data = "q1,q2,same\na,b,yes\n"
     table = read(tmp_path, "a.csv", data, Columns(text="q1", text_pair="q2", label="same"))
     assert (table.texts, table.pairs, table.labels) == (["a"], ["b"], ["yes"])
-    assert read(tmp_path, "a.csv", data, Columns(text="q2", label=None)).labels is None
-    for columns in (Columns(text="q3"), Columns(text="q1", text_pair="q3"), Columns(text="q1", label="q3")):
-        with pytest.raises(DataError, match="has no column 'q3'; its columns are 'q1', 'q2', 'same'"):
+    assert read_table(tmp_path / "a.csv", Columns(text="q2"), labelled=False).labels is None
+    assert table.columns == Columns(text="q1", text_pair="q2", label="same")
+    for columns in (Columns(text="q3"), Columns(text="q1", text_pair="q3", label="same"), Columns(text="q1", label="q3")):
+        with pytest.raises(DataError, match=r"has no column 'q3'.*; its columns are 'q1', 'q2', 'same'"):
             read(tmp_path, "a.csv", data, columns)
 
 

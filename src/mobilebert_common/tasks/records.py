@@ -44,12 +44,14 @@ class Records:
         rows: at least one, each with cells.
         unit: what `Row.line` counts.
         encoding: the file's, in which results about it are written.
+        header: the line with the columns' names, if one has those of all rows.
     """
 
     path: Path
     rows: Sequence[Row]
     unit: str = "line"
     encoding: str = "utf-8"
+    header: int | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -76,14 +78,14 @@ class Records:
         Raises:
             DataError: a column is missing, or there twice.
         """
-        known = self.names
-        for name in names:
-            if name not in known:
-                listed = shortened([*map(repr, known)], ", ")
-                raise DataError(f"{self.path}: has no column {name!r}{why}; its columns are {listed}")
-            for row in self.rows:
-                if row.names.count(name) > 1:
-                    raise DataError(f"{self.path}: {self.unit} {row.line} has duplicate columns: {name!r}")
+        known, wanted = self.names, list(names)
+        if missing := [name for name in wanted if name not in known]:
+            listed = shortened([*map(repr, known)], ", ")
+            raise DataError(f"{self.path}: has no column {', '.join(map(repr, missing))}{why}; its columns are {listed}")
+        for row in self.rows:
+            if twice := [name for name in wanted if row.names.count(name) > 1]:
+                line = row.line if self.header is None else self.header
+                raise DataError(f"{self.path}: {self.unit} {line} has duplicate columns: {', '.join(map(repr, twice))}")
 
     def cells(self, name: str) -> list[Any]:
         """A column's cells; None where a row does not have it."""
@@ -142,7 +144,8 @@ def read_records(source: Any, encoding: str = UTF8, header: Sequence[str] | None
         raise DataError(f"{path}: is empty")
     if not (filled := [row for row in rows if row.cells is not None]):
         raise DataError(f"{path}: has no rows")
-    return Records(path, filled, encoding=written_encoding(path, encoding))
+    header_line = rows[0].line if rows[0].cells is None else None
+    return Records(path, filled, encoding=written_encoding(path, encoding), header=header_line)
 
 
 @contextlib.contextmanager
@@ -202,11 +205,11 @@ def _is_missing(cell: Any) -> bool:
 def _in_memory(source: Any) -> Records:
     """The rows of a DataFrame, a dataset, a mapping of columns or a sequence of mappings, counted from 1."""
     kind = Path(f"the {type(source).__name__}")
+    if isinstance(getattr(source, "column_names", None), Mapping):
+        raise DataError(f"{kind}: choose one of its splits, {', '.join(source.column_names)}")
     if isinstance(source, Mapping):
         columns = {str(name): list(cells) for name, cells in source.items()}
     elif hasattr(source, "column_names") and hasattr(source, "features"):  # a dataset
-        if isinstance(source.column_names, Mapping):
-            raise DataError(f"{kind}: choose one of its splits, {', '.join(source.column_names)}")
         columns = {name: _named(list(source[name]), source.features[name]) for name in source.column_names}
     elif hasattr(source, "columns") and hasattr(source, "to_dict"):  # a DataFrame; names may be there twice
         names, count = [str(name) for name in source.columns], range(len(source.columns))

@@ -22,7 +22,7 @@ class SentenceTask(Task):
     def read(
         self, source: Any, columns: Columns | None = None, encoding: str = UTF8, *, labelled: bool = True, known: str = ""
     ) -> Table:
-        return read_table(source, columns or Columns(), encoding, labelled, self.read_labels, known)
+        return read_table(source, columns, encoding, labelled, self.read_labels, known)
 
     def read_labels(self, records: Records, names: tuple[str, ...]) -> list[Any]:
         """The labels of each row, from the cells of the label columns."""

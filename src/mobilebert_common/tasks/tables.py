@@ -110,7 +110,7 @@ def from_texts(texts: Sequence[str]) -> Table:
 
 
 def read_table(
-    source: Any, columns: Columns, encoding: str = UTF8, labelled: bool = True, parse: Parse | None = None, known: str = ""
+    source: Any, columns: Columns | None = None, encoding: str = UTF8, labelled: bool = True, parse: Parse | None = None, known: str = ""
 ) -> Table:
     """Read texts, pairs and labels. Columns that are not asked for do not matter, whatever their names and cells.
 
@@ -122,9 +122,10 @@ def read_table(
         DataError: the file is unreadable, a column is missing or there twice, a line has too few or too many cells, a text or
             label is empty or no Unicode, or one label is written in two ways; the message gives the line.
     """
+    columns = Columns() if columns is None else columns
     records = read_records(source, encoding, columns.header)
     found = resolve(columns, records, labelled)
-    wanted = [found.text, found.text_pair, *names_of(found.label)]
+    wanted = [found.text, found.text_pair, *(names_of(found.label) if labelled else ())]
     records.require([name for name in wanted if name], known)
     texts = records.texts(found.text or "")
     pairs = records.texts(found.text_pair) if found.text_pair else None
@@ -138,7 +139,7 @@ def resolve(columns: Columns, records: Records, labelled: bool) -> Columns:
     defaults = next((group for group in TEXT_COLUMNS if names.issuperset(group)), TEXT_COLUMNS[1])
     text, pair, label = columns.text, columns.text_pair, columns.label
     if text is None:
-        text = next((first for first, *_ in (defaults, *TEXT_COLUMNS) if first != pair and first in names), defaults[0])
+        text = next((first for first, *_ in (defaults, *TEXT_COLUMNS) if first != pair and first in names), TEXT_COLUMNS[1][0])
     if pair is None:
         groups = (group for group in TEXT_COLUMNS if group[0] == text and names.issuperset(group))
         pair = next((group[1] for group in groups if len(group) == 2), ())

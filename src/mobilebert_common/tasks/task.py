@@ -3,6 +3,7 @@
 To add a task, write a module beside this one and add a row to TASKS; training, evaluation, prediction and the command line use it.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -172,7 +173,7 @@ def _lengths(values: Mapping[str, Any]) -> Lengths:
         value = getattr(lengths, field.name)
         if isinstance(value, bool) or not isinstance(value, int if field.type is int or field.type == "int" else int | float):
             raise TypeError(value)
-        if field.name != "null_threshold" and not 0 < value <= 1 << 20:
+        if not math.isfinite(value) or (field.name != "null_threshold" and not 0 < value <= 1 << 20):
             raise ValueError(value)
     return lengths
 

@@ -42,7 +42,8 @@ class Options:
     """All that a training is told.
 
     Attributes:
-        model: a name from the zoo for fresh weights, a checkpoint directory, or owner/name on the hub.
+        model: a name from the zoo for fresh weights, a checkpoint directory, owner/name on the hub, or a model of this package.
+        tokenizer: of a model that is given as such.
         task: a name in tasks.task.TASKS, or GLUE's name of one of its tasks; None to guess it from the data.
         data: a file, a pandas DataFrame, a dataset of the library `datasets`, columns or rows.
         validation: likewise; None to hold out a part of the training data.
@@ -65,7 +66,8 @@ class Options:
         command: the command line, for the report.
     """
 
-    model: str = "mobilebert-mini"
+    model: Any = "mobilebert-mini"
+    tokenizer: Any = None
     task: str | None = None
     data: Any
     validation: Any = None
@@ -223,7 +225,7 @@ def fine_tune(twin: Twin, framework: str, options: Options, progress: Progress |
     """
     progress = Silence() if progress is None else progress
     ready = prepare(options)
-    for line in notices(ready, options.model, framework):
+    for line in notices(ready, _name(options.model), framework):
         progress.say(line)
     started = time.monotonic()
     trials: list[Trial] = []
@@ -279,7 +281,12 @@ def prepare(options: Options) -> Prepared:
     training = sample(training, options.limit, options.seed)
     held_out = sample(held_out, options.validation_limit, options.seed)
     vocabulary = None if options.vocabulary is None else Path(options.vocabulary)
-    begin = jobs.start(setup, options.model, training, vocabulary, options.vocabulary_size)
+    if isinstance(options.model, str | Path):
+        begin = jobs.start(setup, str(options.model), training, vocabulary, options.vocabulary_size)
+    else:
+        begin = jobs.start_with(setup, options.model, options.tokenizer, training)
+        if len(options.rates) > 1:
+            raise ConfigError("several learning rates need a model's name or directory, to start from more than once")
     if setup.metric not in (None, *(titles := setup.task.titles(begin.config))):
         raise ConfigError(f"metric must be one of {', '.join(titles)}, not {setup.metric!r:.80}")
     examples, held_examples = begin.examples(training), begin.examples(held_out)
@@ -406,7 +413,7 @@ def make_report(
     return {
         "title": f"{task.name}: {ready.training.path.name}",
         "task": task.name,
-        "model": options.model,
+        "model": _name(options.model),
         "framework": framework,
         "command": options.command,
         "data": {
@@ -512,6 +519,10 @@ def claim(output: Path, config: MobileBertConfig | None = None, architecture: st
     if (free := shutil.disk_usage(output).free) < size:
         room = f"{free / 1e6:,.0f} MB free, but the model takes {size / 1e6:,.0f} MB"
         raise ConfigError(f"{output} has {room}: choose another folder with --output")
+
+
+def _name(model: Any) -> str:
+    return str(model) if isinstance(model, str | Path) else type(model).__name__
 
 
 def _tuple(value: Sequence[str] | None) -> tuple[str, ...] | None:

@@ -92,6 +92,27 @@ def start(setup: Setup, model: str, data: Data, vocabulary: Path | None = None, 
     return Start(setup, tokenizer, config, False, lambda twin, seed: twin.load(model, architecture, **settings))
 
 
+def start_with(setup: Setup, model: Any, tokenizer: Any, data: Data) -> Start:
+    """Prepare the training of a model of either twin that is there already.
+
+    Raises:
+        ConfigError: it is for another task, has other labels, or comes without its tokenizer.
+    """
+    setup = replace(setup, columns=data.columns)
+    wanted = setup.task.architecture
+    if getattr(model, "architecture", None) != wanted:
+        raise ConfigError(f"a {type(model).__name__} cannot be trained for {setup.task.name}, which needs a {wanted}")
+    if not isinstance(tokenizer, MobileBertTokenizerFast):
+        raise ConfigError("a model that is given as such needs its tokenizer=, a MobileBertTokenizerFast")
+    settings = setup.task.settings(data, model.config)
+    config = model.config.replace(**settings)
+    if config.num_labels != model.config.num_labels:
+        labels = shortened([*config.id2label.values()], ", ")
+        raise ConfigError(f"the model has {model.config.num_labels} labels, the data have {config.num_labels}: {labels}")
+    model.config.update(settings)
+    return Start(setup, tokenizer, config, False, lambda twin, seed: model)
+
+
 def _check_size(config: MobileBertConfig, data: Data) -> None:
     """Require labels whose names fit into config.json, which could not be opened otherwise."""
     if len(config.to_json_string().encode()) > MAX_CONFIG:

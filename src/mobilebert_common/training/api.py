@@ -1,0 +1,56 @@
+"""`train`, `evaluate` and `predict` as both twins export them, on names and data instead of opened files."""
+
+import contextlib
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError
+from ..frameworks import FRAMEWORKS, twin
+from ..tasks.metrics import Scores
+from ..tasks.tables import Columns
+from ..tasks.task import Setup
+from . import jobs
+from .fine_tuning import Options, Trained, fine_tune
+from .progress import bar
+
+COLUMNS = [field.name for field in fields(Columns)]
+
+
+def train(framework: str, model: Any, task: str | None, data: Any, progress: bool, **options: Any) -> Trained:
+    """Fine-tune a model; see `fine_tuning.Options`."""
+    known = {field.name for field in fields(Options)}
+    if unknown := sorted(set(options) - known):
+        raise TypeError(f"train() has no argument {', '.join(unknown)}; it takes {', '.join(sorted(known))}")
+    settings = Options(model=model, task=task, data=data, **options)
+    with bar() if progress else contextlib.nullcontext() as shown:
+        return fine_tune(twin(framework), FRAMEWORKS[framework][1], settings, shown)
+
+
+def evaluate(framework: str, model: str | Path | Trained, data: Any, **options: Any) -> Scores:
+    """The metrics of a saved or trained model on labelled data."""
+    opened, encoding = _opened(framework, model, options)
+    return opened.evaluate(opened.setup.read(data, **encoding))[0]
+
+
+def predict(framework: str, model: str | Path | Trained, data: Any, all: bool = False, **options: Any) -> dict[str, list[Any]]:
+    """What a saved or trained model says of texts or data, as columns."""
+    opened, encoding = _opened(framework, model, options)
+    is_texts = isinstance(data, list | tuple) and len(data) > 0 and not [text for text in data if not isinstance(text, str)]
+    if is_texts and opened.setup.columns.text_pair:
+        raise ConfigError("the model was trained on pairs of texts: give a file or rows with columns for both")
+    found = opened.setup.task.from_texts(data) if is_texts else opened.setup.read(data, labelled=False, **encoding)
+    predictions = opened.predict(found)
+    return {**found.kept(), **predictions.columns, **(predictions.details if all else {})}
+
+
+def _opened(framework: str, model: str | Path | Trained, options: dict[str, Any]) -> tuple[jobs.Opened, dict[str, str]]:
+    """The model, with the columns that the options name, and the encoding of its data."""
+    columns = {name: options.pop(name) for name in COLUMNS if name in options}
+    encoding = {"encoding": options.pop("encoding")} if "encoding" in options else {}
+    task = options.pop("task", None)
+    if options:
+        raise TypeError(f"there is no argument {', '.join(sorted(options))}; there are task, encoding, {', '.join(COLUMNS)}")
+    opened = model.opened if isinstance(model, Trained) else jobs.Opened.open(twin(framework), model, task)
+    setup: Setup = opened.setup.with_columns(Columns(**columns))
+    return replace(opened, setup=setup), encoding

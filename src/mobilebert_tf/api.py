@@ -1,0 +1,51 @@
+"""Train, evaluate and predict in a few lines of Python, in Keras. mobilebert_pt/api.py is its translation."""
+
+from pathlib import Path
+from typing import Any
+
+from mobilebert_common.tasks.metrics import Scores
+from mobilebert_common.training import api
+from mobilebert_common.training.fine_tuning import Trained
+
+FRAMEWORK = "tf"
+
+
+def train(model: Any, task: str | None, data: Any, *, progress: bool = True, **options: Any) -> Trained:
+    """Fine-tune a model for a task: `model, scores = train("mobilebert-mini", "classification", "reviews.csv")`.
+
+    Args:
+        model: a name from the zoo for fresh weights, a checkpoint directory, owner/name on the hub, or a model with its tokenizer=.
+        task: classification, regression, multi-label, tokens, answers, choices, or GLUE's name of one of its tasks; None to
+            guess it from the data.
+        data: a .csv, .tsv, .jsonl or .parquet file, a pandas DataFrame, a dataset of the library `datasets`, columns or rows.
+        progress: show a progress bar.
+        options: see mobilebert_common.training.fine_tuning.Options: output, validation, epochs, learning_rate, batch_size and more.
+    Returns:
+        the model and its scores on the validation data, which also unpack from it.
+    Raises:
+        ConfigError, DataError, CheckpointError, DivergedError: see mobilebert_common.training.fine_tuning.fine_tune.
+    """
+    return api.train(FRAMEWORK, model, task, data, progress, **options)
+
+
+def evaluate(model: str | Path | Trained, data: Any, **options: Any) -> Scores:
+    """The metrics of a model on labelled data, beside those of a baseline.
+
+    Args:
+        model: a checkpoint directory, owner/name on the hub, or what `train` returned.
+        data: as for `train`.
+        options: task, encoding and the names of columns: text, text_pair, label, choices, header.
+    """
+    return api.evaluate(FRAMEWORK, model, data, **options)
+
+
+def predict(model: str | Path | Trained, data: Any, *, all: bool = False, **options: Any) -> dict[str, list[Any]]:
+    """What a model says of each text or row: {column: values}, those of the data first.
+
+    Args:
+        model: a checkpoint directory, owner/name on the hub, or what `train` returned.
+        data: a list of texts, or as for `train`.
+        all: give all probabilities.
+        options: task, encoding and the names of columns: text, text_pair, choices, header.
+    """
+    return api.predict(FRAMEWORK, model, data, all, **options)
