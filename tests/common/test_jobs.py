@@ -1,5 +1,6 @@
 """Training, evaluation and prediction with a twin that only notes what it is asked for: no framework is needed to get them right."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,15 @@ import pytest
 from mobilebert_common.checkpoints import checkpoint
 from mobilebert_common.errors import CheckpointError, ConfigError, DataError
 from mobilebert_common.model.config import MobileBertConfig
-from mobilebert_common.tasks import classification
 from mobilebert_common.tasks.tables import Table
+from mobilebert_common.tasks.task import Setup, new_setup
 from mobilebert_common.tokenization import MobileBertTokenizerFast
 from mobilebert_common.training import jobs
-from mobilebert_common.training.recipe import Recipe
 from support.configs import CLASSIFIER, make_config, random_weights
 
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "fine"]
 LABELS = {0: "no", 1: "yes"}
+SETUP = new_setup("classification")
 
 
 class Model:
@@ -43,10 +44,6 @@ class Twin:
         self.calls.append(("load", architecture, overrides))
         return Model(MobileBertConfig.from_pretrained(directory, **overrides))
 
-    def train(self, model: Model, examples: Any, recipe: Recipe, report: Any) -> None:
-        self.calls.append(("train", len(examples), recipe))
-        report(1, 0.5)
-
     def infer(self, model: Model, batches: Any) -> Any:
         for batch in batches:
             assert set(batch) == {"input_ids", "attention_mask", "token_type_ids"}
@@ -59,6 +56,10 @@ class Twin:
 
     def set_tensors(self, model: Model, tensors: dict[str, np.ndarray]) -> None:
         self.calls.append(("set_tensors", tensors))
+
+
+def of_length(begin: jobs.Start, length: int) -> jobs.Start:
+    return replace(begin, setup=begin.setup.with_lengths(max_length=length))
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ DATA = table(("good good", "yes"), ("bad", "no"), ("a fine good day", "yes"))
 
 
 def test_a_fresh_model_learns_its_vocabulary(twin: Any) -> None:
-    begin = jobs.start(classification, "mobilebert-tiny", DATA, vocabulary_size=40)
+    begin = jobs.start(SETUP, "mobilebert-tiny", DATA, vocabulary_size=40)
     assert begin.fresh and begin.config.id2label == LABELS
     assert 5 < len(begin.tokenizer) == begin.config.vocab_size <= 40 and begin.tokenizer.tokenize("good") == ["good"]
     model = begin.make(twin, 9)
@@ -92,17 +93,17 @@ def test_a_fresh_model_learns_its_vocabulary(twin: Any) -> None:
 
 def test_a_fresh_model_takes_a_vocabulary(tmp_path: Path) -> None:
     (tmp_path / "vocab.txt").write_text("\n".join(TOKENS) + "\n")
-    begin = jobs.start(classification, "mobilebert-tiny", DATA, tmp_path / "vocab.txt")
+    begin = jobs.start(SETUP, "mobilebert-tiny", DATA, tmp_path / "vocab.txt")
     assert list(begin.tokenizer.get_vocab()) == TOKENS and begin.config.vocab_size == len(TOKENS)
 
 
 def test_texts_without_a_vocabulary_in_them() -> None:
     with pytest.raises(ConfigError, match=r"^cannot learn a vocabulary from these texts: .*; pass a --vocabulary file$"):
-        jobs.start(classification, "mobilebert-tiny", DATA, vocabulary_size=5)
+        jobs.start(SETUP, "mobilebert-tiny", DATA, vocabulary_size=5)
 
 
 def test_a_checkpoint_keeps_the_order_of_labels_it_knows(twin: Any, saved: Path) -> None:
-    begin = jobs.start(classification, str(saved), table(("good", "yes"), ("bad", "no")))
+    begin = jobs.start(SETUP, str(saved), table(("good", "yes"), ("bad", "no")))
     assert not begin.fresh and begin.config.id2label == LABELS and begin.config.hidden_size == 32 and not begin.notice
     assert list(begin.tokenizer.get_vocab()) == TOKENS
     assert begin.make(twin, 9).config.id2label == LABELS
@@ -140,9 +141,9 @@ def test_other_labels_get_a_new_head(twin: Any, tmp_path: Path, name: str) -> No
     checkpoint.save(tmp_path, config, CLASSIFIER, weights)
     MobileBertTokenizerFast(vocab=TOKENS).save_pretrained(tmp_path)
     data = table(*(("good", label) for label in labels))
-    begin = jobs.start(classification, str(tmp_path), data)
+    begin = jobs.start(SETUP, str(tmp_path), data)
     assert begin.notice == (f"{tmp_path} {notice}: its encoder is trained further, with a new head" if notice else "")
-    assert sorted(begin.examples(data, 8).columns["labels"]) == list(range(begin.config.num_labels))
+    assert sorted(of_length(begin, 8).examples(data).columns["labels"]) == list(range(begin.config.num_labels))
     assert begin.make(twin, 9).config == begin.config
     if not notice:
         assert begin.config.id2label == config.id2label and [call[0] for call in twin.calls] == ["load"]
@@ -158,7 +159,7 @@ def test_another_model_gets_a_new_head(twin: Any, tmp_path: Path) -> None:
     config, head = make_config(vocab_size=len(TOKENS)), "MobileBertForMaskedLM"
     checkpoint.save(tmp_path, config, head, random_weights(config, head))
     MobileBertTokenizerFast(vocab=TOKENS).save_pretrained(tmp_path)
-    begin = jobs.start(classification, str(tmp_path), DATA)
+    begin = jobs.start(SETUP, str(tmp_path), DATA)
     assert begin.notice == f"{tmp_path} holds {head}, not a {CLASSIFIER}: its encoder is trained further, with a new head"
     assert begin.make(twin, 9).config.id2label == LABELS
     assert set(twin.calls[1][1]) < set(random_weights(begin.config, CLASSIFIER)) and "classifier.weight" not in twin.calls[1][1]
@@ -166,74 +167,29 @@ def test_another_model_gets_a_new_head(twin: Any, tmp_path: Path) -> None:
 
 def test_what_training_cannot_start_from(saved: Path) -> None:
     with pytest.raises(ConfigError, match="--vocabulary is for fresh models only"):
-        jobs.start(classification, str(saved), DATA, saved / "vocab.txt")
+        jobs.start(SETUP, str(saved), DATA, saved / "vocab.txt")
     with pytest.raises(ConfigError, match=r"^'absent' is neither a checkpoint directory nor in the zoo \(.*\) nor owner/name on the hub$"):
-        jobs.start(classification, "absent", DATA)
+        jobs.start(SETUP, "absent", DATA)
     with pytest.raises(ConfigError, match=r"^'absent' is neither a checkpoint directory nor owner/name on the hub$"):
-        jobs.task_at("absent")
+        jobs.setup_at("absent")
 
 
 def test_examples_are_not_longer_than_the_model(saved: Path) -> None:
-    begin = jobs.start(classification, str(saved), DATA)
-    assert begin.examples(DATA, 12).lengths == [4, 3, 6] and begin.examples(DATA, 4).lengths == [4, 3, 4]
-    with pytest.raises(ConfigError, match="--max-length 13 is more than the model's 12 positions"):
-        begin.examples(DATA, 13)
-
-
-def test_train(twin: Any, saved: Path) -> None:
-    begin, recipe = jobs.start(classification, str(saved), DATA), Recipe(1e-3, epochs=4, batch_size=2, seed=5)
-    reported: list[Any] = []
-
-    def watch(steps: int) -> Any:
-        reported.append(steps)
-        return lambda done, loss: reported.append((done, loss))
-
-    model = jobs.train(twin, begin, begin.examples(DATA, 12), recipe, watch)
-    assert isinstance(model, Model) and reported == [8, (1, 0.5)]
-    assert [call[0] for call in twin.calls] == ["load", "train"] and twin.calls[1][1:] == (3, recipe)
-
-
-@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
-def test_a_loss_that_is_no_number_ends_the_training(twin: Any, saved: Path, loss: float) -> None:
-    begin = jobs.start(classification, str(saved), DATA)
-    twin.train = lambda model, examples, recipe, report: report(7, loss)
-    with pytest.raises(ConfigError, match=f"the loss is {loss} after step 7: train with a smaller learning rate"):
-        jobs.train(twin, begin, begin.examples(DATA, 12), Recipe(1e-3, 1, 2), lambda steps: lambda done, loss: None)
+    begin = jobs.start(SETUP, str(saved), DATA)
+    assert of_length(begin, 12).examples(DATA).lengths == [4, 3, 6] and of_length(begin, 4).examples(DATA).lengths == [4, 3, 4]
+    with pytest.raises(ConfigError, match="max_length 13 is more than the model's 12 positions"):
+        of_length(begin, 13).examples(DATA)
 
 
 def test_weights_that_are_no_numbers_are_not_saved(twin: Any, saved: Path, tmp_path: Path) -> None:
-    model, tokenizer = Model(MobileBertConfig.from_pretrained(saved)), MobileBertTokenizerFast.from_pretrained(saved)
+    begin = of_length(jobs.start(SETUP, str(saved), DATA), 4)
+    model = begin.make(twin, 0)
     weights = twin.tensors(model)
     weights["classifier.bias"][0] = np.inf
     twin.tensors = lambda model: weights
     with pytest.raises(ConfigError, match="1 tensors are NaN or infinite, so nothing was saved"):
-        jobs.save(twin, model, tokenizer, tmp_path / "again", 4)
+        jobs.save(twin, model, begin, tmp_path / "again")
     assert not (tmp_path / "again").exists()
-
-
-KINDS: list[dict[str, Any]] = [
-    {"num_labels": 1},
-    {"num_labels": 1, "problem_type": "regression"},
-    {"num_labels": 2, "problem_type": "regression"},
-    {"num_labels": 2, "problem_type": "multi_label_classification"},
-]
-
-
-@pytest.mark.parametrize("stored", KINDS)
-def test_other_problem_types_predict_and_have_no_metrics(twin: Any, tmp_path: Path, stored: dict[str, Any]) -> None:
-    config = make_config(vocab_size=len(TOKENS), **stored)
-    checkpoint.save(tmp_path, config, CLASSIFIER, random_weights(config, CLASSIFIER))
-    MobileBertTokenizerFast(vocab=TOKENS).save_pretrained(tmp_path)
-    kind = stored.get("problem_type", "regression")
-    with pytest.raises(CheckpointError, match=f"is a model for {kind}, which has no metrics here yet"):
-        jobs.task_at(tmp_path, evaluated=True)
-    opened = jobs.Opened.open(twin, tmp_path)
-    with pytest.raises(ConfigError, match=f"is a model for {kind}, which has no metrics here yet"):
-        opened.evaluate(DATA)
-    assert [call[0] for call in twin.calls] == ["load"]
-    twin.infer = lambda model, batches: [{"logits": np.full((3, config.num_labels), 0.25)} for _ in batches]
-    found = opened.predict(DATA)
-    assert "label" not in found and all(len(column) == 3 for column in found.values())
 
 
 @pytest.mark.parametrize("model", ["mobilebert-tiny", "checkpoint"])
@@ -241,7 +197,7 @@ def test_labels_that_no_config_can_hold(saved: Path, tmp_path: Path, model: str)
     (tmp_path / "vocab.txt").write_text("\n".join(TOKENS) + "\n")
     where = (str(saved), None) if model == "checkpoint" else (model, tmp_path / "vocab.txt")
     with pytest.raises(DataError, match=r"^some\.csv: its labels take more than the 1,048,576 bytes"):
-        jobs.start(classification, where[0], table(("good", "x" * 600_000), ("bad", "y")), where[1])
+        jobs.start(SETUP, where[0], table(("good", "x" * 600_000), ("bad", "y")), where[1])
 
 
 def test_texts_longer_than_the_model_are_cut(twin: Any, saved: Path) -> None:
@@ -251,28 +207,47 @@ def test_texts_longer_than_the_model_are_cut(twin: Any, saved: Path) -> None:
 
 
 def test_what_is_saved_opens_and_predicts(twin: Any, saved: Path, tmp_path: Path) -> None:
-    model, tokenizer = Model(MobileBertConfig.from_pretrained(saved)), MobileBertTokenizerFast.from_pretrained(saved)
-    jobs.save(twin, model, tokenizer, tmp_path / "again", 4)
-    opened = jobs.Opened.open(twin, tmp_path / "again")
-    assert opened.task is classification and opened.twin is twin and opened.tokenizer.model_max_length == 4
-    assert twin.calls == [("load", CLASSIFIER, {})]
-    assert opened.predict(DATA)["label"] == ["yes", "no", "no"]  # the third text is cut before "good"
-    scores, columns = opened.evaluate(DATA)
-    assert columns == {"label": ["yes", "no", "yes"], "prediction": ["yes", "no", "no"]}
-    assert scores["accuracy"] == pytest.approx(2 / 3)
+    begin = of_length(jobs.start(SETUP, str(saved), DATA), 4)
+    jobs.save(twin, begin.make(twin, 0), begin, tmp_path / "again")
     twin.calls.clear()
-    assert len(opened.predict(table(*[("good", "yes")] * 130))["label"]) == 130
+    opened = jobs.Opened.open(twin, tmp_path / "again")
+    assert opened.setup == Setup(SETUP.task, DATA.columns, replace(SETUP.lengths, max_length=4), None, remembered=True)
+    assert opened.twin is twin and opened.tokenizer.model_max_length == 4
+    assert twin.calls == [("load", CLASSIFIER, {})]
+    assert opened.predict(DATA).columns["prediction"] == ["yes", "no", "no"]  # the third text is cut before "good"
+    scores, predictions = opened.evaluate(DATA)
+    assert predictions.columns["prediction"] == ["yes", "no", "no"]
+    assert scores.metrics["accuracy"] == pytest.approx(2 / 3) and next(iter(scores.metrics)) == "accuracy"
+    chosen = replace(opened, setup=replace(opened.setup, metric="MCC")).evaluate(DATA)[0]
+    assert next(iter(chosen.metrics)) == "MCC" and chosen.metrics == scores.metrics
+    twin.calls.clear()
+    assert len(opened.predict(table(*[("good", "yes")] * 130)).columns["prediction"]) == 130
     assert [call[1] for call in twin.calls] == [(64, 3), (64, 3), (2, 3)]
 
 
 def test_a_checkpoint_of_another_head(twin: Any, tmp_path: Path) -> None:
     config = make_config()
-    checkpoint.save(tmp_path, config, "MobileBertForMaskedLM", random_weights(config, "MobileBertForMaskedLM"))
-    for call in (lambda: jobs.task_at(tmp_path), lambda: jobs.Opened.open(twin, tmp_path)):
-        with pytest.raises(CheckpointError, match=f"holds MobileBertForMaskedLM, not a {CLASSIFIER}"):
+    checkpoint.save(tmp_path, config, "MobileBertModel", random_weights(config, "MobileBertModel"))
+    for call in (lambda: jobs.setup_at(tmp_path), lambda: jobs.Opened.open(twin, tmp_path)):
+        with pytest.raises(CheckpointError, match=f"holds MobileBertModel, not a {CLASSIFIER}"):
             call()
     assert not twin.calls
 
 
-def test_settings_of_training() -> None:
-    assert (jobs.BATCH, jobs.FRESH_RATE, jobs.FINE_TUNING_RATE) == (64, 1e-3, 5e-5)
+class Given(Model):
+    """A model that is there already."""
+
+
+def test_a_model_that_is_there_already(twin: Any, saved: Path) -> None:
+    config, tokenizer = MobileBertConfig.from_pretrained(saved, num_labels=2), MobileBertTokenizerFast.from_pretrained(saved)
+    model = Given(config)
+    begin = jobs.start_with(SETUP, model, tokenizer, DATA)
+    assert begin.make(twin, 0) is model and model.config.id2label == LABELS and begin.tokenizer is tokenizer
+    three = table(("good", "a"), ("bad", "b"), ("fine", "c"))
+    with pytest.raises(ConfigError, match="the model has 2 labels, the data have 3: a, b, c"):
+        jobs.start_with(SETUP, model, tokenizer, three)
+    with pytest.raises(ConfigError, match="needs its tokenizer="):
+        jobs.start_with(SETUP, model, None, DATA)
+    model.architecture = "MobileBertForMaskedLM"
+    with pytest.raises(ConfigError, match="a Given cannot be trained for classification, which needs a MobileBertForSequenceClassification"):
+        jobs.start_with(SETUP, model, tokenizer, DATA)
