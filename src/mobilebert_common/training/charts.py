@@ -1,0 +1,139 @@
+"""Line charts as SVG. The page's stylesheet colours them, so that they fit its light and its dark form."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeGuard
+
+from .markup import Html, tag
+
+WIDTH, HEIGHT = 420, 220  # in the SVG's units, about pixels
+LEFT, RIGHT, TOP, BOTTOM = 56, 24, 20, 36  # margins
+WINDOWS = 150  # points of a curve, which still tell apart on a phone
+LARGEST = 1e300  # a number beyond it has no place in an axis of floats
+
+Point = tuple[float, float | None]  # a step and its value; None leaves a gap
+Scale = Callable[[float], float]  # from a step or a value to its place
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve: its points in the order of their steps, with dots on them, or with a band from the least to the greatest value near each."""
+
+    name: str
+    points: Sequence[Point]
+    band: Sequence[tuple[float, float, float]] = ()  # step, least, greatest
+    dots: bool = False
+
+
+def thinned(name: str, points: Sequence[Point]) -> tuple[Line, int]:
+    """A curve of at most WINDOWS points, each the mean of a window of steps, with the least and the greatest value as the band.
+
+    Returns:
+        The curve, and the number of values in a window.
+    """
+    size = -(-len(points) // WINDOWS) or 1
+    means: list[Point] = []
+    band = []
+    for start in range(0, len(points), size):
+        window = points[start : start + size]
+        values = [value for _, value in window if _has_place(value)]
+        middle = (window[0][0] + window[-1][0]) / 2
+        means.append((middle, math.fsum(values) / len(values) if values else None))
+        if size > 1 and values:
+            band.append((middle, min(values), max(values)))
+    return Line(name, means, band), size
+
+
+def chart(summary: str, lines: Sequence[Line], best: float | None = None, percent: bool = False) -> Html:
+    """Draw curves over steps.
+
+    Args:
+        summary: what the chart says, for those who do not see it.
+        best: the step to mark.
+        percent: whether the values are shares, to be shown as percentages.
+    """
+    steps = [step for line in lines for step, value in line.points if _has_place(value)]
+    values = [value for line in lines for _, value in line.points if _has_place(value)]
+    values += [edge for line in lines for _, *edges in line.band for edge in edges]
+    if not steps:
+        return tag("p", "No numbers.", class_="muted")
+    marked = best is not None and min(steps) <= best <= max(steps)
+    across = _scale(min(steps), max(steps), LEFT, WIDTH - RIGHT)
+    up = _scale(*_with_room(min(values), max(values)), HEIGHT - BOTTOM, TOP)
+    parts = [*_axes(steps, values, across, up, percent)]
+    if best is not None and marked:
+        parts += [
+            tag("path", d=f"M{across(best):.1f} {TOP}V{HEIGHT - BOTTOM}", class_="best"),
+            tag("text", "best", x=f"{across(best):.1f}", y=TOP - 5, text_anchor="middle"),
+        ]
+    for line, colour in zip(lines, ("first", "second"), strict=False):
+        parts.append(tag("g", *_drawn(line, across, up, percent), class_=colour))
+    return tag("svg", tag("title", summary), *parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=summary)
+
+
+def _has_place(value: float | None) -> TypeGuard[float]:
+    return value is not None and abs(value) < LARGEST
+
+
+def _scale(low: float, high: float, start: float, end: float) -> Scale:
+    """Map low..high to start..end; a single value to the middle."""
+    if high <= low:
+        return lambda value: (start + end) / 2
+    return lambda value: start + (value - low) / (high - low) * (end - start)
+
+
+def _with_room(low: float, high: float) -> tuple[float, float]:
+    """A range of values to draw, wide enough to have ticks where all are (nearly) the same."""
+    size = max(abs(low), abs(high))
+    if high - low > 1e-9 * max(size, 1 / LARGEST):
+        return low, high
+    margin = size / 10 or 1.0
+    return low - margin, high + margin
+
+
+def _axes(steps: Sequence[float], values: Sequence[float], across: Scale, up: Scale, percent: bool) -> Iterator[Html]:
+    for value in ticks(*_with_room(min(values), max(values)), 6):
+        yield tag("path", d=f"M{LEFT} {up(value):.1f}H{WIDTH - RIGHT}", class_="grid")
+        yield tag("text", _text(value, percent), x=LEFT - 6, y=f"{up(value) + 4:.1f}", text_anchor="end")
+    for step in ticks(min(steps), max(steps), 5, least=1) or [min(steps)]:
+        yield tag("text", f"{step:,.0f}", x=f"{across(step):.1f}", y=HEIGHT - BOTTOM + 15, text_anchor="middle")
+    yield tag("text", "step", x=(LEFT + WIDTH - RIGHT) / 2, y=HEIGHT - 5, text_anchor="middle")
+
+
+def ticks(low: float, high: float, count: int, least: float = 0.0) -> list[float]:
+    """At most `count` + 1 round numbers from low to high, equally far apart; `least` is the smallest distance.
+
+    >>> ticks(0.13, 0.69, 4)
+    [0.2, 0.4, 0.6]
+    """
+    if high <= low:
+        return []
+    power = math.floor(math.log10((high - low) / count))
+    distance = next(size for size in (float(f"{digit}e{power}") for digit in (1, 2, 5, 10)) if size * count >= (high - low) * 0.999)
+    distance = max(distance, least)
+    return [float(f"{number * distance:.12g}") for number in range(math.ceil(low / distance), math.floor(high / distance) + 1)]
+
+
+def _drawn(line: Line, across: Scale, up: Scale, percent: bool) -> Iterator[Html]:
+    """The band, the curve, broken where there is no number, and its dots; a number between two gaps always has a dot."""
+    if line.band:
+        edges = [(step, high) for step, _, high in line.band] + [(step, low) for step, low, _ in reversed(line.band)]
+        yield tag("path", d=f"M{_path(edges, across, up)}Z", class_="band")
+    for known, run in itertools.groupby(line.points, key=lambda point: _has_place(point[1])):
+        points = [(step, value) for step, value in run if value is not None]
+        if not known:
+            continue
+        yield tag("path", d=f"M{_path(points, across, up)}", class_="line")
+        for step, value in points if line.dots or len(points) == 1 else ():
+            hint = tag("title", f"step {step:,.0f}: {_text(value, percent)}")
+            yield tag("circle", hint, cx=f"{across(step):.1f}", cy=f"{up(value):.1f}", r=3, class_="dot")
+
+
+def _text(value: float, percent: bool) -> str:
+    return f"{value * 100:.5g}%" if percent else f"{value:.5g}"
+
+
+def _path(points: Sequence[tuple[float, float]], across: Scale, up: Scale) -> str:
+    return "L".join(f"{across(step):.1f} {up(value):.1f}" for step, value in points)
