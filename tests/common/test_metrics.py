@@ -364,8 +364,7 @@ def test_scores_are_json() -> None:
         assert list(stored) == ["metrics", "baseline", "baseline_name", "classes", "confusion"]
         assert json.loads(json.dumps(stored, allow_nan=False)) == stored
         assert all(type(value) is float for value in [*scores.metrics.values(), *scores.baseline.values()])
-    labels, counts = every_kind()[0].confusion or ([], [])
-    assert every_kind()[0].to_json()["confusion"] == {"labels": labels, "counts": counts} == {"labels": ["a", "b"], "counts": [[0, 1], [0, 1]]}
+    assert every_kind()[0].to_json()["confusion"] == {"labels": ["a", "b"], "counts": [[0, 1], [0, 1]]}
 
 
 @pytest.mark.parametrize("metric", [classification, multi_label, choices])
