@@ -249,5 +249,5 @@ def test_a_model_that_is_there_already(twin: Any, saved: Path) -> None:
     with pytest.raises(ConfigError, match="needs its tokenizer="):
         jobs.start_with(SETUP, model, None, DATA)
     model.architecture = "MobileBertForMaskedLM"
-    with pytest.raises(ConfigError, match="a Given cannot be trained for classification, which needs a MobileBertForSequenceClassification"):
+    with pytest.raises(ConfigError, match=f"a Given cannot be trained for classification, which needs a {CLASSIFIER}"):
         jobs.start_with(SETUP, model, tokenizer, DATA)
