@@ -1,0 +1,266 @@
+"""What every training does around the steps, with a twin that only pretends: no framework is needed to get it right."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from mobilebert_common.errors import ConfigError, DataError, DivergedError
+from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.zoo import ZOO
+from mobilebert_common.tasks.task import MEMORY
+from mobilebert_common.training import fine_tuning, jobs
+from mobilebert_common.training.fine_tuning import Options, default_rate, fine_tune, prepare
+from mobilebert_common.training.plan import Plan
+from mobilebert_common.training.recipe import Recipe
+from support.configs import CLASSIFIER, random_weights
+
+ROWS = [
+    {"text": f"the film was {word} {number}", "label": label, "id": number}
+    for number in range(20)
+    for word, label in (("fine", "good"), ("odd", "bad"))
+]
+HELD_OUT = [{"text": "a fine film", "label": "good"}, {"text": "an odd film", "label": "bad"}, {"text": "fine", "label": "good"}]
+
+
+class Model:
+    """A model whose only weight is how many of HELD_OUT it gets right."""
+
+    architecture = CLASSIFIER
+
+    def __init__(self, config: MobileBertConfig) -> None:
+        self.config = config
+        self.right = 0
+
+
+class Twin:
+    """A twin whose steps have the losses it is told, and leave a model that gets so many of HELD_OUT right."""
+
+    def __init__(self, losses: Sequence[float] = (), right: Sequence[int] = ()) -> None:
+        self.losses, self.right = losses, right
+        self.recipes: list[Recipe] = []
+
+    def create(self, config: MobileBertConfig, architecture: str, seed: int) -> Model:
+        return Model(config)
+
+    def train(self, model: Model, examples: Any, recipe: Recipe, watch: Any) -> None:
+        self.recipes.append(recipe)
+        for step in range(1, Plan(examples.lengths, recipe).steps + 1):
+            loss = self.losses[(step - 1) % len(self.losses)] if self.losses else 0.5
+            if not np.isfinite(loss) or recipe.learning_rate > 1:
+                raise DivergedError(step, loss)
+            if self.right:
+                model.right = self.right[min(step, len(self.right)) - 1]
+            if watch(step, loss):
+                return
+
+    def infer(self, model: Model, batches: Any) -> Any:
+        for batch in batches:
+            truth = np.array([1, 0, 1])
+            found = np.where(np.arange(3) < model.right, truth, 1 - truth)[: len(batch["input_ids"])]
+            yield {"logits": np.eye(2)[found]}
+
+    def snapshot(self, model: Model) -> int:
+        return model.right
+
+    def restore(self, model: Model, snapshot: int) -> None:
+        model.right = snapshot
+
+    def tensors(self, model: Model) -> dict[str, np.ndarray]:
+        return random_weights(model.config, CLASSIFIER)
+
+
+class Heard(NamedTuple):
+    """A progress that notes what it is told."""
+
+    told: list[Any]
+
+    def begin(self, steps: int, title: str) -> None:
+        self.told.append((title, steps))
+
+    def step(self, done: int, loss: float) -> None: ...
+
+    def evaluated(self, step: int, metrics: Any) -> None:
+        self.told.append(step)
+
+    def say(self, line: str) -> None:
+        self.told.append(line)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Saving takes no time."""
+    monkeypatch.setitem(ZOO, "tiny", {"hidden_size": 16, "embedding_size": 8, "intra_bottleneck_size": 8, "num_hidden_layers": 1})
+
+
+def options(**changes: Any) -> Options:
+    given = {"model": "tiny", "data": ROWS, "validation": HELD_OUT, "batch_size": 10, "vocabulary_size": 60, "max_length": 16}
+    return Options(**{**given, **changes})
+
+
+def run(twin: Twin, told: list[Any] | None = None, **changes: Any) -> fine_tuning.Trained:
+    return fine_tune(twin, "Nothing", options(**changes), Heard([] if told is None else told))
+
+
+def test_the_best_weights_are_kept(tmp_path: Path) -> None:
+    twin, told = Twin(right=[1] * 4 + [3] * 4 + [2] * 4), []
+    model, scores = run(twin, told, output=tmp_path / "out")
+    assert model.right == 3 and scores.metrics["accuracy"] == 1.0 and scores.baseline["accuracy"] == pytest.approx(2 / 3)
+    assert [step for step in told if isinstance(step, int)] == [4, 8, 12] and ("training", 12) in told
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["best_step"] == 8 and [len(report[name]) for name in ("losses", "rates", "evaluations")] == [12, 12, 3]
+    assert [round(found["metrics"]["accuracy"], 2) for found in report["evaluations"]] == [0.33, 1.0, 0.67]
+    assert report["data"]["training"] == {"path": "the list", "examples": 40, "rows": 40, "labels": {"good": 20, "bad": 20}}
+    assert report["stopped"] == "" and not report["warnings"] and report["saved"] == str(tmp_path / "out")
+    memory = json.loads((tmp_path / "out" / "config.json").read_text())[MEMORY]
+    assert memory["task"] == "classification" and memory["columns"] == {"text": "text", "text_pair": [], "label": "label"}
+    assert memory["lengths"]["max_length"] == 16
+    assert (tmp_path / "out" / "report.html").read_text().startswith("<!")
+
+
+def test_the_worst_examples() -> None:
+    worst = run(Twin(right=[2])).report["worst"]
+    assert worst[0] == {"text": "fine", "label": "good", "prediction": "bad", "loss": pytest.approx(1.3133, abs=1e-4)}
+    assert [found["loss"] for found in worst] == sorted((found["loss"] for found in worst), reverse=True)
+
+
+def test_training_ends_early() -> None:
+    trained = run(Twin(right=[2, 1, 2, 1, 1, 3]), evaluate_every=1, patience=3)
+    assert trained.model.right == 2 and len(trained.report["losses"]) == 4
+    assert trained.report["stopped"] == "after step 4, because 3 evaluations were no better than that after step 1"
+    assert run(Twin(right=[2, 1, 2, 3, 1, 1]), evaluate_every=1, patience=3, epochs=2).report["best_step"] == 4
+
+
+def test_several_learning_rates() -> None:
+    twin, told = Twin(right=[1]), []
+    twin.infer = lambda model, batches: Twin.infer(twin, model, batches)  # type: ignore[method-assign]
+    original = Twin.train
+
+    def train(model: Model, examples: Any, recipe: Recipe, watch: Any) -> None:
+        twin.right = [{1e-4: 1, 1e-3: 3, 1e-2: 2}.get(recipe.learning_rate, 0)]
+        original(twin, model, examples, recipe, watch)
+
+    twin.train = train  # type: ignore[method-assign]
+    trained = run(twin, told, learning_rate=[1e-4, 1e-3, 1e-2, 5.0])
+    assert trained.model.right == 3
+    assert [(each["learning_rate"], each["kept"]) for each in trained.report["trials"]] == [
+        (1e-4, False),
+        (1e-3, True),
+        (1e-2, False),
+        (5.0, False),
+    ]
+    assert trained.report["trials"][3]["metric"] is None and trained.report["settings"]["learning_rate"] == 1e-3
+    assert any("learning rate 5: the gradient is not finite in step 1" in str(line) for line in told)
+    with pytest.raises(ConfigError, match="does not stay finite at any of the learning rates 2, 3"):
+        run(Twin(), learning_rate=[2.0, 3.0])
+
+
+def test_the_last_good_weights_are_saved(tmp_path: Path) -> None:
+    with pytest.raises(DivergedError, match=r"the loss is nan in step 3: .*; .*out has the weights after step 2$") as error:
+        run(Twin(losses=[0.7, 0.6, np.nan]), output=tmp_path / "out")
+    assert error.value.step == 3 and (tmp_path / "out" / "model.safetensors").exists()
+    with pytest.raises(DivergedError, match=r"the loss is inf in step 1: train with a smaller learning rate$"):
+        run(Twin(losses=[np.inf]), output=tmp_path / "other")
+    assert not list((tmp_path / "other").iterdir())
+
+
+def test_a_loss_that_rises_is_told() -> None:
+    told: list[Any] = []
+    trained = run(Twin(losses=[0.7] * 6 + [1273.0] * 6, right=[2]), told)
+    assert trained.report["warnings"] == [
+        "the loss rose from 0.7 to 1.27e+03: try a smaller learning rate than 0.002",
+        "accuracy 0.667 is no better than 0.667 for always 'good': train longer, or try other learning rates",
+    ]
+    assert f"warning: {trained.report['warnings'][0]}" in told
+
+
+def test_the_default_learning_rate() -> None:
+    assert default_rate(MobileBertConfig.from_zoo("mobilebert")) == pytest.approx(4.9e-5, rel=0.01)
+    assert default_rate(MobileBertConfig.from_zoo("mobilebert-mini")) == pytest.approx(1.17e-3, rel=0.01)
+    assert default_rate(MobileBertConfig(hidden_size=128, num_hidden_layers=1)) == 2e-3
+    assert prepare(options(learning_rate=3e-4)).rates == (3e-4,) and prepare(options()).rates == (2e-3,)
+
+
+def test_limits() -> None:
+    ready = prepare(options(limit=7, validation_limit=2, seed=3))
+    assert (len(ready.training), len(ready.held_out), len(ready.examples)) == (7, 2, 7)
+    assert ready.training.kept() == prepare(options(limit=7, seed=3)).training.kept() != prepare(options(limit=7)).training.kept()
+    assert ready.training.kept()["id"] == sorted(ready.training.kept()["id"])
+
+
+def test_class_weights() -> None:
+    rows = [*ROWS[:10], *(row for row in ROWS if row["label"] == "good")]  # 5 bad, 25 good
+    assert prepare(options(data=rows, class_weights="balanced")).recipe.class_weights == (3.0, 0.6)
+    assert prepare(options(class_weights={"good": 2, "bad": 1})).recipe.class_weights == (1.0, 2.0)
+
+
+IMPOSSIBLE: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
+    "limit": ({"limit": 0}, ConfigError, "limit must be at least 1, not 0"),
+    "patience": ({"patience": -1}, ConfigError, "patience must be at least 1, not -1"),
+    "rate of zero": ({"learning_rate": 0}, ConfigError, "the learning rate must be above 0 and finite, not 0"),
+    "one rate of several": ({"learning_rate": [1e-3, float("nan")]}, ConfigError, "above 0 and finite, not nan"),
+    "length": ({"max_length": 513}, ConfigError, "max_length 513 is more than the model's 512 positions"),
+    "class with one example": (
+        {"data": [*ROWS, {"text": "a", "label": "new"}], "validation": None},
+        DataError,
+        "cannot be split into training and validation by label",
+    ),
+    "one class": ({"data": ROWS[::2]}, DataError, "needs at least two labels, but all rows have 'good'"),
+    "unknown label": ({"validation": [{"text": "a", "label": "new"}]}, DataError, "has labels unseen in training in row 1: 'new'"),
+    "no scores to learn": ({"task": "regression", "data": [{"text": "a", "label": 1}] * 9, "validation": None}, DataError, "have the score"),
+    "no labels to learn": ({"task": "multi-label", "data": [{"text": "a", "label": []}] * 9}, DataError, "no row has a label"),
+    "metric": ({"metric": "BLEU"}, ConfigError, r"metric must be one of accuracy, F1 \(macro\), MCC, F1 \(good\), not 'BLEU'"),
+    "weights of a regression": (
+        {"task": "regression", "data": [{"text": "a", "label": n / 9} for n in range(9)], "validation": None, "class_weights": "balanced"},
+        ConfigError,
+        "class_weights are for labels that are one class of several",
+    ),
+    "balance": ({"class_weights": "fair"}, ConfigError, "class_weights must be 'balanced' or a weight for each label, not 'fair'"),
+    "weights": ({"class_weights": {"good": 1}}, ConfigError, "must have a weight for each of bad, good, not for good"),
+    "task": ({"task": "translation"}, ConfigError, "task must be one of classification"),
+    "steps": ({"max_steps": 0}, ConfigError, "max_steps must be a whole number from 1, not 0"),
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_what_is_refused_before_any_work(name: str, tmp_path: Path) -> None:
+    changes, kind, message = IMPOSSIBLE[name]
+    with pytest.raises(kind, match=message):
+        prepare(options(output=tmp_path / "out", **changes))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+    with pytest.raises(ConfigError, match=r"out has 0 MB free, but the model takes 4 MB: choose another folder"):
+        prepare(options(output=tmp_path / "out"))
+
+
+def test_a_checkpoint_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ConfigError, match="already holds a checkpoint"):
+        prepare(options(output=tmp_path))
+
+
+def test_what_is_cut_is_told() -> None:
+    told: list[Any] = []
+    run(Twin(), told, max_length=6)
+    assert "40 of 40 training examples are longer than 6 tokens and cut" in told
+    assert "task classification: text 'text', label 'label'" in told
+    assert any("40 examples to train on, 3 to validate; fresh tiny in Nothing, learning rate 0.002" in str(line) for line in told)
+
+
+def test_one_list_of_options_for_both_doors() -> None:
+    """The command line has each option of a training, under the same name."""
+    from dataclasses import fields
+
+    from mobilebert_common.cli.learning import TrainOptions
+
+    for_python = {"tokenizer", "command"}
+    names = {each.name for each in fields(Options)}
+    assert {each.name for each in fields(TrainOptions)} - {"framework"} == names - for_python
+    assert jobs.BATCH == 64
