@@ -62,7 +62,9 @@ def test_equal_scores_keep_the_order_of_the_logits() -> None:
     assert spans([0.0, 0, 1, 2, 0, 0, 0], [0.0, 0, 0, 1, 0, 0, 0])[:3] == [(3.0, 3, 3), (2.0, 3, 4), (2.0, 3, 5)]
     assert spans([0.0, 0, 1, 2, 0, 0, 0], [0.0, 0, 0, 1, 0, 0, 0])[3] == (2.0, 2, 3)
     everywhere, flat = np.ones(99, bool), np.tile(np.float32([0, 1, 2]), 33)  # short arrays are always sorted stably
-    assert [span.start for span in best_spans(flat, flat, everywhere, everywhere, 30, 1)] == list(range(2, 92, 3))
+    assert [span.start for span in best_spans(flat, flat, everywhere, everywhere, 66, 1)] == [*range(2, 99, 3), *range(1, 99, 3)]
+    by_end = best_spans(0 * flat, flat, everywhere, everywhere, 99, 1)
+    assert [span.start for span in by_end] == [*range(2, 99, 3), *range(1, 99, 3), *range(0, 99, 3)]
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
