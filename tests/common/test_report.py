@@ -209,6 +209,17 @@ def test_numbers_are_those_of_the_report() -> None:
         assert words in text
 
 
+def test_bars_and_cells_are_as_large_as_their_shares() -> None:
+    page = reports.render(made())
+    assert re.findall('style="width:(.*?)%"', page) == ["100.0", "82.7", "62.5", "79.7"]  # good, then bad, in training and validation
+    assert re.findall("--share:(.*?);--shade:var\\(--(.*?)\\)", page) == [
+        ("0.862", "first"),
+        ("0.138", "second"),
+        ("0.101", "second"),
+        ("0.899", "first"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("metrics", "baseline", "warning"),
     [
@@ -304,28 +315,34 @@ def test_json_is_strict_and_complete(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["report.html", "report.json"]
 
 
-def test_a_full_disk_leaves_the_old_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["report.json", "report.html"])
+def test_a_full_disk_leaves_the_old_file(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reports.write_report(tmp_path, made(title="old"))
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    before = (tmp_path / name).read_bytes()
+    replace = folders.os.replace
 
-    def fail(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+    def fail(source: Path, target: Path) -> None:
+        if target.name == name:
+            raise OSError(28, "No space left on device")
+        replace(source, target)
 
-    monkeypatch.setattr(folders.os, "fsync", fail)
+    monkeypatch.setattr(folders.os, "replace", fail)
     with pytest.raises(OSError, match="No space left"):
         reports.write_report(tmp_path, made(title="new"))
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert (tmp_path / name).read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json"]
 
 
 def test_a_long_run_gives_a_small_page_quickly() -> None:
     steps = range(1, 100_001)
-    report = made(losses=[[step, 1 / step] for step in steps], rates=[[step, 1e-4] for step in steps])
+    evaluations = [{"step": step, "metrics": dict.fromkeys(("accuracy", "F1", "MCC"), 0.5), "loss": 0.5} for step in steps[99::100]]
+    report = made(losses=[[step, 1 / step] for step in steps], rates=[[step, 1e-4] for step in steps], evaluations=evaluations)
     began = time.process_time()
     page = reports.render(report)
     assert time.process_time() - began < 2
-    assert len(page.encode()) < 1_000_000
+    assert len(page.encode()) < 400_000
     assert "Loss: 1 at step 1, 1e-05 at step 100,000; least 1e-05, greatest 1" in page
-    assert "mean of 667 steps each" in Page(page).text
+    assert "mean and range of every 667 steps" in Page(page).text
 
 
 def test_thinned_curve_is_the_mean_with_its_band() -> None:
@@ -361,6 +378,17 @@ def test_curve_is_drawn_where_its_numbers_are() -> None:
     svg = drawn(losses=[[1, 0.0], [2, 1.0], [3, None], [4, 0.5]])
     assert re.findall(r'<path d="([^"]*)" class="line">', svg) == ["M56.0 184.0L169.3 20.0", "M396.0 102.0"]
     assert svg.count("<circle") == 1 and "step 4: 0.5" in svg
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-12, 1e-5, 2e-4, 0.01, 1e7])
+@pytest.mark.parametrize("value", [0.0, 1.0, -0.69314, 123_456.0])
+def test_tick_labels_tell_values_apart(value: float, spread: float) -> None:
+    svg = drawn(losses=[[1, value], [2, value + (abs(value) or 1) * spread]])
+    labels = re.findall(r'text-anchor="end">(.*?)<', svg)
+    assert len(labels) >= 2 and len(set(labels)) == len(labels)
+    ends = re.search(r'd="M56.0 (.*?)L396.0 (.*?)" class="line"', svg)
+    level = spread == 0 or (spread < 1e-4 and value != 0)
+    assert ends and [float(end) for end in ends.groups()] == (pytest.approx([102, 102], abs=0.2) if level else [184, 20])
 
 
 def test_best_step_is_marked_in_each_metric() -> None:

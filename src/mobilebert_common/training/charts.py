@@ -1,4 +1,4 @@
-"""Line charts as SVG. The page's stylesheet colours them, so that they fit its light and its dark form."""
+"""Line charts as SVG. The page's stylesheet gives them their colors, light or dark."""
 
 import itertools
 import math
@@ -10,8 +10,9 @@ from .markup import Html, tag
 
 WIDTH, HEIGHT = 420, 220  # in the SVG's units, about pixels
 LEFT, RIGHT, TOP, BOTTOM = 56, 24, 20, 36  # margins
-WINDOWS = 150  # points of a curve, which still tell apart on a phone
-LARGEST = 1e300  # a number beyond it has no place in an axis of floats
+WINDOWS = 150  # points of a curve; more could not be told apart on a phone
+LARGEST = 1e300  # larger numbers are left out: their differences overflow
+FLAT = 1e-4  # a curve that varies less, relative to its values, is drawn as a level line
 
 Point = tuple[float, float | None]  # a step and its value; None leaves a gap
 Scale = Callable[[float], float]  # from a step or a value to its place
@@ -19,7 +20,7 @@ Scale = Callable[[float], float]  # from a step or a value to its place
 
 @dataclass(frozen=True)
 class Line:
-    """A curve: its points in the order of their steps, with dots on them, or with a band from the least to the greatest value near each."""
+    """A curve: its points in the order of their steps, with dots unless they are many, or with a band around them."""
 
     name: str
     points: Sequence[Point]
@@ -28,10 +29,10 @@ class Line:
 
 
 def thinned(name: str, points: Sequence[Point]) -> tuple[Line, int]:
-    """A curve of at most WINDOWS points, each the mean of a window of steps, with the least and the greatest value as the band.
+    """Shorten a curve to at most WINDOWS points, each the mean of several values, with a band from the least to the greatest of them.
 
     Returns:
-        The curve, and the number of values in a window.
+        The curve, and the number of values behind each point.
     """
     size = -(-len(points) // WINDOWS) or 1
     means: list[Point] = []
@@ -50,7 +51,7 @@ def chart(summary: str, lines: Sequence[Line], best: float | None = None, percen
     """Draw curves over steps.
 
     Args:
-        summary: what the chart says, for those who do not see it.
+        summary: the text alternative.
         best: the step to mark.
         percent: whether the values are shares, to be shown as percentages.
     """
@@ -68,8 +69,8 @@ def chart(summary: str, lines: Sequence[Line], best: float | None = None, percen
             tag("path", d=f"M{across(best):.1f} {TOP}V{HEIGHT - BOTTOM}", class_="best"),
             tag("text", "best", x=f"{across(best):.1f}", y=TOP - 5, text_anchor="middle"),
         ]
-    for line, colour in zip(lines, ("first", "second"), strict=False):
-        parts.append(tag("g", *_drawn(line, across, up, percent), class_=colour))
+    for line, color in zip(lines, ("first", "second"), strict=False):
+        parts.append(tag("g", *_drawn(line, across, up, percent), class_=color))
     return tag("svg", tag("title", summary), *parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=summary)
 
 
@@ -85,9 +86,9 @@ def _scale(low: float, high: float, start: float, end: float) -> Scale:
 
 
 def _with_room(low: float, high: float) -> tuple[float, float]:
-    """A range of values to draw, wide enough to have ticks where all are (nearly) the same."""
+    """The range of values to draw: wider than low..high where that is too narrow for ticks."""
     size = max(abs(low), abs(high))
-    if high - low > 1e-9 * max(size, 1 / LARGEST):
+    if high - low > FLAT * max(size, 1 / LARGEST):
         return low, high
     margin = size / 10 or 1.0
     return low - margin, high + margin
@@ -103,7 +104,7 @@ def _axes(steps: Sequence[float], values: Sequence[float], across: Scale, up: Sc
 
 
 def ticks(low: float, high: float, count: int, least: float = 0.0) -> list[float]:
-    """At most `count` + 1 round numbers from low to high, equally far apart; `least` is the smallest distance.
+    """At most `count` + 1 round numbers between low and high, at equal distances of at least `least`.
 
     >>> ticks(0.13, 0.69, 4)
     [0.2, 0.4, 0.6]
@@ -117,7 +118,7 @@ def ticks(low: float, high: float, count: int, least: float = 0.0) -> list[float
 
 
 def _drawn(line: Line, across: Scale, up: Scale, percent: bool) -> Iterator[Html]:
-    """The band, the curve, broken where there is no number, and its dots; a number between two gaps always has a dot."""
+    """The band, then the curve with its dots. A gap breaks the curve; a single point between two gaps gets a dot in any case."""
     if line.band:
         edges = [(step, high) for step, _, high in line.band] + [(step, low) for step, low, _ in reversed(line.band)]
         yield tag("path", d=f"M{_path(edges, across, up)}Z", class_="band")
@@ -126,13 +127,13 @@ def _drawn(line: Line, across: Scale, up: Scale, percent: bool) -> Iterator[Html
         if not known:
             continue
         yield tag("path", d=f"M{_path(points, across, up)}", class_="line")
-        for step, value in points if line.dots or len(points) == 1 else ():
+        for step, value in points if len(points) == 1 or (line.dots and len(line.points) <= WINDOWS) else ():
             hint = tag("title", f"step {step:,.0f}: {_text(value, percent)}")
             yield tag("circle", hint, cx=f"{across(step):.1f}", cy=f"{up(value):.1f}", r=3, class_="dot")
 
 
 def _text(value: float, percent: bool) -> str:
-    return f"{value * 100:.5g}%" if percent else f"{value:.5g}"
+    return f"{value * 100:.6g}%" if percent else f"{value:.6g}"
 
 
 def _path(points: Sequence[tuple[float, float]], across: Scale, up: Scale) -> str:

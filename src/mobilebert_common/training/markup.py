@@ -1,15 +1,15 @@
-"""HTML without a template engine: tags that escape what they hold, tables, and the page around them."""
+"""Build HTML from functions: tags that escape their content, tables, and the page around them."""
 
 import html
 from collections.abc import Iterable, Sequence
 
 from ..errors import printable
 
-SPACES = "\n\t\u00a0\u3000"  # of ordinary text; `printable` escapes them for a terminal
+SPACES = "\n\t\u00a0\u3000"  # ordinary in text, although `printable` escapes them for a terminal
 
 
 class Html(str):
-    """Text that is markup already. Any other text is escaped when a tag takes it in, also one put together from markup."""
+    """Markup. Anything else is escaped where it becomes the content of a tag, even an f-string of markup."""
 
     __slots__ = ()
 
@@ -28,20 +28,20 @@ def tag(name: str, *content: object, **attributes: object) -> Html:
 
 
 def join(parts: Iterable[object], separator: str = "") -> Html:
-    """Put text and elements one after the other."""
+    """Concatenate text and elements."""
     return Html(html.escape(separator).join(map(escaped, parts)))
 
 
 def escaped(value: object) -> Html:
-    """Markup as it is; any other value as text, with the characters that HTML, a terminal or a bidirectional reader acts on escaped."""
+    """Markup unchanged, and any other value as text, with HTML's special characters, control and format characters escaped."""
     return value if isinstance(value, Html) else Html(html.escape(printable(str(value), keep=SPACES)))
 
 
 def table(caption: str, head: Sequence[object], rows: Iterable[Sequence[object]], kind: str | None = None) -> Html:
-    """A table that scrolls sideways where the page is narrow; the first cell of each row names the row.
+    """A table that scrolls if the page is too narrow; the first cell of each row is the row's header.
 
     Args:
-        kind: the class of the table: "words" for columns of words, otherwise columns of numbers.
+        kind: the class of the table: "words" or "pairs" if other columns than the first are words, too; the rest are numbers.
     """
     body = [tag("tr", tag("th", row[0], scope="row"), *(tag("td", cell) for cell in row[1:])) for row in rows]
     return scrolling(
@@ -57,12 +57,12 @@ def table(caption: str, head: Sequence[object], rows: Iterable[Sequence[object]]
 
 
 def scrolling(name: str, content: Html) -> Html:
-    """A box that scrolls by itself, also by keyboard."""
+    """A box that scrolls separately from the page, by keyboard as well."""
     return tag("div", content, class_="scroll", role="region", aria_label=name, tabindex=0)
 
 
 def page(title: str, *body: Html) -> str:
-    """A page that needs no other file, runs no script and asks nothing of the network."""
+    """A self-contained page: no other files, no scripts, no requests."""
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -101,13 +101,14 @@ p, li { overflow-wrap: anywhere; max-width: 46rem; }
 .lead { font-size: 1.25rem; }
 .muted, caption, figcaption, summary { color: var(--muted); }
 .alert { background: var(--alert); border-left: 4px solid var(--alert-rule); padding: .5rem .8rem; margin: .6rem 0; }
-.scroll { overflow: auto; max-height: 90rem; margin: .8rem 0; }
+.scroll { overflow: auto; max-height: 150rem; margin: .8rem 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 caption { text-align: left; padding: .2rem 0; }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid var(--rule); text-align: right; vertical-align: top; }
 thead th { color: var(--muted); font-weight: 600; vertical-align: bottom; }
 th[scope=row] { font-weight: 400; min-width: 8rem; overflow-wrap: anywhere; }
-th:first-child, .words th, .words td { text-align: left; overflow-wrap: anywhere; }
+th:first-child, .words :is(th, td) { text-align: left; overflow-wrap: anywhere; }
+.pairs :is(th, td):nth-child(2) { text-align: left; }
 .halves { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 420px), 1fr)); gap: 1rem; }
 .halves > * { min-width: 0; }
 figure { margin: 0; padding: .6rem; background: var(--panel); border-radius: 6px; }
@@ -131,6 +132,6 @@ svg text { fill: var(--muted); font: 12px system-ui, sans-serif; }
 .text { white-space: pre-wrap; margin: 0; }
 details .text { max-height: 24rem; overflow: auto; background: var(--panel); padding: .6rem; }
 pre { background: var(--panel); padding: .7rem; border-radius: 6px; margin: 0; width: max-content; min-width: 100%; }
-@media (max-width: 30rem) { th, td { padding: .25rem .4rem; } }
+@media (max-width: 30rem) { th, td { padding: .25rem .4rem; } th[scope=row] { min-width: 7rem; } }
 @media print { .scroll { max-height: none; } }
 """

@@ -19,18 +19,18 @@ from ..optional import needs
 from .charts import Line, chart, thinned
 from .markup import Html, join, page, scrolling, table, tag
 
-EVENTS = "events.out.tfevents.report"  # TensorBoard wants "tfevents" in the name; a fixed one replaces the events of the run before
+EVENTS = "events.out.tfevents.report"  # TensorBoard looks for "tfevents" in the name
 
 LIBRARIES = ("mobilebert-zoo", "torch", "tensorflow", "keras", "accelerate", "peft", "numpy", "tokenizers", "scikit-learn", "scipy")
 
-SHARES = {"accuracy", "F1", "EM", "exact match", "precision", "recall"}  # shown in percent, with "best " before or " (macro)" after
+SHARES = {"accuracy", "F1", "EM", "exact match", "precision", "recall"}  # shown in percent, also as "best F1" or "F1 (macro)"
 LOWER_IS_BETTER = {"RMSE", "perplexity", "loss"}
 
-MOST_COLUMNS = 20  # of a confusion matrix that one can take in
+MOST_COLUMNS = 20  # of a confusion matrix; with more classes, the page lists this many confused pairs instead
 MOST_ROWS = 1000  # of any other table
-MOST_BARS = 30
-SHORT_NAME, LONG_NAME = 60, 500  # characters of a label in a line, and in the hint that a mouse shows
-SHORT_TEXT, LONG_TEXT = 400, 20_000  # characters of a text, and of a text that was unfolded
+MOST_BARS = 30  # labels in the class balance
+SHORT_NAME, LONG_NAME = 60, 500  # characters of a label, and of its tooltip
+SHORT_TEXT, LONG_TEXT = 400, 20_000  # characters of a text, folded and unfolded
 
 NONE = "–"
 
@@ -38,7 +38,7 @@ NONE = "–"
 def write_report(folder: Path, report: Mapping[str, Any]) -> None:
     """Write report.json and report.html into a folder, each whole or not at all.
 
-    Numbers that JSON does not have (NaN, infinity) become null, and lone surrogates escapes such as \\ud800.
+    What strict JSON cannot hold is replaced: NaN and infinity by null, a lone surrogate by its escape as text.
 
     Raises:
         OSError: the folder cannot be written.
@@ -51,12 +51,12 @@ def write_report(folder: Path, report: Mapping[str, Any]) -> None:
 
 
 def render(report: Mapping[str, Any]) -> str:
-    """The report as one HTML file. Equal reports give equal pages."""
+    """The report as a self-contained HTML page. Equal reports give equal pages."""
     return _rendered(_plain(report))
 
 
 def write_tensorboard(folder: Path, report: Mapping[str, Any]) -> None:
-    """Write losses, learning rates and evaluations as a file of events for TensorBoard; it replaces the one of an earlier report.
+    """Write losses, learning rates and evaluations as an event file for TensorBoard, in place of the file of an earlier report.
 
     Raises:
         ImportError: the package tensorboard is not installed.
@@ -71,14 +71,14 @@ def write_tensorboard(folder: Path, report: Mapping[str, Any]) -> None:
     writer = RecordWriter(file)
     writer.write(Event(wall_time=now, file_version="brain.Event:2").SerializeToString())
     for step, name, number in _scalars(report):
-        summary = Summary(value=[Summary.Value(tag=name, simple_value=number)])
+        summary = Summary(value=[Summary.Value(tag=name, simple_value=float(number))])
         writer.write(Event(wall_time=now, step=int(step), summary=summary).SerializeToString())
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / EVENTS, file.getvalue())
 
 
 def environment() -> dict[str, str]:
-    """The machine and the versions of what is installed on it; nothing is imported for that."""
+    """The versions of Python and the installed libraries, and the machine. Imports none of the libraries."""
     found = {"Python": platform.python_version()}
     for library in LIBRARIES:
         try:
@@ -90,7 +90,7 @@ def environment() -> dict[str, str]:
 
 
 def _cpu() -> str:
-    """The processor's model; platform.processor() is empty or says no more than x86_64 on Linux."""
+    """The processor's model. On Linux platform.processor() is empty, or just x86_64."""
     try:
         found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
     except OSError:
@@ -106,7 +106,7 @@ def _memory() -> dict[str, str]:
 
 
 def _plain(value: Any) -> Any:
-    """A copy that strict JSON can hold."""
+    """A copy for strict JSON, see `write_report`."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, int):
@@ -140,7 +140,7 @@ def _rendered(report: Mapping[str, Any]) -> str:
 
 
 def _result(report: Mapping[str, Any]) -> Iterator[Html]:
-    """The first metric as a sentence, what is wrong with the metrics, and all of them beside the baseline."""
+    """The first metric as a sentence, alerts, and all metrics beside the baseline."""
     metrics, baseline, name = (report["scores"][key] for key in ("metrics", "baseline", "baseline_name"))
     if not metrics:
         yield tag("p", "Nothing was measured: the run had no validation data.", class_="alert")
@@ -194,7 +194,7 @@ def _training_charts(report: Mapping[str, Any]) -> Iterator[Html]:
         keys = [tag("span", "■ training", class_="key first")]
         if checked:
             keys.append(tag("span", " ■ validation", class_="key second"))
-        about = f" (mean of {size:,} steps each; the band is from the least to the greatest)" if size > 1 else ""
+        about = f" (mean and range of every {size:,} steps)" if size > 1 else ""
         lines = [training, Line("validation", checked, dots=True)]
         yield _figure("Loss", losses, lines, [*keys, about])
     if rates := report["rates"]:
@@ -211,20 +211,20 @@ def _evaluation_charts(report: Mapping[str, Any]) -> Iterator[Html]:
 def _figure(
     title: str, points: Sequence[Sequence[Any]], lines: Sequence[Line], note: Sequence[object] = (), best: float | None = None
 ) -> Html:
-    """A chart with its caption. The points are those of the first line, all of them."""
+    """A chart with its caption. The points are those of the first line before it was thinned."""
     known = [(step, value) for step, value in points if value is not None]
     summary = f"{title}: no numbers"
     if known:
         (first, begin), (last, end) = known[0], known[-1]
         low, high = (choose(value for _, value in known) for choose in (min, max))
         begin, end, low, high = (_score(title, value) for value in (begin, end, low, high))
-        summary = f"{title}: {begin} at step {first:,}, {end} at step {last:,}; least {low}, greatest {high}"
+        summary = f"{title}: {begin} at step {first:,.0f}, {end} at step {last:,.0f}; least {low}, greatest {high}"
     caption = tag("figcaption", tag("b", _capital(title)), " ", *note)
     return tag("figure", caption, chart(_capital(summary), lines, best, _kind(title) in SHARES))
 
 
 def _titles(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The titles of all columns, in the order they come up in."""
+    """All titles, in the order of their first appearance."""
     return list(dict.fromkeys(title for row in rows for title in row))
 
 
@@ -267,7 +267,7 @@ def _confusion(report: Mapping[str, Any]) -> Iterator[Html]:
     ]
     pairs.sort(key=lambda pair: -pair[0])
     rows = [(_name(label), _name(guess), f"{count:,}", f"{share:.1%}") for count, label, guess, share in pairs[:MOST_COLUMNS]]
-    yield table("The pairs confused most often", ("label", "predicted", "examples", "of the label"), rows)
+    yield table("The pairs confused most often", ("label", "predicted", "examples", "of the label"), rows, "pairs")
 
 
 def _matrix(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> Html:
@@ -293,7 +293,7 @@ def _matrix(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> Html:
 def _worst(report: Mapping[str, Any]) -> Iterator[Html]:
     if not report["worst"]:
         return
-    yield tag("p", "The examples with the highest loss: hard ones, and those whose label in the data is wrong.", class_="muted")
+    yield tag("p", "The examples with the highest loss. Some may be labeled wrongly in the data.", class_="muted")
     items = [
         tag(
             "li",
@@ -314,13 +314,22 @@ def _worst(report: Mapping[str, Any]) -> Iterator[Html]:
 def _data(report: Mapping[str, Any]) -> Iterator[Html]:
     data = report["data"]
     parts = {part: data[part] for part in ("training", "validation") if data[part]}
-    head = ("", "examples", "rows", f"truncated to {data['max_length']} tokens", "file")
+    split = any(found["rows"] != found["examples"] for found in parts.values())
+    head = ["", "examples", *(["rows"] if split else []), f"truncated to {data['max_length']} tokens", "file"]
     rows = [
-        (part, _number(found["examples"]), _number(found["rows"]), _number(data["truncated"].get(part)), _name(found["path"]))
+        (
+            part,
+            _number(found["examples"]),
+            *([_number(found["rows"])] if split else []),
+            _number(data["truncated"].get(part)),
+            _name(found["path"]),
+        )
         for part, found in parts.items()
     ]
+    if split:
+        yield tag("p", "The model sees an example as one row, or as several.", class_="muted")
     if rows:
-        yield table("A row is what the model sees: a whole example, or a part of a long one", head, rows)
+        yield table("Files", head, rows)
     labels = {part: found["labels"] for part, found in parts.items() if found["labels"]}
     if labels:
         yield _balance(labels)
@@ -329,7 +338,7 @@ def _data(report: Mapping[str, Any]) -> Iterator[Html]:
 
 
 def _balance(parts: Mapping[str, Mapping[str, int]]) -> Html:
-    """How many examples each label has in each part, with bars; the most frequent ones where there are many."""
+    """The number of examples of each label in each part, with bars; if there are many labels, of the most frequent ones."""
     names = list(dict.fromkeys(label for labels in parts.values() for label in labels))
     if len(names) > MOST_BARS:
         totals = {name: sum(labels.get(name, 0) for labels in parts.values()) for name in names}
@@ -370,7 +379,7 @@ def _setup(report: Mapping[str, Any]) -> Iterator[Html]:
 
 
 def _pairs(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(name, NONE if value is None else str(value)) for name, value in values.items()]
+    return [(_short(name), _short(value, LONG_NAME)) for name, value in values.items()]
 
 
 def _command(report: Mapping[str, Any]) -> Iterator[Html]:
@@ -394,7 +403,7 @@ SECTIONS: dict[str, Callable[[Mapping[str, Any]], Iterator[Html]]] = {  # in the
 
 
 def _kind(title: str) -> str:
-    """What a metric is, without what it is of: F1 for "best F1" and "F1 (macro)"."""
+    """A metric's name without its variant: F1 for "best F1" and "F1 (macro)"."""
     return title.removeprefix("best ").split(" (")[0]
 
 
@@ -428,19 +437,19 @@ def _limited(caption: str, rows: int, which: str) -> str:
 
 
 def _short(value: Any, limit: int = SHORT_NAME) -> str:
-    """A label, or several, in a line."""
+    """A label, or a list of them, on one line."""
     text = ", ".join(map(str, value)) if isinstance(value, list) else NONE if value is None else str(value)
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def _name(value: Any) -> Html:
-    """A label in a line that its direction does not disturb; a hint has more of a long one."""
+    """A label, set apart from the direction of the text around it; a tooltip shows more of a long one."""
     short, long = _short(value), _short(value, LONG_NAME)
     return tag("bdi", short, title=None if short == long else long)
 
 
 def _folded(text: Any) -> Iterator[Html]:
-    """A text, or the start of a long one and the rest to unfold."""
+    """A text; of a long one the start, with the whole to unfold."""
     text = str(text)
     if len(text) <= SHORT_TEXT:
         yield tag("p", text, class_="text", dir="auto")
