@@ -16,6 +16,7 @@ import numpy as np
 
 from ..files.folder import write_atomically
 from ..optional import needs
+from ..tasks import metrics
 from .charts import Line, chart, thinned
 from .markup import Html, join, page, scrolling, table, tag
 
@@ -24,7 +25,7 @@ EVENTS = "events.out.tfevents.report"  # TensorBoard looks for "tfevents" in the
 LIBRARIES = ("mobilebert-zoo", "torch", "tensorflow", "keras", "accelerate", "peft", "numpy", "tokenizers", "scikit-learn", "scipy")
 
 SHARES = {"accuracy", "F1", "EM", "exact match", "precision", "recall"}  # shown in percent, also as "best F1" or "F1 (macro)"
-LOWER_IS_BETTER = {"RMSE", "perplexity", "loss"}
+LOWER_IS_BETTER = {*metrics.LOWER_IS_BETTER, "loss"}
 
 MOST_COLUMNS = 20  # of a confusion matrix; with more classes, the page lists this many confused pairs instead
 MOST_ROWS = 1000  # of any other table
