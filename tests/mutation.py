@@ -36,8 +36,8 @@ ROOT = Path(__file__).resolve().parent.parent
 TARGETS = (
     *(f"src/mobilebert_common/model/{name}.py" for name in ("config", "schema", "architectures", "layout")),
     *(f"src/mobilebert_common/{folder}/*.py" for folder in ("checkpoints", "files", "tokenization", "training")),
-    "src/mobilebert_pt/train.py",
-    "src/mobilebert_tf/train.py",
+    "src/mobilebert_pt/training.py",
+    "src/mobilebert_tf/training.py",
 )
 EXCLUDED = ("differences.py",)  # a command, whose one test is all that it measures
 # which tests run, and the seconds of one of them, with coverage, beyond which it stays out

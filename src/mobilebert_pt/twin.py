@@ -13,9 +13,9 @@ from mobilebert_common.model.outputs import flat
 
 from . import heads
 from .arrays import to_numpy, to_tensor
-from .train import train
+from .training import merged_state, train
 
-__all__ = ["create", "infer", "load", "outputs", "set_tensors", "tensor", "tensors", "train"]
+__all__ = ["create", "infer", "load", "outputs", "restore", "set_tensors", "snapshot", "tensor", "tensors", "train"]
 
 
 def tensor(array: Any) -> torch.Tensor:
@@ -50,9 +50,19 @@ def infer(model: Any, batches: Iterable[Mapping[str, np.ndarray]]) -> Iterator[d
 
 def tensors(model: Any) -> dict[str, np.ndarray]:
     """{canonical name: array} of a model's weights."""
-    return {name: to_numpy(value) for name, value in model.state_dict().items()}
+    return {name: to_numpy(value) for name, value in merged_state(model).items()}
 
 
 def set_tensors(model: Any, tensors: Mapping[str, np.ndarray]) -> None:
     """Set some of a model's weights, {canonical name: array}."""
     model.load_state_dict({name: to_tensor(array) for name, array in tensors.items()}, strict=False)
+
+
+def snapshot(model: Any) -> dict[str, torch.Tensor]:
+    """A copy of a model's weights on the CPU, with LoRA adapters merged."""
+    return {name: value.detach().cpu().clone() for name, value in merged_state(model).items()}
+
+
+def restore(model: Any, snapshot: Mapping[str, torch.Tensor]) -> None:
+    """Set a model's weights to those of a snapshot."""
+    model.load_state_dict(snapshot)

@@ -65,15 +65,15 @@ def whole_classes(labels: Any, name: str) -> tuple[Any, Any]:
     return integers, whole
 
 
-def check_classes(labels: Any, classes: int, name: str) -> None:
-    """Refuse class labels outside the classes that are scored."""
+def check_classes(labels: Any, classes: Any, name: str) -> None:
+    """Refuse class labels outside the classes that are scored, whose number may be a tensor in a graph."""
     inputs.check_integer(name, keras.backend.standardize_dtype(labels.dtype))
     values = concrete(labels)
     if values is not None:
         inputs.check_classes(name, int(values.min()), int(values.max()), classes)
         return
-    valid = ops.logical_or(ops.logical_and(labels >= 0, labels < classes), labels == inputs.IGNORE_INDEX)
-    assert_traced(ops.all(valid), inputs.class_error(name, classes))
+    valid = ops.logical_or(ops.logical_and(labels >= 0, ops.less(labels, classes)), labels == inputs.IGNORE_INDEX)
+    assert_traced(ops.all(valid), inputs.class_error(name, classes if isinstance(classes, int) else None))
 
 
 def sizes(tensor: Any) -> tuple[int | None, ...]:

@@ -409,7 +409,8 @@ def readable_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        found = re.search(r"\w+ must be (from 0 to \d+( \(or -100 to be ignored\))?|whole numbers to be classes)", str(error))
+        places = r"from 0 to (\d+|the last choice)( \(or -100 to be ignored\))?"
+        found = re.search(rf"\w+ must be ({places}|whole numbers to be classes)", str(error))
         if type(error).__name__ != "InvalidArgumentError" or found is None:
             raise
         raise InputError(found.group(0)) from None

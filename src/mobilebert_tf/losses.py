@@ -44,7 +44,7 @@ def class_losses(logits: Any, labels: Any, name: str = "labels") -> Losses:
     shape = ops.shape(logits)[:-1]
     inputs.check_class_shape(name, sizes(labels), sizes(logits)[:-1])
     labels, whole = whole_classes(labels, name) if len(shape) == 1 else (labels, None)
-    check_classes(labels, logits.shape[-1], name)
+    check_classes(labels, ops.shape(logits)[-1], name)
     labels = ops.reshape(labels, shape)
     counted = ops.not_equal(labels, inputs.IGNORE_INDEX)
     losses = ops.sparse_categorical_crossentropy(ops.where(counted, labels, 0), raised(logits), from_logits=True)
@@ -56,7 +56,7 @@ def class_losses(logits: Any, labels: Any, name: str = "labels") -> Losses:
 def span_losses(logits: Any, positions: Any, name: str) -> Losses:
     """Cross entropy of places [b] under logits [b t]; a place outside the sequence is ignored."""
     inputs.check_integer(name, keras.backend.standardize_dtype(positions.dtype))
-    inside = ops.logical_and(positions >= 0, positions < ops.shape(logits)[-1])
+    inside = ops.logical_and(positions >= 0, ops.less(positions, ops.shape(logits)[-1]))
     return class_losses(logits, ops.where(inside, positions, inputs.IGNORE_INDEX), name)
 
 

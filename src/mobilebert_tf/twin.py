@@ -14,9 +14,9 @@ from mobilebert_common.model.outputs import flat
 from . import arrays, heads
 from .arrays import to_numpy
 from .fit import readable_errors
-from .train import train
+from .training import train
 
-__all__ = ["create", "infer", "load", "outputs", "set_tensors", "tensor", "tensors", "train"]
+__all__ = ["create", "infer", "load", "outputs", "restore", "set_tensors", "snapshot", "tensor", "tensors", "train"]
 
 
 def tensor(array: Any) -> Any:
@@ -61,3 +61,13 @@ def set_tensors(model: Any, tensors: Mapping[str, np.ndarray]) -> None:
     for name, array in tensors.items():
         variable, layout = variables[name]
         arrays.assign(variable, array, layout)
+
+
+def snapshot(model: Any) -> dict[str, np.ndarray]:
+    """A copy of a model's weights on the CPU."""
+    return {name: value.copy() for name, value in tensors(model).items()}
+
+
+def restore(model: Any, snapshot: Mapping[str, np.ndarray]) -> None:
+    """Set a model's weights to those of a snapshot."""
+    set_tensors(model, snapshot)

@@ -1,17 +1,20 @@
+import math
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mobilebert_common.model.schema import expand
+from mobilebert_common.errors import ConfigError, DataError, InputError
 from mobilebert_common.training.plan import BUCKET, Plan
-from mobilebert_common.training.recipe import Recipe, decayed
+from mobilebert_common.training.recipe import Recipe
+from mobilebert_common.training.steps import make_step, weigh
 from support.configs import CLASSIFIER, make_config
 
 
 def make_plan(examples: int, batch_size: int = 4, **options: Any) -> Plan:
     lengths = np.random.default_rng(0).integers(3, 100, examples).tolist()
-    return Plan(lengths, Recipe(learning_rate=1.0, epochs=3, batch_size=batch_size, **options))
+    return Plan(lengths, Recipe(**{"learning_rate": 1.0, "epochs": 3, "batch_size": batch_size, **options}))
 
 
 @pytest.mark.parametrize("examples", [1, 3, 4, 5, 130, 4 * BUCKET * 2 + 7])
@@ -46,14 +49,81 @@ def test_each_step_has_random_numbers_of_its_own() -> None:
 
 def test_the_recipe_of_bert() -> None:
     recipe = Recipe(learning_rate=5e-5, epochs=3, batch_size=32)
-    assert (recipe.weight_decay, recipe.warmup, recipe.clip, recipe.seed) == (0.01, 0.1, 1.0, 0)
+    assert recipe == Recipe(5e-5) and (recipe.weight_decay, recipe.warmup, recipe.clip, recipe.seed) == (0.01, 0.1, 1.0, 0)
+    assert recipe.epsilon == 1e-6
 
 
-def test_weight_decay_is_for_matrices() -> None:
-    names = expand(make_config(), CLASSIFIER)
-    matrices = decayed(make_config(), CLASSIFIER)
-    assert {name for name in names if "LayerNorm" not in name and name.endswith(".weight")} == matrices
-    assert {"classifier.weight", "mobilebert.embeddings.word_embeddings.weight"} <= matrices < set(names)
+def test_epochs_or_steps() -> None:
+    """The schedule and the batches end at max_steps, after another epoch if need be."""
+    for steps in (1, 3, 13, 14):
+        plan = make_plan(50, max_steps=steps)  # 13 steps in an epoch
+        found = [rows.tolist() for rows, _ in plan.batches()]
+        assert plan.steps == len(found) == steps
+        assert found == [rows.tolist() for epoch in range(2) for rows in plan.epoch(epoch)][:steps]
+    plan = make_plan(50)
+    drawn = [generator.random() for _, generator in plan.batches()]
+    assert drawn == [plan.generator(epoch, step).random() for epoch in range(3) for step in range(13)]
+
+
+def test_no_examples() -> None:
+    with pytest.raises(DataError, match="there are no examples to train on"):
+        make_plan(0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"learning_rate": 0.0}, "learning_rate must be more than 0, and finite, not 0.0"),
+        ({"learning_rate": math.nan}, "learning_rate must be more than 0, and finite, not nan"),
+        ({"epsilon": 0.0}, "epsilon must be more than 0"),
+        ({"clip": math.inf}, "clip must be more than 0, and finite, not inf"),
+        ({"epochs": 0}, "epochs must be a whole number from 1, not 0"),
+        ({"batch_size": 0}, "batch_size must be a whole number from 1"),
+        ({"max_steps": 0}, "max_steps must be a whole number from 1"),
+        ({"accumulation": 1.5}, "accumulation must be a whole number from 1, not 1.5"),
+        ({"lora": 0}, "lora must be a whole number from 1"),
+        ({"weight_decay": -0.1}, "weight_decay must be from 0, and finite"),
+        ({"warmup": 1.1}, "warmup must be from 0 to 1"),
+        ({"class_weights": (1.0, -1.0)}, "the weight of class 1 must be from 0"),
+    ],
+)
+def test_recipes_that_cannot_be(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}"):
+        Recipe(**{"learning_rate": 1e-3, **change})
+
+
+LABELS = {"labels": np.array([[0, 2, -100], [1, -100, -100]])}
+
+
+def test_each_label_weighs_the_same_whatever_the_part() -> None:
+    step = make_step({"input_ids": np.ones((2, 3), int), **LABELS}, make_config(), "MobileBertForTokenClassification")
+    assert list(step.inputs) == ["input_ids"] and list(step.labels) == ["labels"]
+    np.testing.assert_allclose(step.weights["labels"], np.array([[1, 1, 0], [1, 0, 0]]) / 3)
+    parts = list(step.parts(np.array([1, 0]), 3))
+    assert [part.weights["labels"].tolist() for part in parts] == [[[1 / 3, 0.0, 0.0]], [[1 / 3, 1 / 3, 0.0]]]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "label", "values", "shares"),
+    [
+        ("MobileBertForTokenClassification", "labels", LABELS["labels"], [[2, 5, 0], [3, 0, 0]]),
+        (CLASSIFIER, "labels", np.array([[1], [2]]), [3, 5]),
+        (CLASSIFIER, "labels", np.array([1.0, -100.0]), [3, 0]),
+    ],
+)
+def test_class_weights(architecture: str, label: str, values: np.ndarray, shares: Any) -> None:
+    found = weigh(label, values, 3, make_config(), architecture, (2.0, 3.0, 5.0))
+    np.testing.assert_allclose(found, np.array(shares) / np.sum(shares))
+
+
+def test_labels_that_do_not_count() -> None:
+    answers = "MobileBertForQuestionAnswering"
+    np.testing.assert_allclose(weigh("start_positions", np.array([0, 2, 3, -1]), 3, make_config(), answers), [0.5, 0.5, 0, 0])
+    assert not weigh("labels", np.array([-100, -100]), 3, make_config(), CLASSIFIER).any()
+    regression = make_config(num_labels=1)
+    np.testing.assert_allclose(weigh("labels", np.array([-100.0, 0.5]), 3, regression, CLASSIFIER), [0.5, 0.5])
+    with pytest.raises(InputError, match=r"labels must be from 0 to 2 .*found 3"):
+        weigh("labels", np.array([3, 0]), 3, make_config(), CLASSIFIER, (1.0, 1.0, 1.0))
 
 
 def test_a_plan_is_a_function_of_seed_and_epoch() -> None:

@@ -1,38 +1,117 @@
-"""Both twins' `train` against the recipe written out in numpy: AdamW with decoupled decay, a clipped norm and a rate for each step."""
+"""`train` of both twins: one recipe, step for step, against each other and against the recipe written out in numpy."""
 
 import copy
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
 import mobilebert_pt.twin
-import mobilebert_tf.train
+import mobilebert_tf.training
 import mobilebert_tf.twin
-from mobilebert_common.model.layout import from_layout
+from mobilebert_common.errors import ConfigError, DivergedError, InputError
+from mobilebert_common.model.architectures import ARCHITECTURES, has_choices
+from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.schema import letters
+from mobilebert_common.tasks.examples import Examples
 from mobilebert_common.training.plan import Plan
-from mobilebert_common.training.recipe import Recipe
-from support.configs import make_config
-from support.twins import Pair, distance, torch_gradients
+from mobilebert_common.training.recipe import Recipe, Watch
+from support.configs import CLASSIFIER, make_config
+from support.twins import Pair, gradients_apart, torch_gradients
 
-# the last batch of an epoch has one example; some gradients are longer than `clip`, others are not
-RECIPE = Recipe(learning_rate=2.0**-7, epochs=2, batch_size=4, weight_decay=0.5, warmup=0.3, clip=3.0, seed=3)
-TWINS = ["pt", "tf"]
+DOORS = {"pt": mobilebert_pt.twin, "tf": mobilebert_tf.twin}
+TWINS = list(DOORS)
+TINY = {
+    "vocab_size": 30,
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "intra_bottleneck_size": 8,
+    "num_feedforward_networks": 1,
+}
+LENGTHS = (3, 7, 4, 6, 5, 7, 3, 6, 5)
+RECIPE = Recipe(learning_rate=2.0**-9, batch_size=4, max_steps=20, seed=3, epsilon=1e-5)  # the last step of an epoch has one example
+TOKENS, MASKED = "MobileBertForTokenClassification", "MobileBertForMaskedLM"
+
+# name -> architecture, and what differs from TINY
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "classes": (CLASSIFIER, {}),
+    "regression": (CLASSIFIER, {"num_labels": 1}),
+    "several labels": (CLASSIFIER, {"problem_type": "multi_label_classification"}),
+    **{name: (name, {}) for name, architecture in ARCHITECTURES.items() if architecture.labels and name != CLASSIFIER},
+}
 
 
-class Twin(NamedTuple):
-    """Where two AdamWs differ."""
+def make_examples(config: MobileBertConfig, architecture: str, **changes: Any) -> Examples:
+    """Nine examples of several lengths, with random labels, some of which do not count."""
+    generator = np.random.default_rng(5)
+    ids = [generator.integers(1, config.vocab_size, length).tolist() for length in LENGTHS]
+    columns: dict[str, Any] = {"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]}
+    if has_choices(architecture):
+        columns = {name: list(map(list, zip(rows, rows[1:] + rows[:1], strict=True))) for name, rows in columns.items()}
+    sizes = {**letters(config), "c": 2, "": 9}
+    for name, label in ARCHITECTURES[architecture].labels.items():
+        if config.problem_type == "multi_label_classification":
+            columns[name] = generator.integers(0, 2, (9, config.num_labels)).astype(float).tolist()
+        elif label.by_problem_type and config.num_labels == 1:
+            columns[name] = generator.normal(size=9).tolist()
+        elif label.shape == "b":
+            columns[name] = [*generator.integers(0, sizes[label.classes], 8).tolist(), -100]
+        else:
+            draws = [generator.integers(0, sizes[label.classes], length) for length in LENGTHS]
+            columns[name] = [np.where(generator.random(len(row)) < 0.5, row, -100).tolist() for row in draws]
+    return Examples({**columns, **changes}, {"labels": -100}, range(9))
 
-    corrects_first: bool  # adds epsilon after the bias correction
-    added_to_norm: float  # that it clips by
-    betas: type[np.floating]  # what the bias correction takes powers of
-    losses: float  # how exact the reported means are
+
+def opened(folder: Path, case: str = "classes", **changes: Any) -> tuple[Pair, Examples]:
+    architecture, overrides = CASES[case]
+    pair = Pair.open(folder, make_config(**{**TINY, **overrides, **changes}), architecture)
+    return pair, make_examples(pair.config, architecture)
 
 
-DIFFERENCES = {"pt": Twin(True, 1e-6, np.float64, 1e-9), "tf": Twin(False, 0.0, np.float32, 1e-6)}
-SMALL = {"vocab_size": 55, "num_hidden_layers": 1, "num_feedforward_networks": 1}
+def weights_of(pair: Pair, twin: str) -> dict[str, np.ndarray]:
+    return dict(DOORS[twin].snapshot(model_of(pair, twin)))
+
+
+def model_of(pair: Pair, twin: str) -> Any:
+    return pair.torch_model if twin == "pt" else pair.keras_model
+
+
+def train(pair: Pair, twin: str, examples: Any, recipe: Recipe = RECIPE, watch: Watch | None = None) -> list[float]:
+    """The losses of the steps."""
+    losses: list[float] = []
+
+    def note(done: int, loss: float) -> bool:
+        losses.append(loss)
+        assert done == len(losses)
+        return watch is not None and watch(done, loss)
+
+    DOORS[twin].train(model_of(pair, twin), examples, recipe, note)
+    return losses
+
+
+def moved(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    assert set(before) == set(after)
+    return {name: np.asarray(after[name]) - np.asarray(before[name]) for name in before}
+
+
+def same(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    return set(ours) == set(theirs) and all(np.array_equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_both_twins_take_the_same_twenty_steps(tmp_path: Path, case: str) -> None:
+    pair, examples = opened(tmp_path, case)
+    before = weights_of(pair, "pt")
+    losses = {twin: train(pair, twin, examples) for twin in TWINS}
+    assert len(losses["pt"]) == 20
+    assert losses["tf"] == pytest.approx(losses["pt"], rel=1e-9)
+    assert not gradients_apart(moved(before, weights_of(pair, "pt")), moved(before, weights_of(pair, "tf")), 1e-9)
 
 
 class Rows:
@@ -49,90 +128,186 @@ class Rows:
         return {"input_ids": self.ids[rows], "attention_mask": np.ones_like(self.ids[rows]), "labels": self.labels[rows]}
 
 
-ROWS = Rows()
+# some gradients are longer than `clip`, others are not
+BY_HAND = Recipe(learning_rate=2.0**-7, epochs=2, batch_size=4, weight_decay=0.5, warmup=0.3, clip=3.0, seed=3, epsilon=1e-4)
 
 
-def train(pair: Pair, twin: str, recipe: Recipe = RECIPE, rows: Rows = ROWS) -> tuple[list[tuple[int, float]], dict[str, np.ndarray]]:
-    """What a twin reports of its steps, and the weights it ends with, by canonical names."""
-    reported: list[tuple[int, float]] = []
-    if twin == "pt":
-        mobilebert_pt.twin.train(pair.torch_model, rows, recipe, lambda done, loss: reported.append((done, loss)))
-        return reported, {name: value.detach().numpy().copy() for name, value in pair.torch_model.named_parameters()}
-    mobilebert_tf.twin.train(pair.keras_model, rows, recipe, lambda done, loss: reported.append((done, loss)))
-    variables = pair.keras_model.canonical_variables().items()
-    return reported, {name: from_layout(keras.ops.convert_to_numpy(value), layout) for name, (value, layout) in variables}
-
-
-def expected(
-    pair: Pair, twin: Twin, recipe: Recipe = RECIPE, rows: Rows = ROWS
-) -> tuple[list[tuple[int, float]], dict[str, np.ndarray], list[float]]:
-    """The same by the book, and the norms of the gradients; it leaves the pair as it was."""
+def expected(pair: Pair, rows: Rows, recipe: Recipe) -> tuple[list[float], dict[str, np.ndarray], list[float]]:
+    """The losses, the weights and the norms of the gradients by the book; it leaves the pair as it was."""
     model, plan = copy.deepcopy(pair.torch_model), Plan(rows.lengths, recipe)
     weights = {name: value.detach().numpy() for name, value in model.named_parameters()}  # shares the model's memory
     first, second = ({name: np.zeros_like(value) for name, value in weights.items()} for _ in range(2))
-    reported, norms, step = [], [], 0
-    for epoch in range(recipe.epochs):
-        losses: list[float] = []
-        for batch in plan.epoch(epoch):
-            inputs = rows.batch(batch)
-            losses += [mobilebert_pt.twin.outputs(model, inputs)["loss"].item()] * len(batch)
-            gradients = torch_gradients(model, inputs)
-            norms.append(float(np.sqrt(sum((value**2).sum() for value in gradients.values()))))
-            scale, rate, step = min(1.0, recipe.clip / (norms[-1] + twin.added_to_norm)), recipe.rate(step, plan.steps), step + 1
-            for name, gradient in gradients.items():
-                is_matrix = not name.endswith("bias") and "LayerNorm" not in name
-                weights[name] -= rate * recipe.weight_decay * is_matrix * weights[name]
-                first[name] += 0.1 * (gradient * scale - first[name])
-                second[name] += 0.001 * ((gradient * scale) ** 2 - second[name])
-                root, correction = np.sqrt(second[name]), np.sqrt(1 - float(twin.betas(0.999)) ** step)
-                root = root / correction + 1e-8 if twin.corrects_first else (root + 1e-8) / correction
-                weights[name] -= rate / (1 - float(twin.betas(0.9)) ** step) * first[name] / root
-            reported.append((step, float(np.mean(losses))))
-    return reported, weights, norms
-
-
-@pytest.fixture
-def pair(tmp_path: Path) -> Pair:
-    return Pair.open(tmp_path, make_config(**SMALL))
-
-
-@pytest.mark.parametrize("vocabulary", [54, 5])  # 5: tokens occur several times in a batch
-@pytest.mark.parametrize("twin", TWINS)
-def test_weights_and_reports_are_those_of_the_recipe(pair: Pair, twin: str, vocabulary: int) -> None:
-    rows = Rows(vocabulary)
-    before = {name: value.detach().numpy().copy() for name, value in pair.torch_model.named_parameters()}
-    losses, weights, norms = expected(pair, DIFFERENCES[twin], rows=rows)
-    assert min(norms) < RECIPE.clip < max(norms) / 2  # so that another clip would change the weights
-    reported, trained = train(pair, twin, rows=rows)
-    assert [step for step, _ in reported] == list(range(1, 7))
-    assert [loss for _, loss in reported] == pytest.approx([loss for _, loss in losses], rel=DIFFERENCES[twin].losses)
-    apart = {name: distance(weights[name] - before[name], trained[name] - before[name]) for name in weights}
-    exact = {name for name in weights if not name.endswith("self.key.bias")}  # whose gradient is nothing but rounding
-    assert not {name: apart[name] for name in exact if not apart[name] <= 1e-8}
+    losses: list[float] = []
+    norms: list[float] = []
+    for batch in [batch for epoch in range(recipe.epochs) for batch in plan.epoch(epoch)]:
+        inputs = rows.batch(batch)
+        losses.append(mobilebert_pt.twin.outputs(model, inputs)["loss"].item())
+        gradients = torch_gradients(model, inputs)
+        norms.append(float(np.sqrt(sum((value**2).sum() for value in gradients.values()))))
+        scale, rate, step = min(1.0, recipe.clip / (norms[-1] + 1e-6)), recipe.rate(len(losses) - 1, plan.steps), len(losses)
+        for name, gradient in gradients.items():
+            is_matrix = not name.endswith("bias") and "LayerNorm" not in name
+            weights[name] -= rate * recipe.weight_decay * is_matrix * weights[name]
+            first[name] += 0.1 * (gradient * scale - first[name])
+            second[name] += 0.001 * ((gradient * scale) ** 2 - second[name])
+            root = np.sqrt(second[name] / (1 - 0.999**step)) + recipe.epsilon
+            weights[name] -= rate / (1 - 0.9**step) * first[name] / root
+    return losses, weights, norms
 
 
 @pytest.mark.parametrize("twin", TWINS)
-def test_the_seed_decides_dropout(tmp_path: Path, twin: str) -> None:
-    pair = Pair.open(tmp_path, make_config(**SMALL, hidden_dropout_prob=0.3))
-    without = mobilebert_pt.twin.outputs(pair.torch_model, ROWS.batch(np.arange(9)))["loss"].item()
-
-    def first_loss(seed: int) -> float:
-        return train(pair, twin, Recipe(learning_rate=0.0, epochs=1, batch_size=9, seed=seed))[0][0][1]
-
-    one, again, other = first_loss(1), first_loss(1), first_loss(2)
-    assert one == again
-    assert len({round(loss, 6) for loss in (one, other, without)}) == 3
+def test_weights_and_losses_are_those_of_the_recipe(tmp_path: Path, twin: str) -> None:
+    rows = Rows(5)  # tokens occur several times in a batch
+    pair, _ = opened(tmp_path, vocab_size=55, hidden_size=32, intra_bottleneck_size=16, num_attention_heads=4)
+    losses, weights, norms = expected(pair, rows, BY_HAND)
+    assert min(norms) < BY_HAND.clip < max(norms) / 2  # so that another clip would change the weights
+    before = weights_of(pair, twin)
+    assert train(pair, twin, rows, BY_HAND) == pytest.approx(losses, rel=1e-9)
+    assert not gradients_apart(moved(before, weights), moved(before, weights_of(pair, twin)), 1e-9)
 
 
-def test_pytorch_ends_in_evaluation(pair: Pair) -> None:
-    train(pair, "pt")
+def test_accumulation_changes_nothing_and_the_row_of_pad_stays_zero(tmp_path: Path) -> None:
+    recipe, name = replace(RECIPE, weight_decay=0.5, max_steps=6), "mobilebert.embeddings.word_embeddings.weight"
+    found = []
+    for twin, parts in (("pt", 1), ("pt", 3), ("tf", 3)):
+        pair, examples = opened(tmp_path, MASKED, pad_token_id=2)
+        table = np.array(weights_of(pair, twin)[name])
+        table[2] = 0
+        DOORS[twin].set_tensors(model_of(pair, twin), {name: table.copy()})
+        before = weights_of(pair, twin)
+        found.append((train(pair, twin, examples, replace(recipe, accumulation=parts)), moved(before, weights_of(pair, twin))))
+        assert not found[-1][1][name][2].any() and np.delete(found[-1][1][name], 2, axis=0).any(axis=1).all()
+    for losses, weights in found[1:]:
+        assert losses == pytest.approx(found[0][0], rel=1e-11)
+        assert not gradients_apart(found[0][1], weights, 1e-9)
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_class_weights(tmp_path: Path, twin: str) -> None:
+    pair, examples = opened(tmp_path, TOKENS)
+    weights = np.array([0.5, 0.0, 3.0])
+    recipe = replace(RECIPE, class_weights=tuple(weights), batch_size=9, max_steps=1, accumulation=2)
+    batch = examples.batch(Plan(examples.lengths, recipe).epoch(0)[0])
+    labels = batch.pop("labels")
+    logits = mobilebert_pt.twin.outputs(pair.torch_model, batch)["logits"]  # [b t n]
+    losses = np.log(np.exp(logits).sum(axis=-1)) - np.take_along_axis(logits, np.maximum(labels, 0)[..., None], axis=-1)[..., 0]
+    shares = np.where(labels >= 0, weights[np.maximum(labels, 0)], 0.0)
+    assert train(pair, twin, examples, recipe) == pytest.approx([(losses * shares).sum() / shares.sum()], rel=1e-12)
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_class_weights_that_do_not_fit(tmp_path: Path, twin: str) -> None:
+    pair, examples = opened(tmp_path)
+    with pytest.raises(ConfigError, match="there are 2 class weights for a model with 3 labels"):
+        train(pair, twin, examples, replace(RECIPE, class_weights=(1.0, 2.0)))
+    pair, examples = opened(tmp_path, "regression")
+    with pytest.raises(ConfigError, match="class weights are for labels that are one class of several"):
+        train(pair, twin, examples, replace(RECIPE, class_weights=(1.0,)))
+    with pytest.raises(InputError, match="the examples have no labels"):
+        train(pair, twin, examples.without(["labels"]))
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_watch_may_evaluate_and_end_the_training(tmp_path: Path, twin: str) -> None:
+    """Neither inference nor a snapshot between steps changes the steps; dropout goes on where it was."""
+    pair, examples = opened(tmp_path, hidden_dropout_prob=0.3)
+    door, model, inputs = DOORS[twin], model_of(pair, twin), examples.without(["labels"])
+    before = door.snapshot(model)
+    plain = train(pair, twin, examples, replace(RECIPE, max_steps=6))
+    door.restore(model, before)
+    seen: list[Any] = []
+
+    def watch(done: int, loss: float) -> bool:
+        seen.append((next(iter(door.infer(model, inputs.ordered(9))))["logits"], door.snapshot(model)))
+        return done == 5
+
+    assert train(pair, twin, examples, replace(RECIPE, max_steps=6), watch) == plain[:5]
+    assert not np.allclose(seen[3][0], seen[4][0], rtol=1e-6)  # it had the weights of that step
+    np.testing.assert_array_equal(next(iter(door.infer(model, inputs.ordered(9))))["logits"], seen[4][0])
+    assert same(door.snapshot(model), seen[4][1]) and not same(seen[4][1], seen[3][1])
+    door.restore(model, seen[3][1])
+    np.testing.assert_array_equal(next(iter(door.infer(model, inputs.ordered(9))))["logits"], seen[3][0])
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_a_step_that_is_not_finite_is_not_taken(tmp_path: Path, twin: str) -> None:
+    pair, examples = opened(tmp_path, "regression")
+    recipe = replace(RECIPE, weight_decay=0.5)
+    victim = Plan(examples.lengths, recipe).epoch(0)[2][0]  # of the third step
+    labels = [*examples.columns["labels"]]
+    labels[victim] = np.nan
+    good: list[Any] = []
+
+    def watch(done: int, loss: float) -> bool:
+        good.append(weights_of(pair, twin))
+        return False
+
+    with pytest.raises(DivergedError, match="the loss is nan in step 3: train with a smaller learning rate") as found:
+        train(pair, twin, make_examples(pair.config, pair.head, labels=labels), recipe, watch)
+    assert found.value.step == 3 and np.isnan(found.value.loss) and len(good) == 2
+    assert same(weights_of(pair, twin), good[1]) and not same(good[0], good[1])
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_bf16_and_gradient_checkpointing_leave_the_model_as_it_was(tmp_path: Path, twin: str) -> None:
+    pair, examples = opened(tmp_path)
+    exact = train(pair, "pt", examples, replace(RECIPE, max_steps=3))
+    door, batch = DOORS[twin], examples.batch(range(9))
+    model = pair.torch_model = pair.keras_model = door.load(tmp_path, pair.head)
+    before = door.snapshot(model)
+    checkpointed: list[bool] = []
+
+    def watch(done: int, loss: float) -> bool:
+        checkpointed.append(model.is_gradient_checkpointing)
+        return False
+
+    losses = train(pair, twin, examples, replace(RECIPE, bf16=True, gradient_checkpointing=True, max_steps=3), watch)
+    assert losses == pytest.approx(exact, rel=0.02) and losses != pytest.approx(exact, rel=1e-5)
+    assert checkpointed == [True] * 3 and not model.is_gradient_checkpointing
+    logits = door.outputs(model, batch)["logits"]
+    model.save_pretrained(tmp_path / "trained")
+    np.testing.assert_array_equal(door.outputs(door.load(tmp_path / "trained", pair.head), batch)["logits"], logits)
+    door.restore(model, before)
+    np.testing.assert_array_equal(door.outputs(model, batch)["logits"], door.outputs(door.load(tmp_path, pair.head), batch)["logits"])
+
+
+def test_lora_trains_adapters_and_head_and_is_merged(tmp_path: Path) -> None:
+    pair, examples = opened(tmp_path)
+    door, model, inputs = mobilebert_pt.twin, pair.torch_model, examples.without(["labels"])
+    before, seen = door.snapshot(model), []
+
+    def watch(done: int, loss: float) -> bool:
+        seen.append((next(iter(door.infer(model, inputs.ordered(9))))["logits"], door.snapshot(model)))
+        return False
+
+    losses = train(pair, "pt", examples, replace(RECIPE, lora=2), watch)
+    assert losses[-1] < losses[0]
+    after = door.snapshot(model)
+    assert same(after, seen[-1][1])
+    changed = {name for name in before if not np.array_equal(before[name], after[name])}
+    layers = {f"mobilebert.encoder.layer.0.attention.self.{part}.weight" for part in ("query", "value")}
+    assert changed == {*layers, "classifier.weight", "classifier.bias"}
+    assert all(np.linalg.matrix_rank(after[name] - before[name]) == 2 for name in layers)
+    logits = door.outputs(model, inputs.batch(range(9)))["logits"]
+    np.testing.assert_allclose(logits, seen[-1][0], rtol=1e-12)
+    model.save_pretrained(tmp_path / "merged")
+    again = door.load(tmp_path / "merged", CLASSIFIER, "float64")
+    np.testing.assert_array_equal(door.outputs(again, inputs.batch(range(9)))["logits"], logits)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    with pytest.raises(ConfigError, match="LoRA adapters are for PyTorch only"):
+        train(pair, "tf", examples, replace(RECIPE, lora=2))
+
+
+def test_pytorch_ends_in_evaluation(tmp_path: Path) -> None:
+    pair, examples = opened(tmp_path)
+    train(pair, "pt", examples, replace(RECIPE, max_steps=1))
     assert not any(module.training for module in pair.torch_model.modules())
+    assert all(parameter.grad is None for parameter in pair.torch_model.parameters())
 
 
 @pytest.mark.parametrize(("warmup", "steps"), [(0.3, 10), (0.0, 4), (1.0, 4), (0.1, 1), (0.25, 6)])
 def test_the_rates_of_keras_are_those_of_the_recipe(warmup: float, steps: int) -> None:
     recipe = Recipe(learning_rate=3e-4, epochs=1, batch_size=1, warmup=warmup)
-    rate = mobilebert_tf.train.Rate(recipe.learning_rate, warmup, steps)
+    rate = mobilebert_tf.training.Rate(recipe.learning_rate, warmup, steps)
     for schedule in (rate, keras.optimizers.schedules.deserialize(keras.optimizers.schedules.serialize(rate))):
-        rates = [float(schedule(step)) for step in range(steps)]
-        assert rates == pytest.approx([recipe.rate(step, steps) for step in range(steps)], rel=1e-6)
+        assert [float(schedule(step)) for step in range(steps)] == [recipe.rate(step, steps) for step in range(steps)]

@@ -144,9 +144,10 @@ def check_classes(name: str, low: int, high: int, classes: int) -> None:
         raise InputError(f"{class_error(name, classes)}; found {high if high >= classes else low}")
 
 
-def class_error(name: str, classes: int) -> str:
-    """The message for class labels outside their range."""
-    return f"{name} must be from 0 to {classes - 1} (or {IGNORE_INDEX} to be ignored)"
+def class_error(name: str, classes: int | None) -> str:
+    """The message for class labels outside their range; None is a number that a graph does not know."""
+    last = "the last choice" if classes is None else classes - 1
+    return f"{name} must be from 0 to {last} (or {IGNORE_INDEX} to be ignored)"
 
 
 def check_class_shape(name: str, shape: Shape, scored: Shape) -> None:

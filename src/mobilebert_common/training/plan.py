@@ -1,10 +1,11 @@
 """The batch plan both twins follow: the examples of each step."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import DataError
 from .recipe import Recipe
 
 BUCKET = 32  # batches to sort by length together, which keeps padding low
@@ -16,10 +17,16 @@ class Plan:
 
     Attributes:
         lengths: the number of tokens in each example; a batch holds examples of similar length.
+    Raises:
+        DataError: there are no examples.
     """
 
     lengths: Sequence[int]
     recipe: Recipe
+
+    def __post_init__(self) -> None:
+        if not len(self.lengths):
+            raise DataError("there are no examples to train on")
 
     @property
     def steps_per_epoch(self) -> int:
@@ -28,8 +35,8 @@ class Plan:
 
     @property
     def steps(self) -> int:
-        """The total number of steps."""
-        return self.steps_per_epoch * self.recipe.epochs
+        """The total number of steps: recipe.max_steps, or those of its epochs."""
+        return self.recipe.max_steps or self.steps_per_epoch * self.recipe.epochs
 
     def epoch(self, number: int) -> list[np.ndarray]:
         """The example indices for each step of an epoch."""
@@ -46,3 +53,11 @@ class Plan:
     def generator(self, epoch: int, step: int) -> np.random.Generator:
         """A random generator for one step, for examples that draw random numbers."""
         return np.random.default_rng([self.recipe.seed, epoch, step])
+
+    def batches(self) -> Iterator[tuple[np.ndarray, np.random.Generator]]:
+        """The example indices of each step of the training, and a random generator for them."""
+        batches: list[np.ndarray] = []
+        for done in range(self.steps):
+            epoch, step = divmod(done, self.steps_per_epoch)
+            batches = self.epoch(epoch) if step == 0 else batches
+            yield batches[step], self.generator(epoch, step)

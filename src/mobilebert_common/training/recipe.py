@@ -1,10 +1,13 @@
 """The training recipe of both twins: hyperparameters and the learning-rate schedule."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..model.config import MobileBertConfig
-from ..model.schema import expand
+from ..errors import ConfigError, brief
+
+# called after each step with the number of steps done and the loss of that step; True ends the training
+Watch = Callable[[int, float], bool]
 
 
 @dataclass(frozen=True)
@@ -18,15 +21,42 @@ class Recipe:
         warmup: fraction of all steps.
         clip: maximum global norm of the gradients.
         seed: determines initial weights, dropout and the order of examples.
+        epsilon: AdamW's, added to the root of the corrected second moment.
+        max_steps: the number of steps, whatever `epochs` says; the schedule ends there too.
+        accumulation: the parts in which the examples of a step go through the model, which saves memory; the result is the same.
+        bf16: compute in bfloat16 where that is safe; weights stay float32.
+        gradient_checkpointing: compute activations again in the backward pass, which saves memory and takes longer.
+        class_weights: the weight of each class in the loss, by class number.
+        lora: the rank of LoRA adapters on queries and values. Only they and the head are trained, in PyTorch.
+    Raises:
+        ConfigError: a value is out of range.
     """
 
     learning_rate: float
-    epochs: int
-    batch_size: int
+    epochs: int = 3
+    batch_size: int = 32
     weight_decay: float = 0.01
     warmup: float = 0.1
     clip: float = 1.0
     seed: int = 0
+    epsilon: float = 1e-6
+    max_steps: int | None = None
+    accumulation: int = 1
+    bf16: bool = False
+    gradient_checkpointing: bool = False
+    class_weights: tuple[float, ...] | None = None
+    lora: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "clip", "epsilon"):
+            _require(name, getattr(self, name), lambda value: 0 < value < math.inf, "more than 0, and finite")
+        for name in ("epochs", "batch_size", "accumulation", "max_steps", "lora"):
+            if (value := getattr(self, name)) is not None:
+                _require(name, value, lambda value: value >= 1 and value == int(value), "a whole number from 1")
+        _require("weight_decay", self.weight_decay, lambda value: 0 <= value < math.inf, "from 0, and finite")
+        _require("warmup", self.warmup, lambda value: 0 <= value <= 1, "from 0 to 1")
+        for number, weight in enumerate(self.class_weights or ()):
+            _require(f"the weight of class {number}", weight, lambda value: 0 <= value < math.inf, "from 0, and finite")
 
     def rate(self, step: int, steps: int) -> float:
         """The learning rate of step `step` (from 0) out of `steps`: linear warm-up, then linear decay to 0."""
@@ -35,10 +65,6 @@ class Recipe:
         return self.learning_rate * factor
 
 
-def decayed(config: MobileBertConfig, architecture: str) -> set[str]:
-    """The canonical names of the tensors with weight decay: matrices, not norms and biases."""
-    return {name for name, tensor in expand(config, architecture).items() if len(tensor.shape) > 1}
-
-
-# called after each step with the number of steps done and the mean loss of the current epoch
-Report = Callable[[int, float], None]
+def _require(name: str, value: float, holds: Callable[[float], bool], range_: str) -> None:
+    if not holds(value):
+        raise ConfigError(f"{name} must be {range_}, not {brief(value)}")

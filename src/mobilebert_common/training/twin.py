@@ -9,7 +9,7 @@ import numpy as np
 from ..files.folder import Folder
 from ..model.config import MobileBertConfig
 from ..tasks.examples import Examples
-from .recipe import Recipe, Report
+from .recipe import Recipe, Watch
 
 
 class Twin(Protocol):
@@ -27,8 +27,16 @@ class Twin(Protocol):
     def load(self, directory: str | Path | Folder, architecture: str, dtype: str = "float32", **overrides: Any) -> Any:
         """Load a model from a checkpoint directory."""
 
-    def train(self, model: Any, examples: Examples, recipe: Recipe, report: Report) -> None:
-        """Train a model in place, calling `report` after each step."""
+    def train(self, model: Any, examples: Examples, recipe: Recipe, watch: Watch) -> None:
+        """Train a model in place.
+
+        Args:
+            examples: with labels.
+            watch: called after each step; returns True to end the training. It may call `infer` and `snapshot`.
+        Raises:
+            ConfigError: the recipe does not fit the model or the framework.
+            DivergedError: a loss or a gradient is not finite; the model has the weights from before that step.
+        """
 
     def outputs(self, model: Any, batch: Mapping[str, np.ndarray], **switches: bool) -> dict[str, np.ndarray]:
         """Run a model on a batch and return {name: output}, with numbered hidden states and attentions."""
@@ -41,3 +49,9 @@ class Twin(Protocol):
 
     def set_tensors(self, model: Any, tensors: Mapping[str, np.ndarray]) -> None:
         """Set some of a model's weights, {canonical name: array}."""
+
+    def snapshot(self, model: Any) -> Any:
+        """Copy a model's weights for `restore`; LoRA adapters are merged in the copy."""
+
+    def restore(self, model: Any, snapshot: Any) -> None:
+        """Set a model's weights to those of a snapshot; not while LoRA adapters train."""

@@ -1,0 +1,265 @@
+"""Fine-tuning in Keras, on `fit`: the same plan of batches and the same recipe as mobilebert_pt/training.py."""
+
+import contextlib
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+from keras import ops
+
+from mobilebert_common.errors import ConfigError, DivergedError
+from mobilebert_common.tasks.examples import Examples
+from mobilebert_common.training.plan import Plan
+from mobilebert_common.training.recipe import Recipe, Watch
+from mobilebert_common.training.steps import Step, steps
+
+from .fit import readable_errors, weights_like
+
+
+def train(model: Any, examples: Examples, recipe: Recipe, watch: Watch) -> None:
+    """Fine-tune a model in place.
+
+    Args:
+        examples: with labels.
+        watch: called after each step with the number of steps done and the loss of that step; True ends the training.
+    Raises:
+        ConfigError: the class weights do not fit the model, or the recipe has LoRA adapters.
+        DivergedError: a loss or a gradient is not finite; the model has the weights from before that step.
+    """
+    if recipe.lora is not None:
+        raise ConfigError("LoRA adapters are for PyTorch only: PEFT has none for Keras")
+    model.seed_generator.state.assign(keras.random.SeedGenerator(recipe.seed).state)  # a loaded model has drawn its own
+    total = Plan(examples.lengths, recipe).steps
+    data = batches(examples, recipe, model)
+    with checkpointing(model, recipe.gradient_checkpointing), model.distribute_strategy.scope():
+        trained = Training(model, recipe)
+        # XLA would compile each length anew
+        trained.compile(make_optimizer(model, recipe, total), jit_compile=False, auto_scale_loss=False)
+        trained.optimizer.build(trained.trainable_variables)
+        with readable_errors():
+            trained.fit(data, steps_per_epoch=total, shuffle=False, callbacks=[Progress(watch)], verbose=0)
+
+
+class Training(keras.Model):
+    """What `fit` trains: a model with a step in parts, whose loss is the sum of the weighted losses of all labels."""
+
+    def __init__(self, model: Any, recipe: Recipe) -> None:
+        super().__init__()
+        self.model = model
+        self.recipe = recipe
+        self.built = True
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """Update the weights once; returns the loss and the norm of the gradients, of all replicas together."""
+        import tensorflow as tf
+
+        loss, gradients = self.gradients(data) if self.recipe.accumulation == 1 else self.accumulated(data)
+        table, variables = self.model.get_input_embeddings().embeddings, self.trainable_variables
+        for number, variable in enumerate(variables):
+            if variable is table and gradients[number] is not None:  # a tied decoder would move the row of [PAD] from zero
+                row = [[self.model.config.pad_token_id]]
+                gradients[number] = tf.tensor_scatter_nd_update(whole(gradients[number]), row, tf.zeros((1, table.shape[1]), table.dtype))
+        self.optimizer.apply(gradients, variables)
+        return {"loss": tf.distribute.get_replica_context().all_reduce("SUM", loss), "norm": self.optimizer.norm}
+
+    def gradients(self, data: Any) -> tuple[Any, list[Any]]:
+        """The loss of some examples and its gradients."""
+        import tensorflow as tf
+
+        inputs, labels, weights = data
+        policy = keras.DTypePolicy("mixed_bfloat16") if self.recipe.bf16 else self.model.dtype_policy
+        with computing(self.model, policy):
+            with tf.GradientTape() as tape:
+                terms = self.model.label_losses(self.model(inputs, training=True), labels)
+                shares = [weights_like(weights[name], losses) for name, (losses, _) in zip(labels, terms, strict=True)]
+                loss = sum(ops.sum(losses * share) for (losses, _), share in zip(terms, shares, strict=True))
+            return loss, tape.gradient(loss, self.trainable_variables)  # gradient checkpointing calls layers again
+
+    def accumulated(self, data: Any) -> tuple[Any, list[Any]]:
+        """The same, one part of the examples after the other."""
+        import tensorflow as tf
+
+        rows = tf.shape(tf.nest.flatten(data)[0])[0]
+        size = -(-rows // self.recipe.accumulation)
+        connected: list[bool] = []
+
+        def add(start: Any, loss: Any, sums: list[Any]) -> tuple[Any, Any, list[Any]]:
+            part, gradients = self.gradients(tf.nest.map_structure(lambda array: array[start : start + size], data))
+            connected[:] = [gradient is not None for gradient in gradients]
+            sums = [old if new is None else old + whole(new) for old, new in zip(sums, gradients, strict=True)]
+            return start + size, loss + part, sums
+
+        zeros = [tf.zeros(variable.shape, variable.dtype) for variable in self.trainable_variables]
+        start = tf.zeros((), rows.dtype), tf.zeros((), self.model.variable_dtype), zeros
+        _, loss, sums = tf.while_loop(lambda start, *_: start < rows, add, start, parallel_iterations=1)
+        return loss, [total if known else None for total, known in zip(sums, connected, strict=True)]
+
+
+def make_optimizer(model: Any, recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
+    """AdamW of the recipe, with weight decay on matrices only."""
+    rate = Rate(recipe.learning_rate, recipe.warmup, steps)
+    optimizer = AdamW(rate, weight_decay=recipe.weight_decay, global_clipnorm=recipe.clip, epsilon=recipe.epsilon)
+    optimizer.exclude_from_weight_decay([variable for variable in model.trainable_variables if len(variable.shape) <= 1])
+    return optimizer
+
+
+@contextlib.contextmanager
+def checkpointing(model: Any, wanted: bool) -> Iterator[None]:
+    """Turn gradient checkpointing on, if it is wanted and not on already, and off again."""
+    changed = wanted and not model.is_gradient_checkpointing
+    if changed:
+        model.gradient_checkpointing_enable()
+    try:
+        yield
+    finally:
+        if changed:
+            model.gradient_checkpointing_disable()
+
+
+@contextlib.contextmanager
+def computing(model: Any, policy: keras.DTypePolicy) -> Iterator[None]:
+    """Let all layers of a model compute by a dtype policy; their weights stay as they are."""
+    before = {layer: layer.dtype_policy for layer in model._flatten_layers()}
+    try:
+        for layer in before if policy != model.dtype_policy else ():
+            layer.dtype_policy = policy
+        yield
+    finally:
+        for layer, own in before.items():
+            layer.dtype_policy = own
+
+
+@keras.saving.register_keras_serializable(package="mobilebert")
+class AdamW(keras.optimizers.AdamW):
+    """AdamW as in torch, for TensorFlow.
+
+    Epsilon is added to the root of the corrected second moment, the rate is exact in float64, and gradients are clipped by the
+    norm of whole gradients, summed over replicas: TensorFlow keeps a table's gradient as one row per token, and Keras would sum
+    the squares of these rows, although the rows of a token that occurs several times must be added first.
+
+    An update by gradients that are not finite changes no weights.
+
+    Attributes:
+        norm: the norm of the gradients of the last update, before clipping; a symbolic tensor in a graph.
+    """
+
+    norm: Any = None
+
+    def __init__(self, learning_rate: Any = 0.001, *args: Any, **kwargs: Any) -> None:
+        super().__init__(learning_rate, *args, **kwargs)
+        if self.amsgrad:
+            raise ConfigError("amsgrad is not supported: use keras.optimizers.AdamW")
+        if isinstance(self._learning_rate, keras.Variable):  # float32
+            rounded, exact = self._learning_rate, keras.Variable(learning_rate, trainable=False, dtype="float64", name="learning_rate")
+            self._untrack_variable(rounded)
+            self._learning_rate = exact
+            self._track_variable(exact)
+
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        super().apply([whole(gradient) for gradient in grads], trainable_variables)
+
+    def _clip_gradients(self, grads: Any) -> Any:
+        return grads  # below, after the sum over replicas
+
+    def _apply_weight_decay(self, variables: Any) -> None:
+        pass  # in update_step
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
+        return grads_and_vars  # below, before they are clipped
+
+    def _backend_update_step(self, grads: Any, trainable_variables: Any, learning_rate: Any) -> None:
+        import tensorflow as tf
+
+        grads = tf.distribute.get_replica_context().all_reduce("SUM", list(grads))
+        squares = [2 * tf.cast(tf.nn.l2_loss(gradient), "float64") for gradient in grads]
+        self.norm = norm = tf.sqrt(tf.add_n(squares))
+        share = tf.ones_like(norm)
+        if self.global_clipnorm:
+            share = tf.minimum(share, self.global_clipnorm / (norm + 1e-6))  # as torch.nn.utils.clip_grad_norm_
+        else:
+            grads = super()._clip_gradients(grads)
+        share, rate = (tf.where(tf.math.is_finite(norm), value, 0) for value in (share, ops.cast(learning_rate, "float64")))
+        grads = [tf.math.multiply_no_nan(gradient, tf.cast(share, gradient.dtype)) for gradient in grads]
+        super()._backend_update_step(grads, trainable_variables, self._scalars(rate, grads[0].dtype))
+
+    def _scalars(self, rate: Any, dtype: Any) -> dict[str, Any]:
+        """What TensorFlow's kernel needs besides a variable, its moments and its gradient, and the factor of weight decay.
+
+        The kernel adds its epsilon to the root of the second moment before that is corrected. Correcting the epsilon instead
+        gives torch's result.
+        """
+        import tensorflow as tf
+
+        beta1, beta2 = (tf.constant(beta, tf.float64) for beta in (self.beta_1, self.beta_2))
+        step = ops.cast(self.iterations + 1, "float64")
+        power1, power2 = tf.pow(beta1, step), tf.pow(beta2, step)
+        scalars = {"beta1": beta1, "beta2": beta2, "beta1_power": power1, "beta2_power": power2, "lr": rate}
+        scalars |= {"epsilon": self.epsilon * tf.sqrt(1 - power2), "decay": 1 - rate * (self.weight_decay or 0)}
+        return {name: tf.cast(value, dtype) for name, value in scalars.items()}
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Update a variable and its moments.
+
+        Args:
+            learning_rate: all of `_scalars`.
+        """
+        import tensorflow as tf
+
+        scalars = {name: tf.cast(value, variable.dtype) for name, value in learning_rate.items()}
+        decay, index = scalars.pop("decay"), self._get_variable_index(variable)
+        if self.weight_decay and self._use_weight_decay(variable):
+            variable.assign(variable * decay)
+        moments = {"m": self._momentums[index].value.handle, "v": self._velocities[index].value.handle}
+        tf.raw_ops.ResourceApplyAdam(var=variable.handle, **moments, **scalars, grad=tf.cast(gradient, variable.dtype))
+
+
+@keras.saving.register_keras_serializable(package="mobilebert")
+class Rate(keras.optimizers.schedules.LearningRateSchedule):
+    """Recipe.rate as Keras asks for it, in float64."""
+
+    def __init__(self, learning_rate: float, warmup: float, steps: int) -> None:
+        self.learning_rate, self.warmup, self.steps = learning_rate, warmup, steps
+
+    def __call__(self, step: Any) -> Any:
+        rising = max(1, round(self.warmup * self.steps))
+        step = ops.cast(step, "float64")
+        falling = (self.steps - step) / max(1, self.steps - rising)
+        return self.learning_rate * ops.where(step < rising, (step + 1.0) / rising, falling)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"learning_rate": self.learning_rate, "warmup": self.warmup, "steps": self.steps}
+
+
+class Progress(keras.callbacks.Callback):
+    """Calls a Watch after each step, and stops where it says so or where the step was not finite."""
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__()
+        self.watch = watch
+        self.done = 0
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.done += 1
+        loss = float(logs["loss"])
+        if not math.isfinite(loss) or not math.isfinite(logs["norm"]):
+            raise DivergedError(self.done, loss)
+        self.model.stop_training = bool(self.watch(self.done, loss))
+
+
+def batches(examples: Examples, recipe: Recipe, model: Any) -> Any:
+    """The steps as tf.data of unknown length, so that one graph serves all lengths."""
+    import tensorflow as tf
+
+    def generate() -> Iterator[Step]:
+        return (tuple(step) for step in steps(examples, recipe, model.config, model.architecture))
+
+    signature = tf.nest.map_structure(lambda array: tf.TensorSpec([None] * array.ndim, array.dtype), next(generate()))
+    return tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2)
+
+
+def whole(gradient: Any) -> Any:
+    """A gradient as one tensor, with the rows of a token that occurs several times added up."""
+    import tensorflow as tf
+
+    return tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
