@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import ConfigError
 from ..frameworks import FRAMEWORKS, twin
 from ..tasks.metrics import Scores
+from ..tasks.records import UTF8
 from ..tasks.tables import Columns
 from ..tasks.task import Setup
 from . import jobs
@@ -30,7 +31,7 @@ def train(framework: str, model: Any, task: str | None, data: Any, progress: boo
 def evaluate(framework: str, model: str | Path | Trained, data: Any, **options: Any) -> Scores:
     """The metrics of a saved or trained model on labelled data."""
     opened, encoding = _opened(framework, model, options)
-    return opened.evaluate(opened.setup.read(data, **encoding))[0]
+    return opened.evaluate(opened.setup.read(data, encoding))[0]
 
 
 def predict(framework: str, model: str | Path | Trained, data: Any, all: bool = False, **options: Any) -> dict[str, list[Any]]:
@@ -39,16 +40,15 @@ def predict(framework: str, model: str | Path | Trained, data: Any, all: bool = 
     is_texts = isinstance(data, list | tuple) and len(data) > 0 and not [text for text in data if not isinstance(text, str)]
     if is_texts and opened.setup.columns.text_pair:
         raise ConfigError("the model was trained on pairs of texts: give a file or rows with columns for both")
-    found = opened.setup.task.from_texts(data) if is_texts else opened.setup.read(data, labelled=False, **encoding)
+    found = opened.setup.task.from_texts(data) if is_texts else opened.setup.read(data, encoding, labelled=False)
     predictions = opened.predict(found)
     return {**found.kept(), **predictions.columns, **(predictions.details if all else {})}
 
 
-def _opened(framework: str, model: str | Path | Trained, options: dict[str, Any]) -> tuple[jobs.Opened, dict[str, str]]:
+def _opened(framework: str, model: str | Path | Trained, options: dict[str, Any]) -> tuple[jobs.Opened, str]:
     """The model, with the columns that the options name, and the encoding of its data."""
     columns = {name: options.pop(name) for name in COLUMNS if name in options}
-    encoding = {"encoding": options.pop("encoding")} if "encoding" in options else {}
-    task = options.pop("task", None)
+    encoding, task = options.pop("encoding", UTF8), options.pop("task", None)
     if options:
         raise TypeError(f"there is no argument {', '.join(sorted(options))}; there are task, encoding, {', '.join(COLUMNS)}")
     opened = model.opened if isinstance(model, Trained) else jobs.Opened.open(twin(framework), model, task)

@@ -91,4 +91,5 @@ def bar(console: Any = None) -> Iterator[Progress]:
     try:
         yield Bar(console, bars)
     finally:
-        bars.stop()
+        if bars.live.is_started:  # or stopping it prints an empty line
+            bars.stop()
