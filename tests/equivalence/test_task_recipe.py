@@ -10,27 +10,23 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from mobilebert_common.cli.main import main
-from mobilebert_common.frameworks import FRAMEWORKS, twin
-from mobilebert_common.tasks.tables import Columns
-from mobilebert_common.tasks.task import TASKS
+from mobilebert_common.frameworks import FRAMEWORKS
+from mobilebert_common.tasks.task import TASKS, new_setup
 from mobilebert_common.training import jobs
-from mobilebert_common.training.recipe import Recipe
-from support import windows
+from support.windows import Windows
 
 ROOT = Path(__file__).parents[2]
 TAGS = {"red": "COLOUR", "blue": "COLOUR", "one": "NUMBER", "two": "NUMBER", "car": "O", "boat": "O", "and": "O"}
 
 
-@pytest.fixture
-def task(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setitem(TASKS, "windows", windows)
-    return windows
+@pytest.fixture(autouse=True)
+def row_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TASKS, "windows", Windows())
 
 
 @pytest.fixture(scope="module")
@@ -42,33 +38,24 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_windows_of_an_example_are_merged(task: Any, file: Path) -> None:
-    data = task.read(file, Columns(), "utf-8")
-    begin = jobs.start(task, "mobilebert-mini", data, vocabulary_size=60)
-    examples = begin.examples(data, 16)
+def test_the_windows_of_an_example_are_merged(file: Path) -> None:
+    setup = new_setup("windows").with_lengths(max_length=16)
+    data = setup.read(file)
+    begin = jobs.start(setup, "mobilebert-mini", data, vocabulary_size=60)
+    examples = begin.examples(data)
     assert len(examples) > len(data) and examples.batch([0, 1, 2])["labels"].shape == examples.batch([0, 1, 2])["input_ids"].shape
     numbers = {label: number for number, label in begin.config.id2label.items()}
     right = [{"logits": np.eye(len(numbers))[np.maximum(batch["labels"], 0)]} for batch in examples.ordered(7)]
-    found = task.predict(data, examples, right, begin.config)
-    assert found["tags"] == [" ".join(tags) for tags in data.tags]
-    assert task.evaluate(data, found)[0] == {"words": 1.0}
+    found = setup.task.predict(data, examples, right, begin.config, setup.lengths)
+    assert found.columns["tags"] == [" ".join(tags) for tags in data.labels]
+    assert setup.task.evaluate(data, found, begin.config).metrics == {"words": 1.0}
 
 
-def test_both_twins_learn_it_and_agree(task: Any, file: Path, tmp_path: Path) -> None:
-    data, held_out = task.split(task.read(file, Columns(), "utf-8"), 0.2, 0)
-    for name in FRAMEWORKS:
-        begin = jobs.start(task, "mobilebert-mini", data, vocabulary_size=60)
-        recipe = Recipe(learning_rate=3e-3, epochs=5, batch_size=16)
-        model = jobs.train(twin(name), begin, begin.examples(data, 16), recipe, lambda steps: lambda done, loss: False)
-        jobs.save(twin(name), model, begin.tokenizer, tmp_path / name, 16)
-        found = [jobs.Opened.open(twin(other), tmp_path / name, "windows").evaluate(held_out) for other in FRAMEWORKS]
-        assert found[0] == found[1]
-        assert found[0][0]["words"] > 0.9
-
-
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_from_the_command_line(
-    task: Any, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    framework: str, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """It trains, evaluates and predicts, in the other framework too."""
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", root.handlers[:])  # the command line sets up logging and the environment
     monkeypatch.setattr(os, "environ", os.environ.copy())
@@ -80,11 +67,13 @@ def test_from_the_command_line(
         assert not end.value.code, capsys.readouterr().err
         return capsys.readouterr().out
 
-    options = ["--task", "windows", "--output", tmp_path / "model", "--epochs", 1, "--max-length", 16, "--framework", "tf"]
-    assert re.search(r"words \d+\.\d% on 6 examples", run("train", file, *options))
-    assert "on 60 examples" in run("evaluate", tmp_path / "model", file, "--predictions", tmp_path / "out.csv")
-    assert (tmp_path / "out.csv").read_text().startswith("expected,tags\n")
-    tags, words = run("predict", tmp_path / "model", "two red cars and a boat, one two three four").strip().split("\t")
+    model, [other] = tmp_path / "model", set(FRAMEWORKS) - {framework}
+    options = ["--task", "windows", "--output", model, "--epochs", 5, "--batch-size", 16, "--max-length", 16, "--learning-rate", 3e-3]
+    trained = run("train", file, *options, "--vocabulary-size", 60, "--framework", framework)
+    assert float(re.search(r"words +(\d\.\d+) +0\.000", trained).group(1)) > 0.9 and "6 validation examples" in trained
+    assert "on 60 examples" in run("evaluate", model, file, "--predictions", tmp_path / "out.csv", "--framework", other)
+    assert (tmp_path / "out.csv").read_text().startswith("words,expected,tags\n")
+    tags, words = run("predict", model, "two red cars and a boat, one two three four", "--framework", other).strip().split("\t")
     assert words == "two red cars and a boat, one two three four" and len(tags.split()) == 10
 
 

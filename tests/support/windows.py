@@ -4,8 +4,8 @@ A data file has a sequence of words and tags on each line, word/TAG word/TAG. A 
 each token has a label, and the predictions of the windows are merged into one tag for each word.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ import numpy as np
 
 from mobilebert_common.errors import DataError
 from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.tasks.base import Lengths, Outputs, Predictions, Task
 from mobilebert_common.tasks.examples import Examples
+from mobilebert_common.tasks.metrics import Scores
 from mobilebert_common.tasks.tables import Columns
 
-ARCHITECTURE = "MobileBertForTokenClassification"
 WINDOW, STRIDE = 6, 2  # words of a window, and those it repeats of the one before
 
 
@@ -26,98 +27,96 @@ class Sequences:
 
     path: Path
     words: list[list[str]]
-    tags: list[list[str]] | None
+    labels: list[list[str]] | None
+    columns: Columns = Columns()  # noqa: RUF009
+    encoding: str = "utf-8"
 
     def __len__(self) -> int:
         return len(self.words)
 
+    def take(self, rows: Iterable[int]) -> "Sequences":
+        """Some of the lines."""
+        chosen = list(rows)
+        labels = None if self.labels is None else [self.labels[row] for row in chosen]
+        return Sequences(self.path, [self.words[row] for row in chosen], labels)
 
-def read(path: Path, columns: Columns, encoding: str) -> Sequences:
-    """Read word/TAG lines."""
-    pairs = [[pair.partition("/") for pair in line.split()] for line in path.read_text(encoding).splitlines()]
-    if columns.label is not None and any(not tag for line in pairs for _, _, tag in line):
-        raise DataError(f"{path}: has words without a tag")
-    tags = [[tag for _, _, tag in line] for line in pairs]
-    return Sequences(path, [[word for word, _, _ in line] for line in pairs], None if columns.label is None else tags)
-
-
-def from_texts(texts: Sequence[str]) -> Sequences:
-    """Words between spaces."""
-    return Sequences(Path("the command line"), [text.split() for text in texts], None)
+    def kept(self) -> dict[str, list[Any]]:
+        """The words."""
+        return {"words": [" ".join(words) for words in self.words]}
 
 
-def texts(data: Sequences) -> list[str]:
-    """All lines."""
-    return [" ".join(words) for words in data.words]
+class Windows(Task):
+    """A tag for each word."""
 
+    name = "windows"
+    architecture = "MobileBertForTokenClassification"
 
-def split(data: Sequences, fraction: float, seed: int) -> tuple[Sequences, Sequences]:
-    """The last lines are held out."""
-    first = len(data) - max(1, int(fraction * len(data)))
-    parts = slice(None, first), slice(first, None)
-    tags = data.tags or []
-    train, held_out = (replace(data, words=data.words[part], tags=tags[part]) for part in parts)
-    return train, held_out
+    def read(
+        self, source: Any, columns: Columns | None = None, encoding: str = "utf-8", *, labelled: bool = True, known: str = ""
+    ) -> Sequences:
+        pairs = [[pair.partition("/") for pair in line.split()] for line in Path(source).read_text(encoding).splitlines()]
+        if labelled and any(not tag for line in pairs for _, _, tag in line):
+            raise DataError(f"{source}: has words without a tag")
+        tags = [[tag for _, _, tag in line] for line in pairs]
+        return Sequences(Path(source), [[word for word, _, _ in line] for line in pairs], tags if labelled else None)
 
+    def from_texts(self, texts: Sequence[str]) -> Sequences:
+        return Sequences(Path("the command line"), [text.split() for text in texts], None)
 
-def settings(data: Sequences, stored: MobileBertConfig | None) -> dict[str, Any]:
-    """The tags, in alphabetical order."""
-    return {"id2label": dict(enumerate(sorted({tag for line in data.tags or [] for tag in line})))}
+    def texts(self, data: Sequences) -> list[str]:
+        return [" ".join(words) for words in data.words]
 
+    def settings(self, data: Sequences, stored: MobileBertConfig | None) -> dict[str, Any]:
+        return {"id2label": dict(enumerate(sorted({tag for line in data.labels or [] for tag in line})))}
 
-def make_examples(data: Sequences, tokenizer: Any, config: MobileBertConfig, max_length: int) -> Examples:
-    """A row for each window, in which the first token of each word carries its tag."""
-    windows = [
-        (source, start, words[start : start + WINDOW])
-        for source, words in enumerate(data.words)
-        for start in range(0, max(1, len(words) - STRIDE), WINDOW - STRIDE)
-    ]
-    encoded = tokenizer([words for _, _, words in windows], is_split_into_words=True, truncation=True, max_length=max_length)
-    columns: dict[str, Any] = {name: encoded[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
-    word_ids = [_first_tokens(encoded.word_ids(row)) for row in range(len(windows))]
-    if data.tags is not None:
-        numbers = {label: number for number, label in config.id2label.items()}
-        columns["labels"] = [
-            [-100 if word is None else numbers[data.tags[source][start + word]] for word in words]
-            for (source, start, _), words in zip(windows, word_ids, strict=True)
+    def make_examples(self, data: Sequences, tokenizer: Any, config: MobileBertConfig, lengths: Lengths) -> Examples:
+        """A row for each window, in which the first token of each word carries its tag; `extras` has the word of each token."""
+        windows = [
+            (source, start, words[start : start + WINDOW])
+            for source, words in enumerate(data.words)
+            for start in range(0, max(1, len(words) - STRIDE), WINDOW - STRIDE)
         ]
-    fillers = {"input_ids": tokenizer.pad_token_id, "labels": -100}
-    places = [[None if word is None else start + word for word in words] for (_, start, _), words in zip(windows, word_ids, strict=True)]
-    return Windows(columns, fillers, [source for source, _, _ in windows], places)
+        words = [found for _, _, found in windows]
+        encoded = tokenizer(words, is_split_into_words=True, truncation=True, max_length=lengths.max_length)
+        columns: dict[str, Any] = {name: encoded[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
+        firsts = [_first_tokens(encoded.word_ids(row)) for row in range(len(windows))]
+        places = [
+            [None if word is None else start + word for word in found] for (_, start, _), found in zip(windows, firsts, strict=True)
+        ]
+        if data.labels is not None:
+            numbers = {label: number for number, label in config.id2label.items()}
+            columns["labels"] = [
+                [-100 if place is None else numbers[data.labels[source][place]] for place in found]
+                for (source, _, _), found in zip(windows, places, strict=True)
+            ]
+        fillers = {"input_ids": tokenizer.pad_token_id, "labels": -100}
+        return Examples(columns, fillers, [source for source, _, _ in windows], extras=places)
 
+    def predict(
+        self, data: Sequences, examples: Examples, outputs: Outputs, config: MobileBertConfig, lengths: Lengths
+    ) -> Predictions:
+        """The tag of each word from all windows it is in."""
+        scores = [np.zeros((len(words), config.num_labels)) for words in data.words]
+        rows = (row for output in outputs for row in output["logits"])
+        for source, places, logits in zip(examples.sources, examples.extras, rows, strict=True):
+            for token, word in enumerate(places):
+                if word is not None:
+                    scores[source][word] += logits[token]
+        tags = [[config.id2label[int(best)] for best in score.argmax(axis=-1)] for score in scores]
+        return Predictions({"tags": [" ".join(found) for found in tags]}, found=tags)
 
-@dataclass(frozen=True)
-class Windows(Examples):
-    """Examples that know the word of each token."""
+    def evaluate(self, data: Sequences, predictions: Predictions, config: MobileBertConfig) -> Scores:
+        """The share of words with the right tag."""
+        pairs = [
+            pair for tags, found in zip(data.labels or [], predictions.found, strict=True) for pair in zip(tags, found, strict=True)
+        ]
+        return Scores({"words": sum(one == other for one, other in pairs) / len(pairs)}, {"words": 0.0}, "nothing")
 
-    places: Sequence[Sequence[int | None]] = ()
+    def titles(self, config: MobileBertConfig) -> tuple[str, ...]:
+        return ("words",)
 
-
-def predict(
-    data: Sequences, examples: Examples, outputs: Iterable[Mapping[str, np.ndarray]], config: MobileBertConfig
-) -> dict[str, list[Any]]:
-    """The tag of each word from all windows it is in."""
-    assert isinstance(examples, Windows)
-    scores = [np.zeros((len(words), config.num_labels)) for words in data.words]
-    rows = (row for output in outputs for row in output["logits"])
-    for source, places, logits in zip(examples.sources, examples.places, rows, strict=True):
-        for token, word in enumerate(places):
-            if word is not None:
-                scores[source][word] += logits[token]
-    return {"tags": [" ".join(config.id2label[int(best)] for best in score.argmax(axis=-1)) for score in scores]}
-
-
-def inputs(data: Sequences) -> dict[str, list[Any]]:
-    """The words."""
-    return {"words": texts(data)}
-
-
-def evaluate(data: Sequences, predictions: Mapping[str, Sequence[Any]]) -> tuple[dict[str, float], dict[str, list[Any]]]:
-    """The share of words with the right tag."""
-    expected = [" ".join(tags) for tags in data.tags or []]
-    ours, theirs = (" ".join(lines).split() for lines in (expected, predictions["tags"]))
-    right = sum(one == other for one, other in zip(ours, theirs, strict=True))
-    return {"words": right / len(ours)}, {"expected": expected, **predictions}
+    def labels(self, data: Sequences) -> dict[str, list[Any]]:
+        return {"expected": [" ".join(tags) for tags in data.labels or []]}
 
 
 def _first_tokens(word_ids: Sequence[int | None]) -> list[int | None]:
