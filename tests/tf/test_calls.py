@@ -93,7 +93,7 @@ def test_losses_and_metrics_by_the_names_of_outputs() -> None:
     pair, names = (LABELS, LABELS + 1), ("start_logits", "end_logits")
 
     def evaluate(loss: Any, y: Any) -> float:
-        model.compile("sgd", loss=loss, metrics={name: ["accuracy"] for name in names})
+        model.compile("sgd", loss=loss, metrics={name: ["accuracy"] for name in names}, run_eagerly=True)
         return model.evaluate(IDS, y, verbose=0, return_dict=True)["loss"]
 
     start, end = evaluate([entropy, zero], pair), evaluate([zero, entropy], pair)
@@ -102,7 +102,7 @@ def test_losses_and_metrics_by_the_names_of_outputs() -> None:
         assert evaluate({"start_logits": entropy, "end_logits": zero}, y) == pytest.approx(start)
         assert evaluate(entropy, y) == pytest.approx(start + end)
     model = make_model()
-    model.compile("sgd", loss={"logits": entropy}, metrics={"logits": ["accuracy"]})
+    model.compile("sgd", loss={"logits": entropy}, metrics={"logits": ["accuracy"]}, run_eagerly=True)
     expected = float(model(IDS, labels=LABELS).loss)
     for y in (LABELS, {"logits": LABELS}, {"labels": LABELS}):
         assert model.evaluate(IDS, y, verbose=0, return_dict=True)["loss"] == pytest.approx(expected, rel=1e-5)
