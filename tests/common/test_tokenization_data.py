@@ -112,12 +112,12 @@ SLOW_TEXTS: dict[str, Callable[[int], str]] = {
 @pytest.mark.parametrize("cls", CLASSES)
 def test_time_is_linear(data: Path, cls: Any, kind: str) -> None:
     """Ten times the text takes about ten times as long; anything quadratic would take a hundred times."""
-    def least(size: int) -> float:
-        return min(seconds(cls(data / "vocab.txt"), SLOW_TEXTS[kind](size)) for _ in range(2))  # new ones: they remember words
+    def measured(size: int) -> float:
+        return seconds(cls(data / "vocab.txt"), SLOW_TEXTS[kind](size))  # a new one each time: they remember words
 
-    small, large = least(40_000), least(400_000)
-    assert large < 30 * max(small, 0.005)
-    assert large < 6
+    small = min(measured(20_000), measured(20_000))
+    bound = min(30 * max(small, 0.005), 3)
+    assert measured(200_000) < bound or measured(200_000) < bound  # the machine may be busy once
 
 
 COMPOSED_TEXTS: dict[str, Callable[[int], str]] = {
