@@ -33,7 +33,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = folder / "mobilebert-demo" / "pt"
     checkpoint.save(directory, config, HEAD, tensors)
     MobileBertTokenizerFast(vocab=vocabulary).save_pretrained(directory)
-    rows = [f"고객 {number} {text},{label}" for number in range(10) for text, label in (("charged twice", "billing"), ("parcel late", "delivery"))]
+    messages = (("charged twice", "billing"), ("parcel late", "delivery"))
+    rows = [f"고객 {number} {text},{label}" for number in range(10) for text, label in messages]
     (folder / "messages.csv").write_text("\n".join(["text,label", *rows]), encoding="cp949")
     return folder
 
