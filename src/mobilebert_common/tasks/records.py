@@ -189,6 +189,16 @@ def as_text(value: Any) -> str:
     return str(value) if isinstance(value, str | int) else ""
 
 
+def as_list(cell: Any) -> list[Any] | None:
+    """A cell as a list, also from JSON, as .csv and .tsv hold it; None if it is not one."""
+    if isinstance(cell, str) and cell.lstrip().startswith("["):
+        try:
+            cell = json.loads(cell)
+        except (ValueError, RecursionError):
+            return None
+    return list(cell) if isinstance(cell, list | tuple) else None
+
+
 def is_unicode(text: str) -> bool:
     """Whether a text has no lone surrogate, which is half an emoji; JSON and command lines may hold one."""
     try:
@@ -213,16 +223,22 @@ def _in_memory(source: Any) -> Records:
         columns = {name: _named(list(source[name]), source.features[name]) for name in source.column_names}
     elif hasattr(source, "columns") and hasattr(source, "to_dict"):  # a DataFrame; names may be there twice
         names, count = [str(name) for name in source.columns], range(len(source.columns))
-        cells = [[plain(cell) for cell in source.iloc[:, number].tolist()] for number in count]
+        cells = [[_plain(cell) for cell in source.iloc[:, number].tolist()] for number in count]
         return _checked(kind, [Row(number, names, row) for number, row in enumerate(zip(*cells, strict=True), 1)])
     elif isinstance(source, Sequence) and all(isinstance(row, Mapping) for row in source):
-        return _checked(kind, [Row(number, [*map(str, row)], [*map(plain, row.values())]) for number, row in enumerate(source, 1)])
+        return _checked(kind, [Row(number, [*map(str, row)], [*map(_plain, row.values())]) for number, row in enumerate(source, 1)])
     else:
         raise DataError(f"data must be a file, a DataFrame, a dataset, columns or rows, not {brief(source)}")
     if len(lengths := {name: len(cells) for name, cells in columns.items()}) and len(set(lengths.values())) > 1:
         raise DataError(f"{kind}: its columns differ in length: {lengths}")
     rows = zip(*columns.values(), strict=True)
-    return _checked(kind, [Row(number, [*columns], [*map(plain, row)]) for number, row in enumerate(rows, 1)])
+    return _checked(kind, [Row(number, [*columns], [*map(_plain, row)]) for number, row in enumerate(rows, 1)])
+
+
+def _plain(cell: Any) -> Any:
+    """A cell without types of numpy and the frameworks; an array is a list."""
+    value = plain(cell)
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _checked(kind: Path, rows: list[Row]) -> Records:
@@ -232,7 +248,9 @@ def _checked(kind: Path, rows: list[Row]) -> Records:
 
 
 def _named(cells: list[Any], feature: Any) -> list[Any]:
-    """The cells of a dataset's column; the numbers of a ClassLabel as names, and None for its -1, which means no label."""
+    """The cells of a dataset's column; the numbers of a ClassLabel as names, also in lists, and None for its -1, which means no label."""
+    if inner := getattr(feature, "feature", None):
+        return [None if cell is None else _named(list(cell), inner) for cell in cells]
     names = getattr(feature, "names", None)
     if not isinstance(names, list) or not hasattr(feature, "int2str"):
         return cells

@@ -1,6 +1,5 @@
 """Texts or pairs of texts with labels, from any source of records."""
 
-import json
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, DataError, shortened
-from .records import UTF8, Records, as_text, is_unicode, read_records
+from .records import UTF8, Records, as_list, as_text, is_unicode, read_records
 
 # default columns of texts and pairs, the first that a file has; the names of GLUE, SNLI and PAWS, of its files and on the hub
 TEXT_COLUMNS: tuple[tuple[str, ...], ...] = (
@@ -236,15 +235,9 @@ def _listed_labels(records: Records, name: str) -> list[tuple[str, ...]]:
 
 
 def _as_list(cell: Any) -> list[Any] | None:
-    if isinstance(cell, list | tuple):
-        return list(cell)
     text = as_text(cell).strip()
-    if text.startswith("["):  # as .csv and .tsv hold a list
-        try:
-            found = json.loads(text)
-        except ValueError:
-            return None
-        return found if isinstance(found, list) else None
+    if isinstance(cell, list | tuple) or text.startswith("["):
+        return as_list(cell)
     return [label for label in SEPARATOR.split(text) if label.strip()] if text or cell in (None, "") else None
 
 

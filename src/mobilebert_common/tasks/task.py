@@ -4,8 +4,9 @@ To add a task, write a module beside this one and add a row to TASKS; training, 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, brief
@@ -14,13 +15,15 @@ from ..model.config import MobileBertConfig
 from ..model.inputs import problem_type
 from .base import Lengths, Task
 from .classification import Classification
+from .conll import looks_like_conll
 from .multi_label import MultiLabel
 from .records import UTF8, Records, read_records
 from .regression import Regression
 from .sentences import SentenceTask
 from .tables import LABEL_COLUMNS, Columns, as_number, names_of
+from .tokens import Tokens, has_words_and_tags
 
-TASKS: dict[str, Task] = {task.name: task for task in (Classification(), Regression(), MultiLabel())}
+TASKS: dict[str, Task] = {task.name: task for task in (Classification(), Regression(), MultiLabel(), Tokens())}
 DEFAULT = Classification.name
 DEFAULT_COLUMNS, DEFAULT_LENGTHS = Columns(), Lengths()
 MEMORY = "fine_tuning"  # the key of config.json that a checkpoint remembers its task by
@@ -178,18 +181,27 @@ def _lengths(values: Mapping[str, Any]) -> Lengths:
     return lengths
 
 
+FITTING: dict[str, Callable[[Records, Columns], bool]] = {  # tasks that records leave no doubt about
+    Tokens.name: has_words_and_tags,
+}
+
+
 def guess(source: Any, columns: Columns, encoding: str = UTF8) -> tuple[str, Any]:
     """Guess the task from the data, and return its name with the data as far as they were read.
 
     Raises:
         DataError: the data cannot be read.
     """
+    if isinstance(source, str | Path) and looks_like_conll(Path(source), encoding):
+        return Tokens.name, source
     records = read_records(source, encoding, columns.header)
     return guess_of_records(records, columns), records
 
 
 def guess_of_records(records: Records, columns: Columns) -> str:
-    """The task of rows with texts and labels: numbers with a fraction are for regression, lists for several labels."""
+    """The task of rows: by the columns they have, or by labels. Numbers with a fraction are for regression, lists for several labels."""
+    if (found := next((name for name, fits in FITTING.items() if fits(records, columns)), None)) is not None:
+        return found
     names = names_of(columns.label) or tuple(name for name in LABEL_COLUMNS if name in records.names)[:1]
     cells = [cell for name in names if name in records.names for cell in records.cells(name)]
     if cells and all(isinstance(cell, list | tuple) for cell in cells):
