@@ -250,7 +250,7 @@ def _checked(kind: Path, rows: list[Row]) -> Records:
 def _named(cells: list[Any], feature: Any) -> list[Any]:
     """The cells of a dataset's column; the numbers of a ClassLabel as names, also in lists, and None for its -1, which means no label."""
     if inner := getattr(feature, "feature", None):
-        return [None if cell is None else _named(list(cell), inner) for cell in cells]
+        return [_named(cell, inner) if isinstance(cell, list) else cell for cell in cells]
     names = getattr(feature, "names", None)
     if not isinstance(names, list) or not hasattr(feature, "int2str"):
         return cells

@@ -14,6 +14,7 @@ from ..model.architectures import named_architecture
 from ..model.config import MobileBertConfig
 from ..model.inputs import problem_type
 from .base import Lengths, Task
+from .choices import Choices, has_choices
 from .classification import Classification
 from .conll import looks_like_conll
 from .multi_label import MultiLabel
@@ -23,7 +24,7 @@ from .sentences import SentenceTask
 from .tables import LABEL_COLUMNS, Columns, as_number, names_of
 from .tokens import Tokens, has_words_and_tags
 
-TASKS: dict[str, Task] = {task.name: task for task in (Classification(), Regression(), MultiLabel(), Tokens())}
+TASKS: dict[str, Task] = {task.name: task for task in (Classification(), Regression(), MultiLabel(), Tokens(), Choices())}
 DEFAULT = Classification.name
 DEFAULT_COLUMNS, DEFAULT_LENGTHS = Columns(), Lengths()
 MEMORY = "fine_tuning"  # the key of config.json that a checkpoint remembers its task by
@@ -183,6 +184,7 @@ def _lengths(values: Mapping[str, Any]) -> Lengths:
 
 FITTING: dict[str, Callable[[Records, Columns], bool]] = {  # tasks that records leave no doubt about
     Tokens.name: has_words_and_tags,
+    Choices.name: has_choices,
 }
 
 

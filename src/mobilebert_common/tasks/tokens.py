@@ -69,8 +69,9 @@ class Sentences:
     def take(self, rows: Iterable[int]) -> "Sentences":
         """Some of the sentences."""
         chosen = list(rows)
-        words, tags = ([part[row] for row in chosen] if part is not None else None for part in (self.words, self.tags))
-        return replace(self, words=words, tags=tags, source=None if self.source is None else self.source.take(chosen))
+        tags = None if self.tags is None else [self.tags[row] for row in chosen]
+        source = None if self.source is None else self.source.take(chosen)
+        return replace(self, words=[self.words[row] for row in chosen], tags=tags, source=source)
 
     def kept(self) -> dict[str, list[Any]]:
         """The words, and the other columns of the data, of a CoNLL file by their numbers."""
