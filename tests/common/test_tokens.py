@@ -271,10 +271,10 @@ def test_results_of_records(tmp_path: Path) -> None:
     TASK.write(tmp_path / "a.conll", data, columns)
     assert (tmp_path / "a.conll").read_text() == "New York\tB-P\tO\nb\tO\tO\n"
     TASK.write(tmp_path / "a.csv", data, columns)
-    assert (tmp_path / "a.csv").read_text() == "sentence,tokens,tags,id,label,prediction\n1,New York,B-P,7,B-P,O\n1,b,O,7,O,O\n"
+    assert (tmp_path / "a.csv").read_text() == "sentence,tokens,tags,id,prediction\n1,New York,B-P,7,O\n1,b,O,7,O\n"
     broken = TASK.read([{"tokens": ["a\tb"], "tags": ["O"]}])
     with pytest.raises(DataError, match=r"cannot hold 'a\\tb'"):
-        TASK.write(tmp_path / "a.conll", broken, {"label": [["O"]], "prediction": [["O"]]})
+        TASK.write(tmp_path / "a.conll", broken, {"prediction": [["O"]]})
 
 
 def test_iobes_is_strict_and_other_tags_are_classes(tmp_path: Path) -> None:

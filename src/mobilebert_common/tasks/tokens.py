@@ -224,7 +224,8 @@ class Tokens(Task):
         return ("accuracy", "F1 (macro)", "MCC")
 
     def labels(self, data: Sentences) -> dict[str, list[Any]]:
-        return {"label": [Tags(tags) for tags in data.tags or []]}
+        name = next(iter(names_of(data.columns.label)), "label")
+        return {"label" if isinstance(data.source, Conll) else name: [Tags(tags) for tags in data.tags or []]}
 
     def write(self, path: Path, data: Sentences, columns: Mapping[str, Sequence[Any]]) -> None:
         """Write results: as .conll, the lines of the data with the predicted tag as a further column, or words, tags and predictions, with
@@ -237,7 +238,7 @@ class Tokens(Task):
         if suffix == ".conll" and isinstance(data.source, Conll):
             write_conll(path, data.source, [columns["prediction"]])
         elif suffix == ".conll":
-            parts = [data.words, *(columns[name] for name in ("label", "prediction") if data.tags is not None or name != "label")]
+            parts = [data.words, *([] if data.tags is None else [data.tags]), columns["prediction"]]
             sentences = [[*zip(*rows, strict=True)] for rows in zip(*parts, strict=True)]
             check_cells(path, chain(*chain(*sentences)), "\t")
             blocks = ("".join("\t".join(word) + "\n" for word in sentence) for sentence in sentences)
