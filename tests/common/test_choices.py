@@ -10,7 +10,7 @@ import pytest
 from mobilebert_common.errors import ConfigError, DataError
 from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.tasks.base import Lengths, Predictions
-from mobilebert_common.tasks.choices import Choices, Questions, label_numbers, style_of
+from mobilebert_common.tasks.choices import Choices, Questions, label_numbers
 from mobilebert_common.tasks.tables import Columns
 from mobilebert_common.tasks.task import guess, new_setup, setup_of
 from mobilebert_common.tokenization import MobileBertTokenizerFast
@@ -20,14 +20,12 @@ TOKENIZER = MobileBertTokenizerFast(vocab=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "
 ROW = {"question": "a", "A": "b", "B": "c", "C": "d", "answer": "C"}
 
 
-def configured(data: Questions) -> MobileBertConfig:
-    return MobileBertConfig(**TASK.settings(data, None))
+CONFIG = MobileBertConfig()
 
 
-def choose(data: Questions, logits: list[list[float]], config: MobileBertConfig | None = None) -> Predictions:
-    config = configured(data) if config is None else config
-    examples = TASK.make_examples(data, TOKENIZER, config, Lengths())
-    return TASK.predict(data, examples, [{"logits": np.array(logits[:1])}, {"logits": np.array(logits[1:])}], config, Lengths())
+def choose(data: Questions, logits: list[list[float]]) -> Predictions:
+    examples = TASK.make_examples(data, TOKENIZER, CONFIG, Lengths())
+    return TASK.predict(data, examples, [{"logits": np.array(logits[:1])}, {"logits": np.array(logits[1:])}], CONFIG, Lengths())
 
 
 # a row, and the text, the second text, the choices and the number of the answer that it has
@@ -67,7 +65,7 @@ def test_formats(name: str, tmp_path: Path) -> None:
     for source in ([row], frame, datasets.Dataset.from_list([row]), *(tmp_path / f"a.{suffix}" for suffix in ("parquet", "jsonl", "csv"))):
         data = TASK.read(source)
         assert (data.texts, data.seconds, data.choices) == ([text], None if second is None else [second], [choices])
-        assert label_numbers(data, style_of(data)) == [number]
+        assert label_numbers(data) == [number]
         assert guess(source, Columns())[0] == "choices"
     assert TASK.read([row], labelled=False).labels is None
 
@@ -92,12 +90,11 @@ STYLES: dict[str, tuple[list[dict[str, Any]], str]] = {
 @pytest.mark.parametrize("name", STYLES)
 def test_styles_of_labels(name: str) -> None:
     source, expected = STYLES[name]
-    data = TASK.read(source)
     if " or " in expected:
         with pytest.raises(DataError, match=f"column 'label' may have {expected}, which are different answers"):
-            style_of(data)
+            TASK.read(source)
         return
-    assert style_of(data) == expected and TASK.settings(data, None) == {"choice_labels": expected}
+    assert TASK.read(source).columns.label_style == expected
 
 
 BAD: dict[str, tuple[list[dict[str, Any]], str]] = {
@@ -143,8 +140,7 @@ def test_columns(tmp_path: Path) -> None:
 def test_features() -> None:
     swag = FORMATS["SWAG"][0]
     data = TASK.read([swag, {**swag, "ending2": None, "label": 1}])
-    config = configured(data)
-    examples = TASK.make_examples(data, TOKENIZER, config, Lengths())
+    examples = TASK.make_examples(data, TOKENIZER, CONFIG, Lengths())
     batch = examples.batch([1, 0])
     assert batch["input_ids"].tolist() == [
         [[2, 5, 3, 6, 7, 3], [2, 5, 3, 6, 8, 3], [2, 5, 3, 6, 3, 0]],  # [CLS] a [SEP] b c [SEP], and an empty choice
@@ -153,24 +149,24 @@ def test_features() -> None:
     assert batch["attention_mask"][0, 2].tolist() == [1, 1, 1, 1, 1, 0] and batch["token_type_ids"][0, 0].tolist() == [0, 0, 0, 1, 1, 1]
     assert batch["labels"].tolist() == [1, 0] and examples.lengths == [6, 6]
     long = TASK.read([{**ROW, "B": "c " * 9}, ROW])
-    assert TASK.make_examples(long, TOKENIZER, configured(long), Lengths(max_length=8)).truncated == [0]
+    assert TASK.make_examples(long, TOKENIZER, CONFIG, Lengths(max_length=8)).truncated == [0]
     with pytest.raises(ConfigError, match="max_length 4 is too short"):
-        TASK.make_examples(data, TOKENIZER, config, Lengths(max_length=4))
+        TASK.make_examples(data, TOKENIZER, CONFIG, Lengths(max_length=4))
 
 
 def test_questions_that_cannot_be_used_are_dropped_and_said() -> None:
     data = TASK.read([{**ROW, "A": "", "B": "", "C": "", "answer": "1"}, ROW, {**ROW, "C": ""}, {**ROW, "answer": "E"}])
-    examples = TASK.make_examples(data, TOKENIZER, configured(data), Lengths())
+    examples = TASK.make_examples(data, TOKENIZER, CONFIG, Lengths())
     assert examples.sources == [1] and examples.dropped == {
         "fewer than two choices (row 1)": [0],
         "the answer is not among the choices (row 3, 4)": [2, 3],
     }
     predictions = choose(data, [[0, 0, 5]])
     assert predictions.columns["prediction"] == ["", "C", "", ""] and predictions.losses and len(set(predictions.losses)) == 1
-    scores = TASK.evaluate(data, predictions, configured(data))
+    scores = TASK.evaluate(data, predictions, CONFIG)
     assert (scores.metrics, scores.baseline) == ({"accuracy": 1.0}, {"accuracy": pytest.approx(1 / 3)})
     unlabelled = TASK.read(data.records, labelled=False)
-    assert TASK.make_examples(unlabelled, TOKENIZER, configured(data), Lengths()).sources == [1, 2, 3]
+    assert TASK.make_examples(unlabelled, TOKENIZER, CONFIG, Lengths()).sources == [1, 2, 3]
 
 
 def test_a_choice_that_is_not_there_is_never_predicted(tmp_path: Path) -> None:
@@ -178,7 +174,7 @@ def test_a_choice_that_is_not_there_is_never_predicted(tmp_path: Path) -> None:
     predictions = choose(data, [[1.0, 0.0, 9.0], [0.0, 0.0, 9.0]])
     assert predictions.columns == {"prediction": ["A", "C"], "prediction text": ["b", "d"], "probability": [0.7311, 0.9998]}
     assert predictions.details["probability C"] == ["", 0.9998] and predictions.losses == pytest.approx([1.3133, 0.0002], abs=1e-4)
-    scores = TASK.evaluate(data, predictions, configured(data))
+    scores = TASK.evaluate(data, predictions, CONFIG)
     assert (scores.metrics, scores.baseline) == ({"accuracy": 0.5}, {"accuracy": pytest.approx((1 / 2 + 1 / 3) / 2)})
     TASK.write(tmp_path / "a.csv", data, {**data.kept(), **TASK.labels(data), **predictions.columns})
     assert (tmp_path / "a.csv").read_text().splitlines()[2] == "a,b,c,d,C,y,C,d,0.9998"
@@ -190,12 +186,12 @@ def test_predictions_are_written_as_the_labels_were() -> None:
     for labels, name in ((["A", "C"], "C"), ([0, 2], "2"), ([1, 3], "3"), (["xx", "zz"], "zz")):
         choices = ("xx", "yy", "zz")
         data = TASK.read(rows(labels, choices))
-        config = MobileBertConfig.from_dict(configured(data).to_dict())
-        for source in (data, TASK.read(rows([], choices) + [{"question": "a", "choices": choices}] * 2, labelled=False)):
-            assert choose(source, [[0, 0, 1]] * 2, config).columns["prediction"] == [name] * 2
-    numbers = configured(TASK.read(rows([0, 1, 2])))
-    assert choose(TASK.read(rows([1, 2])), [[0, 1, 0], [0, 0, 1]], numbers).columns["prediction"] == ["1", "2"]  # from 0, as in training
-    assert choose(TASK.read(rows(["B", "C"])), [[0, 1, 0], [0, 0, 1]], numbers).columns["prediction"] == ["B", "C"]
+        for source in (data, TASK.read([{"question": "a", "choices": choices}] * 2, data.columns, labelled=False)):
+            assert choose(source, [[0, 0, 1]] * 2).columns["prediction"] == [name] * 2
+    training = TASK.read(rows([0, 1, 2])).columns
+    for labels, numbers, style in (([1, 2], [1, 2], "numbers from 0"), (["B", "C"], [1, 2], "letters"), ([1, 3], [0, 2], "numbers from 1")):
+        data = TASK.read(rows(labels), training)
+        assert (label_numbers(data), data.columns.label_style) == (numbers, style)
     named = [{"question": "a", "choices": {"text": ["b", "c"], "label": [*names]}, "answerKey": names[1]} for names in ("AB", "12")]
     assert choose(TASK.read(named), [[0, 1], [1, 0]]).columns["prediction"] == ["B", "1"]
 
@@ -215,9 +211,9 @@ def test_arc(data: Path) -> None:
     assert guess(data / "arc_easy_dev.csv", columns)[0] == "choices"
     found = TASK.read(data / "arc_easy_dev.csv", columns).take(range(300))
     tokenizer = MobileBertTokenizerFast(data / "vocab.txt")
-    examples = TASK.make_examples(found, tokenizer, config := configured(found), Lengths())
+    examples = TASK.make_examples(found, tokenizer, CONFIG, Lengths())
     assert [*examples.dropped] == ["fewer than two choices (line 5, 20, 25, 32, 34 and 12 more)"] and len(examples) == 283
     outputs = [{"logits": np.eye(4)[batch["labels"]]} for batch in examples.ordered(64)]
-    predictions = TASK.predict(found, examples, outputs, config, Lengths())
-    assert TASK.evaluate(found, predictions, config).metrics == {"accuracy": 1.0}
+    predictions = TASK.predict(found, examples, outputs, CONFIG, Lengths())
+    assert TASK.evaluate(found, predictions, CONFIG).metrics == {"accuracy": 1.0}
     assert found.records.cells("answer")[0] == predictions.columns["prediction"][0] == "B"

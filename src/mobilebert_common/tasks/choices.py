@@ -39,7 +39,6 @@ TEXT_COLUMNS: tuple[tuple[str, ...], ...] = (
 SERIES = ("ending", "choice", "answer", "option", "sol", "")  # columns of choices, followed by 0, 1, ...; by 1, 2, ...; or by A, B, ...
 LISTS = ("choices", "endings", "options")  # columns with all choices
 LABEL_COLUMNS = ("label", "answerKey", "answer", "labels")
-MEMORY = "choice_labels"  # the key of config.json with the style of the training data's labels
 
 # the styles that labels are written in, with those of the first choices; "texts" means the text of the choice itself
 STYLES: dict[str, Sequence[str]] = {
@@ -80,6 +79,11 @@ class Questions:
         """In which results about the data are written."""
         return self.records.encoding
 
+    @property
+    def style(self) -> str:
+        """How labels are written."""
+        return self.columns.label_style or "letters"
+
     def there(self, row: int) -> list[int]:
         """The numbers of a question's choices; none if there are fewer than two."""
         found = [number for number, choice in enumerate(self.choices[row]) if choice is not None]
@@ -113,8 +117,8 @@ class Choices(Task):
 
         Raises:
             ConfigError: several columns of labels are named.
-            DataError: see `records.read_records`; or a column is missing, a text or a label is empty or no Unicode, or no question has
-                two choices. The message gives the lines.
+            DataError: see `records.read_records` and `style_of`; or a column is missing, a text or a label is empty or no Unicode, or no
+                question has two choices. The message gives the lines.
         """
         columns = Columns() if columns is None else columns
         if len(names_of(columns.label)) > 1:
@@ -137,7 +141,7 @@ class Choices(Task):
         )
         if not any(map(data.there, range(len(data)))):
             raise DataError(f"{data.path}: no question has two choices in {', '.join(map(repr, found.choices or ()))}")
-        return data
+        return replace(data, columns=replace(found, label_style=style_of(data))) if labelled else data
 
     def texts(self, data: Questions) -> list[str]:
         return [*data.texts, *(data.seconds or ()), *(choice for row in data.choices for choice in row if choice is not None)]
@@ -147,15 +151,14 @@ class Choices(Task):
         return [" | ".join(part for part in (text, second, *choices) if part) for text, second, choices in rows]
 
     def settings(self, data: Questions, stored: MobileBertConfig | None) -> dict[str, Any]:
-        """The style of the training data's labels, so that predictions are written in it.
+        """None.
 
         Raises:
-            DataError: it is unclear; or no question has its answer among two choices.
+            DataError: no question has its answer among two choices.
         """
-        style = style_of(data)
-        if all(number is None for number in label_numbers(data, style)):
+        if all(number is None for number in label_numbers(data)):
             raise DataError(f"{data.path}: no question has its answer among its choices")
-        return {MEMORY: style}
+        return {}
 
     def make_examples(self, data: Questions, tokenizer: Any, config: MobileBertConfig, lengths: Lengths) -> Examples:
         """Tokenize each question with each choice, [choices t] in a row; over lengths.max_length, the longer one of the two is cut.
@@ -166,13 +169,13 @@ class Choices(Task):
 
         Raises:
             ConfigError: lengths.max_length has no room for a question and a choice.
-            DataError: there are no questions, or a label names no choice.
+            DataError: there are no questions.
         """
         if lengths.max_length < 5:
             raise ConfigError(f"max_length {lengths.max_length} is too short for a question and a choice, which need 5 tokens")
         if not len(data):
             raise DataError(f"{data.path}: has no questions")
-        numbers = None if data.labels is None else label_numbers(data, _style(data, config))
+        numbers = None if data.labels is None else label_numbers(data)
         faults: dict[str, list[int]] = {}
         for row in range(len(data)):
             if not data.there(row):
@@ -194,8 +197,7 @@ class Choices(Task):
 
         The prediction for a question with fewer than two choices is empty.
         """
-        style = _remembered(config) if data.labels is None else _style(data, config)
-        numbers = [None] * len(data) if data.labels is None else label_numbers(data, style)
+        numbers = [None] * len(data) if data.labels is None else label_numbers(data)
         shares: list[list[Any]] = [[""] * len(row) for row in data.choices]
         chosen: list[int | None] = [None] * len(data)
         losses: dict[int, float] = {}
@@ -210,11 +212,11 @@ class Choices(Task):
             if (label := numbers[row]) is not None:
                 losses[row] = -logs[label]
         columns: dict[str, list[Any]] = {
-            "prediction": ["" if number is None else spelled(data, row, number, style) for row, number in enumerate(chosen)],
+            "prediction": ["" if number is None else spelled(data, row, number) for row, number in enumerate(chosen)],
             "prediction text": ["" if number is None else data.choices[row][number] for row, number in enumerate(chosen)],
             "probability": ["" if number is None else shares[row][number] for row, number in enumerate(chosen)],
         }
-        titles = STYLES[style] or STYLES["numbers from 1"]
+        titles = STYLES[data.style] or STYLES["numbers from 1"]
         details = {f"probability {titles[number]}": [row[number] for row in shares] for number in range(len(data.choices[0]))}
         mean = float(np.mean([*losses.values()])) if losses else 0.0  # for questions that have no loss of their own
         all_losses = None if data.labels is None else [losses.get(row, mean) for row in range(len(data))]
@@ -222,7 +224,7 @@ class Choices(Task):
 
     def evaluate(self, data: Questions, predictions: Predictions, config: MobileBertConfig) -> Scores:
         """The accuracy over the questions whose answer is among two or more choices."""
-        numbers = label_numbers(data, _style(data, config))
+        numbers = label_numbers(data)
         judged = [(row, number) for row, number in enumerate(numbers) if number is not None]
         counts = [len(data.there(row)) for row, _ in judged]
         return metrics.choices([number for _, number in judged], [predictions.found[row] for row, _ in judged], counts)
@@ -303,9 +305,9 @@ def _listed(cell: Any) -> tuple[list[Any], list[str]] | None:
 
 
 def style_of(data: Questions) -> str:
-    """The style of the labels: the only one that explains all of them.
+    """The style of the labels: that of the training data, if it is known and explains all of them, or else the only one that does.
 
-    Numbers count from 0 if 0 is among them, and from 1 if the last choice has been called by the number of choices.
+    Numbers count from 0 if 0 is among them, and from 1 if the number of choices is.
 
     Raises:
         DataError: none does, or several do and mean different choices; the message gives the lines.
@@ -313,9 +315,10 @@ def style_of(data: Questions) -> str:
     found = {style: _numbers(data, style) for style in STYLES}
     wrong = {style: [row for row, number in enumerate(numbers) if number is None and data.there(row)] for style, numbers in found.items()}
     fitting = [style for style in STYLES if not wrong[style]]
+    if data.columns.label_style in fitting:
+        return str(data.columns.label_style)
     if not fitting:
-        best = min(STYLES, key=lambda style: len(wrong[style]))
-        _refuse(data, wrong[best])
+        _refuse(data, min(wrong.values(), key=len))
     if any(found[style] != found[fitting[0]] for style in fitting[1:]):
         raise DataError(
             f"{data.path}: column {_label_name(data)!r} may have {' or '.join(fitting)}, which are different answers: write the letter of "
@@ -324,14 +327,9 @@ def style_of(data: Questions) -> str:
     return fitting[0]
 
 
-def label_numbers(data: Questions, style: str) -> list[int | None]:
-    """The number of each question's answer; None if it is not among two or more choices.
-
-    Raises:
-        DataError: a label names no choice; the message gives the lines.
-    """
-    numbers = _numbers(data, style)
-    _refuse(data, [row for row, number in enumerate(numbers) if number is None and data.there(row)])
+def label_numbers(data: Questions) -> list[int | None]:
+    """The number of each question's answer; None if it is not among two or more choices."""
+    numbers = _numbers(data, data.style)
     return [number if number in data.there(row) else None for row, number in enumerate(numbers)]
 
 
@@ -363,23 +361,12 @@ def _numbers(data: Questions, style: str) -> list[int | None]:
     return found
 
 
-def _remembered(config: MobileBertConfig) -> str:
-    """The style of the training data's labels; letters if the configuration does not say."""
-    style = getattr(config, MEMORY, None)
-    return style if isinstance(style, str) and style in STYLES else "letters"
-
-
-def _style(data: Questions, config: MobileBertConfig) -> str:
-    """The style of labels: that of the training data if it explains all of them, otherwise their own."""
-    remembered = _remembered(config)
-    explains = all(number is not None for row, number in enumerate(_numbers(data, remembered)) if data.there(row))
-    return remembered if explains and hasattr(config, MEMORY) else style_of(data)
-
-
-def spelled(data: Questions, row: int, number: int, style: str) -> str:
+def spelled(data: Questions, row: int, number: int) -> str:
     """A choice as its data write labels."""
     own = data.names[row]
-    return own[number] if own else STYLES[style][number] if STYLES[style] else data.choices[row][number] or ""
+    if own:
+        return own[number]
+    return STYLES[data.style][number] if STYLES[data.style] else data.choices[row][number] or ""
 
 
 def _tokenized(data: Questions, rows: Sequence[int], tokenizer: Any, max_length: int) -> tuple[dict[str, Any], list[int]]:

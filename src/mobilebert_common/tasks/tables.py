@@ -40,6 +40,7 @@ class Columns:
         label: of labels; several for a multi-label task with a column of 0 and 1 for each label, and for several scores.
         choices: of the answers to choose from.
         header: all names, if a file does not begin with them.
+        label_style: how the labels of choices are written, a key of `choices.STYLES`; None to find out.
     """
 
     text: str | None = None
@@ -47,6 +48,7 @@ class Columns:
     label: str | tuple[str, ...] | None = None
     choices: tuple[str, ...] | None = None
     header: tuple[str, ...] | None = None
+    label_style: str | None = None
 
 
 @dataclass(frozen=True)
