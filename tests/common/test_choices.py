@@ -132,6 +132,9 @@ def test_columns(tmp_path: Path) -> None:
         TASK.read([swag], Columns(choices=("ending0", "w")))
     with pytest.raises(ConfigError, match="one column of labels, not 2"):
         TASK.read([swag], Columns(label=("a", "b")))
+    with pytest.raises(ConfigError, match=r"label_style must be one of letters, .*, not 'digits'"):
+        TASK.read([swag], Columns(label_style="digits"))
+    assert label_numbers(TASK.read(rows([1, 2]), Columns(label_style="numbers from 1"))) == [0, 1]  # which alone would be ambiguous
     with pytest.raises(ConfigError, match="more than one text"):
         TASK.from_texts(["a"])
     assert guess([{"text": "a", "A": "1", "B": "2", "label": "x"}], Columns())[0] == "classification"  # A and B may be anything

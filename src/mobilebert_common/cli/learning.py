@@ -12,6 +12,7 @@ import typer
 from ..errors import ConfigError, printable
 from ..frameworks import FRAMEWORKS
 from ..model.zoo import ZOO
+from ..tasks.examples import Examples
 from ..tasks.metrics import Scores
 from ..tasks.results import check_cells, check_result_path
 from ..tasks.tables import Columns
@@ -159,9 +160,11 @@ def evaluate(options: EvaluateOptions) -> None:
     if options.predictions is not None:
         check_cells(options.predictions, kept)
     opened = dataclasses.replace(jobs.Opened.open(open_twin(options.framework), options.directory, options.task), setup=setup)
-    scores, predictions = opened.evaluate(data)
+    examples = opened.examples(data)
+    scores, predictions = opened.evaluate(data, examples)
     show(scores)
     say(f"on {len(data):,} examples")
+    _say_dropped(examples)
     if options.predictions is not None:
         found = {**predictions.columns, **(predictions.details if options.all else {})}
         setup.task.write(options.predictions, data, {**kept, **setup.task.labels(data), **found})
@@ -194,7 +197,9 @@ def predict(options: PredictOptions) -> None:
     if options.output is not None:
         check_cells(options.output, data.kept())
     opened = dataclasses.replace(jobs.Opened.open(open_twin(options.framework), options.directory, options.task), setup=setup)
-    predictions = opened.predict(data)
+    examples = opened.examples(data)
+    predictions = opened.predict(data, examples)
+    _say_dropped(examples)
     found = {**predictions.columns, **(predictions.details if options.all else {})}
     if options.output is not None:
         setup.task.write(options.output, data, {**data.kept(), **found})
@@ -208,6 +213,13 @@ def predict(options: PredictOptions) -> None:
 def _setup(options: DataOptions, directory: str) -> Setup:
     """What a checkpoint was trained for, with the columns that the options name."""
     return jobs.setup_at(directory, options.task).with_columns(options.columns)
+
+
+def _say_dropped(examples: Examples) -> None:
+    """Say which examples have no part in the results, apart from these."""
+    for reason, found in examples.dropped.items():
+        if found:
+            typer.echo(printable(f"{len(found):,} examples dropped: {reason}"), err=True)
 
 
 def show(scores: Scores) -> None:

@@ -116,13 +116,15 @@ class Choices(Task):
         labels name them. Where there are two columns of text, the second, such as sent2 of SWAG, stands before each choice.
 
         Raises:
-            ConfigError: several columns of labels are named.
+            ConfigError: several columns of labels are named, or the label_style is unknown.
             DataError: see `records.read_records` and `style_of`; or a column is missing, a text or a label is empty or no Unicode, or no
                 question has two choices. The message gives the lines.
         """
         columns = Columns() if columns is None else columns
         if len(names_of(columns.label)) > 1:
             raise ConfigError(f"choices takes one column of labels, not {len(names_of(columns.label))}")
+        if columns.label_style not in (None, *STYLES):
+            raise ConfigError(f"label_style must be one of {', '.join(STYLES)}, not {columns.label_style!r:.80}")
         records = read_records(source, encoding, columns.header)
         found = resolve(columns, records, labelled)
         label = next(iter(names_of(found.label)), "")

@@ -50,6 +50,7 @@ class Options:
         validation_fraction: the part to hold out.
         limit, validation_limit: use no more examples than this, drawn by the seed.
         text, text_pair, label, choices, header: names of columns, see tasks.tables.Columns.
+        label_style: likewise.
         encoding: of data files.
         max_length, stride: in tokens, see tasks.base.Lengths; None for the task's own.
         metric: the one that chooses the best weights; None for the task's first.
@@ -79,6 +80,7 @@ class Options:
     label: str | tuple[str, ...] | None = None
     choices: tuple[str, ...] | None = None
     header: tuple[str, ...] | None = None
+    label_style: str | None = None
     encoding: str = UTF8
     max_length: int | None = None
     stride: int | None = None
@@ -108,7 +110,7 @@ class Options:
     def columns(self) -> Columns:
         """The columns that are named."""
         label = tuple(self.label) if isinstance(self.label, list) else self.label
-        return Columns(self.text, self.text_pair, label, _tuple(self.choices), _tuple(self.header))
+        return Columns(self.text, self.text_pair, label, _tuple(self.choices), _tuple(self.header), self.label_style)
 
     @property
     def rates(self) -> tuple[float, ...]:
