@@ -170,10 +170,22 @@ def test_bad_records(name: str) -> None:
 
 def test_guesses(tmp_path: Path) -> None:
     tagged, header = "a\tO\nb\tB-P\n\na\tO\n", "text\tlabel\na\tO\n\nb\tO\n"
-    for name, text, expected in (("a.conll", CONLL, True), ("a.iob2", CONLL, True), ("a.tsv", tagged, True), ("a.tsv", header, False)):
+    for name, text, expected in (
+        ("a.conll", CONLL, "tokens"),
+        ("a.iob2", "a DET\n", "tokens"),
+        ("a.tsv", tagged, "tokens"),
+        ("a.txt", tagged.replace("\t", " "), "tokens"),
+        ("a.tsv", header, "classification"),
+        ("a.txt", "two words\n\nthree more words\n", "must end in .csv"),
+        ("a.txt", "two words\n\ntwo more\n", "must end in .csv"),
+    ):
         (tmp_path / name).write_text(text)
-        assert looks_like_conll(tmp_path / name) is expected
-        assert guess(tmp_path / name, Columns())[0] == ("tokens" if expected else "classification")
+        assert looks_like_conll(tmp_path / name) is (expected == "tokens")
+        if "must" in expected:
+            with pytest.raises(DataError, match=expected):
+                guess(tmp_path / name, Columns())
+        else:
+            assert guess(tmp_path / name, Columns())[0] == expected
     assert guess([{"text": "a", "labels": ["x", "y"]}], Columns())[0] == "multi-label"
     assert guess([{"tokens": ["a"], "labels": ["x", "y"]}], Columns())[0] == "multi-label"
     assert read(tmp_path, tagged, "a.tsv").tags == read(tmp_path, tagged, "a.annotated").tags == [["O", "B-P"], ["O"]]

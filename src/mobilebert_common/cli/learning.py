@@ -218,8 +218,8 @@ def _setup(options: DataOptions, directory: str) -> Setup:
 def _say_dropped(examples: Examples) -> None:
     """Say which examples have no part in the results, apart from these."""
     for reason, found in examples.dropped.items():
-        if found:
-            typer.echo(printable(f"{len(found):,} examples dropped: {reason}"), err=True)
+        if gone := set(found).difference(examples.sources):
+            typer.echo(printable(f"{len(gone):,} examples dropped: {reason}"), err=True)
 
 
 def show(scores: Scores) -> None:

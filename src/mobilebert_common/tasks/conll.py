@@ -13,10 +13,11 @@ from .metrics import check_tags
 from .records import UTF8, is_unicode, open_text, written_encoding
 from .results import write_text
 
-SUFFIXES = (".conll", ".bio", ".iob", ".iob2", ".txt")
+SUFFIXES = (".conll", ".bio", ".iob", ".iob2")
+AMBIGUOUS = (".tsv", ".txt")  # suffixes of such files, and of others
 DOCUMENT = "-DOCSTART-"  # the first column of a line between documents
 GAP = re.compile(r"[ \t]+")
-LOOKED_AT = 1000  # lines that tell whether a .tsv is in this format
+LOOKED_AT = 1000  # lines that tell whether such a file is in this format
 
 
 class Word(NamedTuple):
@@ -124,15 +125,15 @@ def _splitter(lines: Sequence[str]) -> Callable[[str], list[str]]:
 
 
 def looks_like_conll(path: Path, encoding: str = UTF8) -> bool:
-    """Whether a file is in this format: by its suffix, or as a .tsv of words and tags with blank lines, such as B-PER, and no header."""
-    if path.suffix.lower() in SUFFIXES:
-        return True
-    if path.suffix.lower() != ".tsv":
-        return False
+    """Whether a file is in this format: by its suffix, or as a .txt or .tsv of words with tags such as B-PER, and without a header."""
+    suffix = path.suffix.lower()
+    if suffix not in AMBIGUOUS:
+        return suffix in SUFFIXES
     with open_text(path, encoding) as file:
         lines = [line.rstrip("\r\n") for line in islice(file, LOOKED_AT)]
-    rows = [line.split("\t") for line in lines if line.strip()]
-    if len(rows) == len(lines) or len({len(row) for row in rows}) != 1 or len(rows[0]) < 2:
+    split = _splitter(lines)
+    rows = [split(line) for line in lines if line.strip()]
+    if len({len(row) for row in rows}) != 1 or len(rows[0]) < 2 or (suffix == ".tsv" and len(rows) == len(lines)):
         return False
     return not check_tags(row[-1] for row in rows)
 
