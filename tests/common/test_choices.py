@@ -158,7 +158,7 @@ def test_features() -> None:
 
 
 def test_questions_that_cannot_be_used_are_dropped_and_said() -> None:
-    data = TASK.read([{**ROW, "A": "", "B": "", "C": "", "answer": "1"}, ROW, {**ROW, "C": ""}, {**ROW, "answer": "E"}])
+    data = TASK.read([{**ROW, "A": "", "B": "", "answer": "1"}, ROW, {**ROW, "C": ""}, {**ROW, "answer": "E"}])
     examples = TASK.make_examples(data, TOKENIZER, CONFIG, Lengths())
     assert examples.sources == [1] and examples.dropped == {
         "fewer than two choices (row 1)": [0],

@@ -220,7 +220,7 @@ def test_every_word_is_labelled_once_and_predicted() -> None:
 
 
 def test_a_word_longer_than_a_window_is_cut() -> None:
-    data = TASK.read([{"tokens": ["a", "ab" * 9, "b"], "tags": ["O", "B-P", "O"]}, {"tokens": ["a"], "tags": ["O"]}])
+    data = TASK.read([{"tokens": ["a", word, "b"], "tags": ["O", "B-P", "O"]} for word in ("ababa", "abab")])
     examples, predictions, _ = answer(data, data.tags or [], 6)
     assert examples.truncated == [0] and predictions.columns["prediction"] == data.tags
     with pytest.raises(ConfigError, match="max_length 2 is too short"):
@@ -244,6 +244,7 @@ def test_windows(sizes: list[int], room: int, overlap: int, expected: list[tuple
 
 def test_the_window_with_the_most_context() -> None:
     assert shares([1] * 6, [(0, 4), (2, 6)]) == [[0, 1, 2], [3, 4, 5]]
+    assert shares([1] * 7, [(0, 5), (2, 7)]) == [[0, 1, 2, 3], [4, 5, 6]]  # the first of equals
     assert shares([1] * 5, [(0, 4), (2, 5)]) == [[0, 1, 2], [3, 4]]
 
 
@@ -274,6 +275,9 @@ def test_predictions_and_results(tmp_path: Path) -> None:
     assert back.words == data.words and back.tags == predictions.columns["prediction"]
     TASK.write(tmp_path / "one.conll", data.take([1]), {name: column[1:] for name, column in columns.items()})
     assert (tmp_path / "one.conll").read_text("cp1252") == "\nété X O B-P\n"
+    data = read(tmp_path, "a O\n\nb O\n").take([1, 0])
+    TASK.write(tmp_path / "two.conll", data, {"prediction": data.tags or []})
+    assert (tmp_path / "two.conll").read_text() == "\nb O O\n\na O O\n"
 
 
 def test_results_of_records(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from .options import (
     Framework,
     Header,
     LabelColumn,
+    LabelStyle,
     Output,
     Overwrite,
     PairColumn,
@@ -52,13 +53,15 @@ class DataOptions:
     label: LabelColumn = None
     choices: ChoiceColumns = None
     header: Header = None
+    label_style: LabelStyle = None
     encoding: Encoding = "utf-8-sig"
     framework: Framework = "pt"
 
     @property
     def columns(self) -> Columns:
         """The columns that are named."""
-        return Columns(self.text, pair(self.text_pair), one_or_several(self.label), names(self.choices), names(self.header))
+        text_pair, label = pair(self.text_pair), one_or_several(self.label)
+        return Columns(self.text, text_pair, label, names(self.choices), names(self.header), self.label_style)
 
 
 @dataclass(kw_only=True)

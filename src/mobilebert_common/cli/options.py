@@ -23,6 +23,10 @@ PairColumn = Annotated[
 ]
 LabelColumn = Annotated[str | None, typer.Option("--label", help="Column with the label, or several with commas between. Default: label.")]
 ChoiceColumns = Annotated[str | None, typer.Option("--choices", help="Columns with the answers to choose from, with commas between.")]
+LabelStyle = Annotated[
+    str | None,
+    typer.Option("--label-style", help="How the labels of choices are written, such as 'numbers from 0'. Default: as the data show."),
+]
 Header = Annotated[str | None, typer.Option(help="Names of the columns of a file that does not begin with them, with commas between.")]
 Encoding = Annotated[str, typer.Option(help="Encoding of the data files, for example utf-8-sig or cp949.")]
 Output = Annotated[Path, typer.Option(help="Checkpoint directory to write.")]
