@@ -18,7 +18,7 @@ class Examples:
         fillers: {model argument: padding value}; default 0.
         sources: for each row, the index of its example in the data file; a long example may give several rows.
         truncated: the indices of the examples that lost some of their text.
-        dropped: {reason: indices of the examples that have no row}.
+        dropped: {reason: indices of the examples that are not trained on}; they may have rows, for prediction.
         extras: what the task needs to understand the model's outputs, one value per row.
     """
 
@@ -40,6 +40,16 @@ class Examples:
     def without(self, names: Collection[str]) -> "Examples":
         """Return the examples without some columns, such as labels."""
         return replace(self, columns={name: column for name, column in self.columns.items() if name not in names})
+
+    def trainable(self) -> "Examples":
+        """Return the rows of the examples that are not dropped."""
+        dropped = {number for numbers in self.dropped.values() for number in numbers}
+        rows = [row for row, source in enumerate(self.sources) if source not in dropped]
+        if len(rows) == len(self):
+            return self
+        columns = {name: [column[row] for row in rows] for name, column in self.columns.items()}
+        extras = [self.extras[row] for row in rows] if len(self.extras) else self.extras
+        return replace(self, columns=columns, sources=[self.sources[row] for row in rows], extras=extras)
 
     def batch(self, rows: Sequence[int] | np.ndarray, generator: np.random.Generator | None = None) -> dict[str, np.ndarray]:
         """Return some rows as arrays [b ...], padded at the end to the longest row.

@@ -13,6 +13,7 @@ from ..errors import ConfigError, brief
 from ..model.architectures import named_architecture
 from ..model.config import MobileBertConfig
 from ..model.inputs import problem_type
+from .answers import Answers
 from .base import Lengths, Task
 from .choices import Choices, has_choices
 from .classification import Classification
@@ -21,10 +22,13 @@ from .multi_label import MultiLabel
 from .records import UTF8, Records, read_records
 from .regression import Regression
 from .sentences import SentenceTask
+from .squad import is_squad, is_table_of_questions
 from .tables import LABEL_COLUMNS, Columns, as_number, names_of
 from .tokens import Tokens, has_words_and_tags
 
-TASKS: dict[str, Task] = {task.name: task for task in (Classification(), Regression(), MultiLabel(), Tokens(), Choices())}
+TASKS: dict[str, Task] = {
+    task.name: task for task in (Classification(), Regression(), MultiLabel(), Tokens(), Answers(), Choices())
+}
 DEFAULT = Classification.name
 DEFAULT_COLUMNS, DEFAULT_LENGTHS = Columns(), Lengths()
 MEMORY = "fine_tuning"  # the key of config.json that a checkpoint remembers its task by
@@ -182,8 +186,10 @@ def _lengths(values: Mapping[str, Any]) -> Lengths:
     return lengths
 
 
+FILES: dict[str, Callable[[Path, str], bool]] = {Tokens.name: looks_like_conll, Answers.name: is_squad}  # with formats of their own
 FITTING: dict[str, Callable[[Records, Columns], bool]] = {  # tasks that records leave no doubt about
     Tokens.name: has_words_and_tags,
+    Answers.name: is_table_of_questions,
     Choices.name: has_choices,
 }
 
@@ -194,8 +200,10 @@ def guess(source: Any, columns: Columns, encoding: str = UTF8) -> tuple[str, Any
     Raises:
         DataError: the data cannot be read.
     """
-    if isinstance(source, str | Path) and looks_like_conll(Path(source), encoding):
-        return Tokens.name, source
+    if isinstance(source, str | Path):
+        path = Path(source)
+        if (found := next((name for name, fits in FILES.items() if fits(path, encoding)), None)) is not None:
+            return found, source
     records = read_records(source, encoding, columns.header)
     return guess_of_records(records, columns), records
 

@@ -291,7 +291,7 @@ def prepare(options: Options) -> Prepared:
             raise ConfigError("several learning rates need a model's name or directory, to start from more than once")
     if setup.metric not in (None, *(titles := setup.task.titles(begin.config))):
         raise ConfigError(f"metric must be one of {', '.join(titles)}, not {setup.metric!r:.80}")
-    examples, held_examples = begin.examples(training), begin.examples(held_out)
+    examples, held_examples = begin.examples(training).trainable(), begin.examples(held_out)
     if not len(examples):
         reasons = ", ".join(f"{len(found):,} {reason}" for reason, found in examples.dropped.items())
         raise DataError(f"{training.path}: no example can be trained on: {reasons}")
