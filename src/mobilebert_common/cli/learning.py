@@ -15,6 +15,7 @@ from ..model.zoo import ZOO
 from ..tasks.examples import Examples
 from ..tasks.metrics import Scores
 from ..tasks.results import check_cells, check_result_path
+from ..tasks.sentences import SentenceTask
 from ..tasks.tables import Columns
 from ..tasks.task import Setup
 from ..training import fine_tuning, jobs
@@ -193,7 +194,7 @@ def predict(options: PredictOptions) -> None:
         check_result_path(options.output, options.file, setup.task.suffixes)
     if options.file is not None:
         data = setup.read(options.file, options.encoding, labelled=False)
-    elif setup.remembered and setup.columns.text_pair:
+    elif setup.remembered and setup.columns.text_pair and isinstance(setup.task, SentenceTask):
         raise ConfigError(f"{options.directory} was trained on pairs of texts: give a --file with columns for both")
     else:
         data = setup.task.from_texts(options.texts or [])

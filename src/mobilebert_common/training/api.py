@@ -9,6 +9,7 @@ from ..errors import ConfigError
 from ..frameworks import FRAMEWORKS, twin
 from ..tasks.metrics import Scores
 from ..tasks.records import UTF8
+from ..tasks.sentences import SentenceTask
 from ..tasks.tables import Columns
 from ..tasks.task import Setup
 from . import jobs
@@ -38,7 +39,7 @@ def predict(framework: str, model: str | Path | Trained, data: Any, all: bool = 
     """What a saved or trained model says of texts or data, as columns."""
     opened, encoding = _opened(framework, model, options)
     is_texts = isinstance(data, list | tuple) and len(data) > 0 and not [text for text in data if not isinstance(text, str)]
-    if is_texts and opened.setup.columns.text_pair:
+    if is_texts and opened.setup.columns.text_pair and isinstance(opened.setup.task, SentenceTask):
         raise ConfigError("the model was trained on pairs of texts: give a file or rows with columns for both")
     found = opened.setup.task.from_texts(data) if is_texts else opened.setup.read(data, encoding, labelled=False)
     predictions = opened.predict(found)

@@ -398,7 +398,8 @@ def notices(ready: Prepared, model: str, framework: str) -> list[str]:
         if examples.truncated:
             longer = f"{len(examples.truncated):,} of {len(data):,} {title} examples"
             lines.append(f"{longer} are longer than {setup.lengths.max_length} tokens and cut")
-        lines += [f"{len(found):,} {title} examples dropped: {reason}" for reason, found in examples.dropped.items() if found]
+        gone = {reason: len(set(found).difference(examples.sources)) for reason, found in examples.dropped.items()}
+        lines += [f"{count:,} {title} examples dropped: {reason}" for reason, count in gone.items() if count]
     counts = Counter(label for label in ready.training.labels or () if isinstance(label, str))
     lines += [f"label {label!r} has one example only" for label, count in counts.items() if count == 1 and config.num_labels < 100]
     return lines
