@@ -25,7 +25,7 @@ from mobilebert_common.tasks.squad import Questions
 from mobilebert_common.tokenization import MobileBertTokenizerFast
 
 TASK = Answers()
-SOME = slice(None, None, 9)  # of the 1,190 questions
+SOME = slice(None, None, 17)  # of the 1,190 questions
 LENGTHS = [Lengths(384, 128, 64), Lengths(64, 24, 12)]
 
 
@@ -56,8 +56,7 @@ def test_windows_and_labels(both: tuple[Examples, list[list[Any]]], questions: Q
     ours, theirs = both
     features = [feature for group in theirs for feature in group]
     assert [source for source, group in enumerate(theirs) for _ in group] == list(ours.sources)
-    elsewhere = set()
-    dropped = {source for sources in ours.dropped.values() for source in sources}
+    assert not ours.dropped and not questions.unanswerable
     for row, feature in enumerate(features):
         size = ours.extras[row].size
         assert size == sum(feature.attention_mask) == len(ours.columns["attention_mask"][row])
@@ -65,10 +64,7 @@ def test_windows_and_labels(both: tuple[Examples, list[list[Any]]], questions: Q
         assert list(ours.columns["token_type_ids"][row]) == feature.token_type_ids[:size]
         assert ours.extras[row].first == min(feature.token_is_max_context)
         label = ours.columns["start_positions"][row], ours.columns["end_positions"][row]
-        if ours.sources[row] not in dropped and label != (feature.start_position, feature.end_position):
-            elsewhere.add(ours.sources[row])
-    # where the annotation ends within a token, as in 1.5 of $1.5 billion, the script takes the whole word
-    assert [questions.rows[source].answers[0].text for source in sorted(elsewhere)] == []
+        assert label == (feature.start_position, feature.end_position)
     for source, group in enumerate(theirs):
         parts = [part for row, part in zip(ours.sources, ours.extras, strict=True) if row == source]
         contexts = is_max_context([part.start for part in parts], [len(part.offsets) for part in parts])
@@ -80,7 +76,7 @@ def test_windows_and_labels(both: tuple[Examples, list[list[Any]]], questions: Q
 def test_predictions(
     version_2: bool, both: tuple[Examples, list[list[Any]]], questions: Questions, their_examples: list[Any], tmp_path: Path
 ) -> None:
-    """Answers of whole words, because the script makes whole words of parts of them."""
+    """Only spans of whole words are likely: for others, the script has to guess the text. No padding is, which it would consider."""
     ours, theirs = both
     features = [feature for group in theirs for feature in group]
     generator = np.random.default_rng(5)
@@ -88,14 +84,14 @@ def test_predictions(
     for row, feature in enumerate(features):
         feature.unique_id, feature.example_index = row, ours.sources[row]
         words = [feature.token_to_orig_map.get(place, -1) for place in range(len(feature.input_ids))]
-        inside = [np.array([word != other for word, other in zip(words, others, strict=True)]) for others in neighbours(words)]
-        start, end = (np.where(edge, generator.normal(size=len(words)), -30) for edge in inside)
+        edges = [np.array([word != other for word, other in zip(words, others, strict=True)]) for others in neighbours(words)]
+        start, end = (np.where(edge & (np.array(feature.attention_mask) == 1), generator.normal(size=len(words)), -30) for edge in edges)
         start[0] = end[0] = 2.5
         results.append(SimpleNamespace(unique_id=row, start_logits=start.tolist(), end_logits=end.tolist()))
         outputs.append({"start_logits": start[None], "end_logits": end[None]})
     files = [tmp_path / name for name in ("best.json", "n_best.json", "odds.json")]
-    options = (20, 30, True, *map(str, files), False, version_2, 0.0, BertTokenizer)
-    expected = compute_predictions_logits(their_examples, features, results, *options[:-1], SimpleNamespace(convert_tokens_to_string=joined))
+    options = (20, 30, True, *map(str, files), False, version_2, 0.0, SimpleNamespace(convert_tokens_to_string=joined))
+    expected = compute_predictions_logits(their_examples, features, results, *options)
     config = MobileBertConfig(**{VERSION_2: version_2})
     predictions = TASK.predict(questions, ours, outputs, config, Lengths())
     assert {row.id: spaced(text) for row, text in zip(questions.rows, predictions.columns["prediction"], strict=True)} == expected
@@ -126,7 +122,8 @@ def test_scores(questions: Questions, their_examples: list[Any]) -> None:
     draw = random.Random(0)
     answers = [texts[0] for texts in questions.labels or []]
     assert dict(TASK.evaluate(questions, predicted(answers), MobileBertConfig()).metrics) == {"F1": 1.0, "EM": 1.0}
-    perturbed = [draw.choice([text, text.upper(), f"the {text}!", text.split()[0], f"{text} more", draw.choice(answers)]) for text in answers]
+    changes = [lambda text: text, str.upper, "the {}!".format, "{} more".format, lambda text: text.split()[0], lambda text: answers[0]]
+    perturbed = [draw.choice(changes)(text) for text in answers]
     scores = TASK.evaluate(questions, predicted(perturbed), MobileBertConfig()).metrics
     examples = [SimpleNamespace(qas_id=row.id, answers=[{"text": text} for text, _ in row.answers or ()]) for row in questions.rows]
     theirs = squad_evaluate(examples, {row.id: text for row, text in zip(questions.rows, perturbed, strict=True)})

@@ -145,7 +145,8 @@ class Answers(Task):
     def predict(self, data: Questions, examples: Examples, outputs: Outputs, config: MobileBertConfig, lengths: Lengths) -> Predictions:
         """The best answer to each question and its probability among the n best; "" for no answer, where that is allowed.
 
-        It is allowed if the model was trained on such questions, or does not say and the data have some.
+        It is allowed if the model was trained on such questions, or does not say and the data have some. Unlike in Google's script,
+        the logits of padding do not count.
         """
         allowed = getattr(config, VERSION_2, None)
         threshold = lengths.null_threshold if (data.unanswerable if allowed is None else allowed) else None
