@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import pytest
 
 from mobilebert_common.errors import ConfigError, DataError
 from mobilebert_common.model.config import MobileBertConfig
-from mobilebert_common.tasks.answers import IGNORED, VERSION_2, Answers, windows
-from mobilebert_common.tasks.base import Lengths
+from mobilebert_common.tasks.answers import IGNORED, Answers, windows
+from mobilebert_common.tasks.base import Lengths, Predictions
 from mobilebert_common.tasks.examples import Examples
 from mobilebert_common.tasks.squad import Question, Questions, Reference
 from mobilebert_common.tasks.tables import Columns
@@ -99,8 +100,10 @@ def test_questions_without_an_answer(tmp_path: Path) -> None:
     version_2 = json.dumps({"version": "v2.0", "data": [article(qa())]})
     assert TASK.read(write(tmp_path, version_2)).unanswerable
     assert TASK.read(write(tmp_path, version_2), labelled=False).unanswerable
-    assert TASK.settings(found, None) == {VERSION_2: True}
-    assert TASK.settings(TASK.read(write(tmp_path, [article(qa())])), None) == {VERSION_2: False}
+    assert TASK.lengths_for(found, TASK.lengths) == Lengths(384, 128, null_threshold=0.0)
+    assert TASK.lengths_for(found, Lengths(null_threshold=-1.5)).null_threshold == -1.5
+    answerable = TASK.read(write(tmp_path, [article(qa())]))
+    assert TASK.lengths_for(answerable, Lengths(384, 128, null_threshold=0.0)) == TASK.lengths
 
 
 AT = r"data\[0\]\.paragraphs\[0\]\.qas\[0\]"
@@ -220,6 +223,9 @@ def test_tables_of_texts(tmp_path: Path) -> None:
     config = MobileBertConfig(architectures=[TASK.architecture], **setup.settings())
     found = setup_of(MobileBertConfig.from_dict(json.loads(config.to_json_string())))
     assert (found.task, found.columns, found.lengths) == (TASKS["answers"], data.columns, Lengths(384, 128))
+    setup = setup.with_lengths(null_threshold=-1.5, stride=64)
+    config = MobileBertConfig(architectures=[TASK.architecture], **setup.settings())
+    assert setup_of(MobileBertConfig.from_dict(json.loads(config.to_json_string()))).lengths == Lengths(384, 64, null_threshold=-1.5)
     assert guess(csv(tmp_path, "question,context,answer,label\nx?,a,a,u\n"), Columns(label="label"))[0] == "classification"
     assert guess(csv(tmp_path, "question,sentence,label\nx?,a,u\n"), Columns())[0] == "classification"
 
@@ -372,10 +378,11 @@ LETTER_DATA = questions(("x y?", CONTEXT, (("k l", 20),)), ("z", "a b", (("b", 2
 def test_predictions() -> None:
     made = examples(LETTER_DATA)
     found = outputs(made, {0: (6, 7, 2.0), 1: (11, 12, 5.0), 3: (3, 3, 1.0), 4: (4, 4, 0.5)}, null=0.75)
-    answerable = TASK.predict(LETTER_DATA, made, found, MobileBertConfig(**{VERSION_2: False}), SHORT)
+    data = replace(LETTER_DATA, unanswerable=False)
+    answerable = TASK.predict(data, made, found, MobileBertConfig(), SHORT)
     assert answerable.columns["prediction"] == ["k l", "a", "b"]
-    for config in (MobileBertConfig(), MobileBertConfig(**{VERSION_2: True})):
-        predictions = TASK.predict(LETTER_DATA, made, found, config, SHORT)
+    for data, lengths in [(LETTER_DATA, SHORT), (data, replace(SHORT, null_threshold=0.0))]:
+        predictions = TASK.predict(data, made, found, MobileBertConfig(), lengths)
         assert predictions.columns["prediction"] == ["k l", "a", ""]
         assert predictions.details["no answer"] == [1.5 - 10, 1.5 - 2, 1.5 - 1]
     best = predictions.details["n best"]
@@ -390,12 +397,8 @@ def test_predictions() -> None:
     assert set(TASK.titles(MobileBertConfig())) <= set(scores.metrics)
     above = TASK.predict(LETTER_DATA, made, found, MobileBertConfig(), Lengths(16, 4, null_threshold=0.6))
     assert above.columns["prediction"] == ["k l", "a", "b"]
-    without = LETTER_DATA.take([0, 1])
-    assert "threshold of best F1" not in TASK.evaluate(without, answerable_first_two(answerable), MobileBertConfig()).metrics
-
-
-def answerable_first_two(predictions: Any) -> Any:
-    return type(predictions)({}, found=predictions.found[:2])
+    two = Predictions({}, found=answerable.found[:2])
+    assert set(TASK.evaluate(LETTER_DATA.take([0, 1]), two, MobileBertConfig()).metrics) == {"F1", "EM"}
 
 
 def test_losses() -> None:

@@ -17,7 +17,7 @@ from transformers.data.processors.squad import (
 )
 
 from mobilebert_common.model.config import MobileBertConfig
-from mobilebert_common.tasks.answers import VERSION_2, Answers
+from mobilebert_common.tasks.answers import Answers
 from mobilebert_common.tasks.base import Lengths, Predictions
 from mobilebert_common.tasks.examples import Examples
 from mobilebert_common.tasks.spans import Choice, is_max_context
@@ -92,8 +92,8 @@ def test_predictions(
     files = [tmp_path / name for name in ("best.json", "n_best.json", "odds.json")]
     options = (20, 30, True, *map(str, files), False, version_2, 0.0, SimpleNamespace(convert_tokens_to_string=joined))
     expected = compute_predictions_logits(their_examples, features, results, *options)
-    config = MobileBertConfig(**{VERSION_2: version_2})
-    predictions = TASK.predict(questions, ours, outputs, config, Lengths())
+    lengths = Lengths(null_threshold=0.0 if version_2 else None)
+    predictions = TASK.predict(questions, ours, outputs, MobileBertConfig(), lengths)
     assert {row.id: spaced(text) for row, text in zip(questions.rows, predictions.columns["prediction"], strict=True)} == expected
     assert version_2 == ("" in expected.values()) and any(expected.values())
     n_best = json.loads(files[1].read_text())

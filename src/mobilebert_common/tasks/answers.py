@@ -28,7 +28,6 @@ from .tables import Columns
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 MIN_LENGTH = 16  # of a row, in tokens
 IGNORED = -100  # the label of a row that is not trained on
-VERSION_2 = "version_2_with_negative"  # the key of config.json that says that questions may have no answer, an option of run_squad.py
 SHOWN = 60  # characters of the context on either side of an answer
 
 # reasons why a question is not trained on
@@ -107,8 +106,12 @@ class Answers(Task):
         return data.take(rows[0]), data.take(rows[1])
 
     def settings(self, data: Questions, stored: MobileBertConfig | None) -> dict[str, Any]:
-        """Whether questions may have no answer."""
-        return {VERSION_2: data.unanswerable}
+        """Nothing: the head is the same for all data."""
+        return {}
+
+    def lengths_for(self, data: Questions, lengths: Lengths) -> Lengths:
+        """The lengths with a null_threshold, if questions may have no answer."""
+        return replace(lengths, null_threshold=lengths.null_threshold or 0.0 if data.unanswerable else None)
 
     def make_examples(self, data: Questions, tokenizer: Any, config: MobileBertConfig, lengths: Lengths) -> Examples:
         """Make a row [CLS] question [SEP] window [SEP] for each window of each question's context.
@@ -145,11 +148,10 @@ class Answers(Task):
     def predict(self, data: Questions, examples: Examples, outputs: Outputs, config: MobileBertConfig, lengths: Lengths) -> Predictions:
         """The best answer to each question and its probability among the n best; "" for no answer, where that is allowed.
 
-        It is allowed if the model was trained on such questions, or does not say and the data have some. Unlike in Google's script,
-        the logits of padding do not count.
+        It is allowed if the model was trained on such questions (lengths.null_threshold), or the data have some. Unlike in Google's
+        script, the logits of padding do not count.
         """
-        allowed = getattr(config, VERSION_2, None)
-        threshold = lengths.null_threshold if (data.unanswerable if allowed is None else allowed) else None
+        threshold = 0.0 if lengths.null_threshold is None and data.unanswerable else lengths.null_threshold
         choices: list[Choice] = []
         losses: list[float] = []
         rows = zip(examples.sources, examples.extras, _logits(outputs), strict=True)

@@ -56,7 +56,8 @@ class Lengths:
         stride: how far the windows of a long text are apart (question answering).
         max_question, max_answer: longer questions are cut, longer answers are not considered.
         n_best: the number of answers to consider for each question.
-        null_threshold: there is no answer if the score of that exceeds the best answer's by more than this.
+        null_threshold: there is no answer if the score of that exceeds the best answer's by more than this; None if the model was
+            trained on questions with answers only.
     """
 
     max_length: int = 128
@@ -64,7 +65,7 @@ class Lengths:
     max_question: int = 64
     max_answer: int = 30
     n_best: int = 20
-    null_threshold: float = 0.0
+    null_threshold: float | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,10 @@ class Task(ABC):
         Args:
             stored: the configuration of the checkpoint training starts from; None for fresh weights.
         """
+
+    def lengths_for(self, data: Any, lengths: Lengths) -> Lengths:
+        """What to remember as lengths of a model that is trained on the data; `lengths` themselves, if the data do not matter."""
+        return lengths
 
     @abstractmethod
     def make_examples(self, data: Any, tokenizer: Any, config: MobileBertConfig, lengths: Lengths) -> Examples:

@@ -177,11 +177,10 @@ def _columns(values: Mapping[str, Any]) -> Columns:
 
 def _lengths(values: Mapping[str, Any]) -> Lengths:
     lengths = Lengths(**values)
-    for field in fields(lengths):
-        value = getattr(lengths, field.name)
-        if isinstance(value, bool) or not isinstance(value, int if field.type is int or field.type == "int" else int | float):
-            raise TypeError(value)
-        if not math.isfinite(value) or (field.name != "null_threshold" and not 0 < value <= 1 << 20):
+    for name, value in asdict(lengths).items():
+        if name == "null_threshold" and (value is None or (type(value) in (int, float) and math.isfinite(value))):
+            continue
+        if type(value) is not int or not 0 < value <= 1 << 20:
             raise ValueError(value)
     return lengths
 

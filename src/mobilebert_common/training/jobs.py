@@ -70,7 +70,7 @@ def start(setup: Setup, model: str, data: Data, vocabulary: Path | None = None, 
         DataError: no model can be trained on the data.
     """
     task = setup.task
-    setup = replace(setup, columns=data.columns)
+    setup = replace(setup, columns=data.columns, lengths=setup.task.lengths_for(data, setup.lengths))
     architecture = task.architecture
     if model in ZOO:
         settings = task.settings(data, None)
@@ -98,7 +98,7 @@ def start_with(setup: Setup, model: Any, tokenizer: Any, data: Data) -> Start:
     Raises:
         ConfigError: it is for another task, has other labels, or comes without its tokenizer.
     """
-    setup = replace(setup, columns=data.columns)
+    setup = replace(setup, columns=data.columns, lengths=setup.task.lengths_for(data, setup.lengths))
     wanted = setup.task.architecture
     if getattr(model, "architecture", None) != wanted:
         raise ConfigError(f"a {type(model).__name__} cannot be trained for {setup.task.name}, which needs a {wanted}")
