@@ -20,6 +20,7 @@ from mobilebert_common.tasks.squad import Question, Questions, Reference
 from mobilebert_common.tasks.tables import Columns
 from mobilebert_common.tasks.task import TASKS, guess, new_setup, setup_of
 from mobilebert_common.tokenization import MobileBertTokenizerFast
+from mobilebert_common.training.fine_tuning import Options, notices, prepare
 
 LETTERS = [chr(letter) for letter in range(ord("a"), ord("z") + 1)]
 TOKENIZER = MobileBertTokenizerFast(vocab=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "?", "😀", *LETTERS, "##1", "##2", "ab"])
@@ -293,6 +294,9 @@ def test_windows() -> None:
     batch = made.batch([2, 3])
     assert batch["input_ids"].shape == (2, 14) and batch["input_ids"][1, -1] == TOKENIZER.pad_token_id
     assert batch["start_positions"].tolist() == [7, 4]
+    # an answer that begins in the first window, ends behind it, and ends with the second
+    assert labels(examples(questions(("x y?", CONTEXT, (("j k", 18),))))) == [(0, 0), (10, 11), (6, 7)]
+    assert labels(examples(questions(("x y?", CONTEXT, (("m n", 24),))))) == [(0, 0), (13, 14), (9, 10)]
 
 
 @pytest.mark.parametrize("room", range(1, 8))
@@ -353,6 +357,21 @@ def test_questions_that_are_not_trained_on() -> None:
     assert len(examples(data.take([1])).trainable()) == 0
 
 
+def test_training_on_misplaced_answers(tmp_path: Path) -> None:
+    good = [article(qa(f"q{row}", letter, 2 * row)) for row, letter in enumerate("abcdef")]
+    held_out, options = article(qa("q8", "wrong", 3), qa("q9", "b", 2)), {"model": "mobilebert-mini", "max_length": 16, "stride": 4}
+    write(tmp_path, [held_out]).rename(tmp_path / "held_out.json")
+    mixed = Options(data=write(tmp_path, [*good, article(qa("q7", "wrong", 3))]), validation=tmp_path / "held_out.json", **options)
+    ready = prepare(mixed)
+    assert set(ready.examples.sources) == set(range(6)) and set(ready.held_examples.sources) == {0, 1}
+    [line] = [line for line in notices(ready, "mobilebert-mini", "PyTorch") if "dropped" in line]
+    place = r"the answer is not at its start in the context \(.*squad\.json: data\[{}\]\.paragraphs\[0\]\.qas\[0\] \(id 'q7'\)\)"
+    assert re.fullmatch("1 training examples dropped: " + place.format(6), line)
+    alone = Options(data=write(tmp_path, [article(qa("q7", "wrong", 3))]), validation=tmp_path / "held_out.json", **options)
+    with pytest.raises(DataError, match=r"squad\.json: no example can be trained on: 1 " + place.format(0)):
+        prepare(alone)
+
+
 def test_lengths_that_are_too_short() -> None:
     for lengths, message in [(Lengths(15, 4), "max_length 15 is too short"), (Lengths(16, 0), "stride must be at least 1")]:
         with pytest.raises(ConfigError, match=message):
@@ -378,10 +397,10 @@ LETTER_DATA = questions(("x y?", CONTEXT, (("k l", 20),)), ("z", "a b", (("b", 2
 def test_predictions() -> None:
     made = examples(LETTER_DATA)
     found = outputs(made, {0: (6, 7, 2.0), 1: (11, 12, 5.0), 3: (3, 3, 1.0), 4: (4, 4, 0.5)}, null=0.75)
-    data = replace(LETTER_DATA, unanswerable=False)
-    answerable = TASK.predict(data, made, found, MobileBertConfig(), SHORT)
+    always = replace(LETTER_DATA, unanswerable=False)
+    answerable = TASK.predict(always, made, found, MobileBertConfig(), SHORT)
     assert answerable.columns["prediction"] == ["k l", "a", "b"]
-    for data, lengths in [(LETTER_DATA, SHORT), (data, replace(SHORT, null_threshold=0.0))]:
+    for data, lengths in [(LETTER_DATA, SHORT), (always, replace(SHORT, null_threshold=0.0))]:
         predictions = TASK.predict(data, made, found, MobileBertConfig(), lengths)
         assert predictions.columns["prediction"] == ["k l", "a", ""]
         assert predictions.details["no answer"] == [1.5 - 10, 1.5 - 2, 1.5 - 1]
@@ -413,6 +432,10 @@ def test_losses() -> None:
     assert losses == pytest.approx([best, (start + end) / 2, nothing], abs=1e-6)
     worst = outputs(made, {4: (3, 3, 2.0)})
     assert TASK.predict(LETTER_DATA, made, worst, MobileBertConfig(), SHORT).losses[2] == pytest.approx(np.log(np.exp(2) + 1), abs=1e-3)
+    long = questions(("x y?", CONTEXT, ()))
+    made = examples(long)
+    worst = np.log(np.exp(5) + 1 + 14 * np.exp(-9))
+    assert TASK.predict(long, made, outputs(made, {1: (8, 8, 5.0)}), MobileBertConfig(), SHORT).losses == pytest.approx([worst], abs=1e-6)
     misplaced = questions(("x", "a", (("b", 0),)))
     made = examples(misplaced)
     assert TASK.predict(misplaced, made, outputs(made, {}), MobileBertConfig(), SHORT).losses == [0.0]
