@@ -6,6 +6,7 @@ from .checkpoints import convert, info, verify
 from .console import takes_object
 from .demo import demo
 from .learning import evaluate, predict, train
+from .pretraining import pretrain
 
 app = typer.Typer(
     help="MobileBERT in PyTorch and in Keras: one checkpoint directory, two frameworks.",
@@ -13,5 +14,14 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (demo, takes_object(train), takes_object(evaluate), takes_object(predict), verify, takes_object(convert), info):
+for command in (
+    demo,
+    takes_object(train),
+    takes_object(evaluate),
+    takes_object(predict),
+    takes_object(pretrain),
+    verify,
+    takes_object(convert),
+    info,
+):
     app.command()(command)

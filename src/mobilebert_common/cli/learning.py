@@ -66,11 +66,9 @@ class DataOptions:
 
 
 @dataclass(kw_only=True)
-class TrainOptions(DataOptions):
-    """The options of `train`; those of fine_tuning.Options of the same name mean the same."""
+class FitOptions:
+    """The options of every command that trains; those of fine_tuning.Options of the same name mean the same."""
 
-    data: Annotated[Path, typer.Argument(metavar="FILE", help=f"Training data: {FILES}; see docs/tasks.md.")]
-    validation: Annotated[Path | None, typer.Option(help="Validation data. Default: a part of the training data.")] = None
     validation_fraction: Annotated[
         float, typer.Option(min=0.01, max=0.9, help="Fraction of the training data to hold out if there is no validation file.")
     ] = 0.1
@@ -97,14 +95,8 @@ class TrainOptions(DataOptions):
         int, typer.Option(min=1, help="Parts to split each step into, which saves memory and changes nothing else.")
     ] = 1
     max_length: Annotated[int | None, typer.Option(min=3, help="Truncate texts to this many tokens. Default: 128, for answers 384.")] = None
-    stride: Annotated[
-        int | None, typer.Option(min=1, help="Distance between the windows of a long text, for answers. Default: 128.")
-    ] = None
     warmup: Annotated[float, typer.Option(min=0, max=1, help="Fraction of the steps in which the learning rate rises.")] = 0.1
     weight_decay: Annotated[float, typer.Option(min=0, help="Decay of weight matrices.")] = 0.01
-    class_weights: Annotated[
-        str | None, typer.Option(help=f"'{BALANCED}', or weights of the labels in the loss, as in 'good=1,bad=2.5'.")
-    ] = None
     metric: Annotated[str | None, typer.Option(help="Metric that chooses the best weights. Default: the task's first.")] = None
     evaluate_every: Annotated[int | None, typer.Option(min=1, help="Steps between evaluations. Default: an epoch.")] = None
     patience: Annotated[int | None, typer.Option(min=1, help="End after this many evaluations without a better one.")] = None
@@ -117,19 +109,43 @@ class TrainOptions(DataOptions):
     seed: Annotated[int, typer.Option(min=0, max=(1 << 32) - 1, help="Seed for fresh weights, dropout, example order and split.")] = 0
 
 
+@dataclass(kw_only=True)
+class TrainOptions(FitOptions, DataOptions):
+    """The options of `train`."""
+
+    data: Annotated[Path, typer.Argument(metavar="FILE", help=f"Training data: {FILES}; see docs/tasks.md.")]
+    validation: Annotated[Path | None, typer.Option(help="Validation data. Default: a part of the training data.")] = None
+    stride: Annotated[
+        int | None, typer.Option(min=1, help="Distance between the windows of a long text, for answers. Default: 128.")
+    ] = None
+    class_weights: Annotated[
+        str | None, typer.Option(help=f"'{BALANCED}', or weights of the labels in the loss, as in 'good=1,bad=2.5'.")
+    ] = None
+
+
 def train(options: TrainOptions) -> None:
     """Train a model for a task, save it, and write a report beside it."""
     given = {field.name: getattr(options, field.name) for field in dataclasses.fields(options) if field.name != "framework"}
     settings = fine_tuning.Options(
         **{**given, **{field.name: getattr(options.columns, field.name) for field in dataclasses.fields(Columns)}}
-        | {"class_weights": _weights(options.class_weights), "command": shlex.join(["mobilebert", *sys.argv[1:]])}
+        | {"class_weights": _weights(options.class_weights), "command": command()}
     )
-    twin = open_twin(options.framework)
+    fit(options.framework, settings)
+
+
+def fit(framework: str, settings: fine_tuning.Options) -> None:
+    """Train a model, and print its scores."""
+    twin = open_twin(framework)
     with bar(console) as progress:
-        trained = fine_tuning.fine_tune(twin, FRAMEWORKS[options.framework][1], settings, progress)
+        trained = fine_tuning.fine_tune(twin, FRAMEWORKS[framework][1], settings, progress)
     show(trained.scores)
     say(f"{trained.report['data']['validation']['examples']:,} validation examples; {trained.report['seconds']:.0f} s")
-    say(f"saved in {options.output}, with report.html")
+    say(f"saved in {settings.output}, with report.html")
+
+
+def command() -> str:
+    """The command line, for the report."""
+    return shlex.join(["mobilebert", *sys.argv[1:]])
 
 
 def _weights(text: str | None) -> str | dict[str, float] | None:

@@ -58,6 +58,9 @@ class Lengths:
         n_best: the number of answers to consider for each question.
         null_threshold: there is no answer if the score of that exceeds the best answer's by more than this; None if the model was
             trained on questions with answers only.
+        whole_words: mask whole words (pre-training).
+        dupes: how often each document is divided into pairs of segments, differently each time (pre-training).
+        seed: for these pairs, and for the words that are masked in evaluation.
     """
 
     max_length: int = 128
@@ -66,6 +69,9 @@ class Lengths:
     max_answer: int = 30
     n_best: int = 20
     null_threshold: float | None = None
+    whole_words: bool = False
+    dupes: int = 10
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -174,9 +180,8 @@ class Task(ABC):
         """The titles of the metrics that can choose the best model."""
 
     def labels(self, data: Any) -> dict[str, list[Any]]:
-        """The labels of the data as columns, to be written beside predictions; those of several columns are kept with the data."""
-        name = data.columns.label
-        return {name if isinstance(name, str) else "label": list(data.labels or [])}
+        """The labels of the data as columns, to be written beside predictions."""
+        return {"label": list(data.labels or [])}
 
     def write(self, path: Path, data: Any, columns: Mapping[str, Sequence[Any]]) -> None:
         """Write results about data in the data's encoding; see `results.write_columns`."""

@@ -123,7 +123,9 @@ def read_questions(source: Any, columns: Columns, encoding: str = UTF8, labelled
             there twice; the message gives the line, or the place in the .json. An answer that is not where it is said to be is
             none of that: it can be scored, but not learned.
     """
-    return read_squad(Path(source), encoding, labelled) if is_squad(source) else _read_table(source, columns, encoding, labelled, known)
+    if isinstance(source, str | Path) and is_squad(Path(source)):
+        return read_squad(Path(source), encoding, labelled)
+    return _read_table(source, columns, encoding, labelled, known)
 
 
 def from_texts(texts: Sequence[str]) -> Questions:

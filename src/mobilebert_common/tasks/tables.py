@@ -41,6 +41,7 @@ class Columns:
         choices: of the answers to choose from.
         header: all names, if a file does not begin with them.
         label_style: how the labels of choices are written, a key of `choices.STYLES`; None to find out.
+        documents: not a column, but what ends a document of a text file, see documents.py.
     """
 
     text: str | None = None
@@ -49,6 +50,7 @@ class Columns:
     choices: tuple[str, ...] | None = None
     header: tuple[str, ...] | None = None
     label_style: str | None = None
+    documents: str | None = None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from .choices import Choices, has_choices
 from .classification import Classification
 from .conll import looks_like_conll
 from .multi_label import MultiLabel
+from .pretraining import MaskedWords, Pretraining
 from .records import UTF8, Records, read_records
 from .regression import Regression
 from .sentences import SentenceTask
@@ -27,10 +28,13 @@ from .tables import LABEL_COLUMNS, Columns, as_number, names_of
 from .tokens import Tokens, has_words_and_tags
 
 TASKS: dict[str, Task] = {
-    task.name: task for task in (Classification(), Regression(), MultiLabel(), Tokens(), Answers(), Choices())
+    task.name: task
+    for task in (Classification(), Regression(), MultiLabel(), Tokens(), Answers(), Choices(), Pretraining(), MaskedWords())
 }
 DEFAULT = Classification.name
 DEFAULT_COLUMNS, DEFAULT_LENGTHS = Columns(), Lengths()
+# of lengths; others are from 1
+RANGES: dict[str, tuple[float, float]] = {"null_threshold": (-math.inf, math.inf), "whole_words": (0, 1), "seed": (0, 1 << 64)}
 MEMORY = "fine_tuning"  # the key of config.json that a checkpoint remembers its task by
 
 
@@ -81,7 +85,7 @@ class Setup:
         Raises:
             DataError: the data cannot be used, or lack a column that the model was trained on.
         """
-        known = ", which the model was trained on" if self.remembered else ""
+        known = ", which the model was trained on (options name other columns)" if self.remembered else ""
         return self.task.read(source, self.columns, encoding, labelled=labelled, known=known)
 
     def with_columns(self, columns: Columns) -> "Setup":
@@ -178,9 +182,12 @@ def _columns(values: Mapping[str, Any]) -> Columns:
 def _lengths(values: Mapping[str, Any]) -> Lengths:
     lengths = Lengths(**values)
     for name, value in asdict(lengths).items():
-        if name == "null_threshold" and (value is None or (type(value) in (int, float) and math.isfinite(value))):
+        if value is None and name == "null_threshold":
             continue
-        if type(value) is not int or not 0 < value <= 1 << 20:
+        if not isinstance(value, bool if name == "whole_words" else int | float if name == "null_threshold" else int):
+            raise TypeError(value)
+        low, high = RANGES.get(name, (1, 1 << 20))
+        if isinstance(value, bool) != (name == "whole_words") or not low <= value <= high or not math.isfinite(value):
             raise ValueError(value)
     return lengths
 

@@ -18,7 +18,7 @@ from ..files.folder import CONFIG_FILE
 from ..model.architectures import ARCHITECTURES
 from ..model.config import MobileBertConfig
 from ..model.schema import expand
-from ..tasks.base import Data, Predictions
+from ..tasks.base import Data, Lengths, Predictions
 from ..tasks.examples import Examples
 from ..tasks.metrics import Scores
 from ..tasks.records import UTF8
@@ -51,8 +51,10 @@ class Options:
         limit, validation_limit: use no more examples than this, drawn by the seed.
         text, text_pair, label, choices, header: names of columns, see tasks.tables.Columns.
         label_style: likewise.
+        documents: what ends a document of a text file, likewise.
         encoding: of data files.
         max_length, stride: in tokens, see tasks.base.Lengths; None for the task's own.
+        whole_words, dupes: for pre-training, likewise.
         metric: the one that chooses the best weights; None for the task's first.
         output: the checkpoint directory to write, with report.html and report.json; None to write nothing.
         overwrite: replace a checkpoint in that directory.
@@ -81,9 +83,12 @@ class Options:
     choices: tuple[str, ...] | None = None
     header: tuple[str, ...] | None = None
     label_style: str | None = None
+    documents: str | None = None
     encoding: str = UTF8
     max_length: int | None = None
     stride: int | None = None
+    whole_words: bool | None = None
+    dupes: int | None = None
     metric: str | None = None
     output: str | Path | None = None
     overwrite: bool = False
@@ -109,8 +114,8 @@ class Options:
     @property
     def columns(self) -> Columns:
         """The columns that are named."""
-        label = tuple(self.label) if isinstance(self.label, list) else self.label
-        return Columns(self.text, self.text_pair, label, _tuple(self.choices), _tuple(self.header), self.label_style)
+        given = {each.name: getattr(self, each.name) for each in fields(Columns)}
+        return Columns(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
 
     @property
     def rates(self) -> tuple[float, ...]:
@@ -308,7 +313,8 @@ def prepare(options: Options) -> Prepared:
 def _setup(options: Options) -> tuple[Setup, Any]:
     """The setup of the task that is named or guessed, and the data as far as they were read to guess it."""
     name, data = (options.task, options.data) if options.task is not None else guess(options.data, options.columns, options.encoding)
-    setup = new_setup(name).with_columns(options.columns).with_lengths(max_length=options.max_length, stride=options.stride)
+    given = {each.name: getattr(options, each.name) for each in fields(Lengths) if hasattr(options, each.name)}
+    setup = new_setup(name).with_columns(options.columns).with_lengths(**given)
     return replace(setup, metric=options.metric or setup.metric), data
 
 
@@ -463,12 +469,12 @@ def worst(task: Any, data: Data, predictions: Predictions) -> list[dict[str, Any
     if predictions.losses is None:
         return []
     order = np.argsort(predictions.losses, kind="stable")[::-1][:WORST].tolist()
-    texts, labels = task.shown(data), list(data.labels or [])
+    texts, labels = task.shown(data), task.labels(data)
     title = next(iter(predictions.columns))
     return [
         {
             "text": texts[row],
-            "label": ", ".join(map(str, labels[row])) if isinstance(labels[row], list | tuple) else str(labels[row]),
+            "label": ", ".join(str(column[row]) for column in labels.values()),
             "prediction": str(predictions.columns[title][row]),
             "loss": float(predictions.losses[row]),
         }
@@ -526,7 +532,3 @@ def claim(output: Path, config: MobileBertConfig | None = None, architecture: st
 
 def _name(model: Any) -> str:
     return str(model) if isinstance(model, str | Path) else type(model).__name__
-
-
-def _tuple(value: Sequence[str] | None) -> tuple[str, ...] | None:
-    return None if value is None else tuple(value)

@@ -23,6 +23,7 @@ from ..tokenization import MobileBertTokenizerFast, learn_vocabulary
 from .twin import Twin
 
 BASE = "MobileBertModel"
+WHOLE = "MobileBertForPreTraining"  # also has the heads of masked-LM and next-sentence prediction
 BATCH = 64  # rows per batch in evaluation and prediction
 
 
@@ -122,7 +123,7 @@ def _check_size(config: MobileBertConfig, data: Data) -> None:
 def _new_head(model: str, architecture: str, stored: MobileBertConfig, config: MobileBertConfig) -> str:
     """Why a checkpoint's head cannot be trained further, in one line; empty if it can."""
     head = named_architecture(stored)
-    if head is not None and head != architecture:
+    if head not in (None, architecture) and not (head == WHOLE and set(ARCHITECTURES[architecture].blocks) < set(ARCHITECTURES[WHOLE].blocks)):
         reason = f"holds {head}, not a {architecture}"
     elif stored.problem_type != config.problem_type:
         reason = f"has the problem_type {stored.problem_type}, not {config.problem_type}"
