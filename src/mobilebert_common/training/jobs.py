@@ -123,7 +123,8 @@ def _check_size(config: MobileBertConfig, data: Data) -> None:
 def _new_head(model: str, architecture: str, stored: MobileBertConfig, config: MobileBertConfig) -> str:
     """Why a checkpoint's head cannot be trained further, in one line; empty if it can."""
     head = named_architecture(stored)
-    if head not in (None, architecture) and not (head == WHOLE and set(ARCHITECTURES[architecture].blocks) < set(ARCHITECTURES[WHOLE].blocks)):
+    has_it = head == WHOLE and set(ARCHITECTURES[architecture].blocks) <= set(ARCHITECTURES[WHOLE].blocks)
+    if head not in (None, architecture) and not has_it:
         reason = f"holds {head}, not a {architecture}"
     elif stored.problem_type != config.problem_type:
         reason = f"has the problem_type {stored.problem_type}, not {config.problem_type}"
