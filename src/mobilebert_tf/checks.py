@@ -10,7 +10,7 @@ from mobilebert_common.model import inputs
 from mobilebert_common.model.config import MobileBertConfig
 
 
-def check_ids(ids: Any, limit: int, name: str) -> tuple[Any, Any]:
+def check_ids(ids: Any, limit: Any, name: str) -> tuple[Any, Any]:
     """Refuse ids outside 0 to limit - 1; returns ids to look up, and which of them are valid, or None if all are.
 
     In eager code this is a ValueError. In a TensorFlow graph it is an assertion with the same text; XLA drops assertions,
@@ -21,6 +21,8 @@ def check_ids(ids: Any, limit: int, name: str) -> tuple[Any, Any]:
     if values is not None:
         inputs.check_ids(name, int(values.min()), int(values.max()), limit)
         return ids, None
+    if not isinstance(limit, int):  # the length of a sequence that the graph does not know
+        ids, limit = ops.cast(ids, "int64"), ops.cast(limit, "int64")
     valid = ops.logical_and(ids >= 0, ids < limit)
     assert_traced(ops.all(valid), inputs.range_error(name, limit))
     return ops.clip(ids, 0, limit - 1), valid

@@ -259,8 +259,10 @@ def test_one_list_of_options_for_both_doors() -> None:
     from dataclasses import fields
 
     from mobilebert_common.cli.learning import TrainOptions
+    from mobilebert_common.cli.pretraining import PretrainOptions
 
     for_python = {"tokenizer", "command"}
     names = {each.name for each in fields(Options)}
-    assert {each.name for each in fields(TrainOptions)} - {"framework"} == names - for_python
+    found = {each.name for command in (TrainOptions, PretrainOptions) for each in fields(command)}
+    assert found - {"framework"} == names - for_python
     assert jobs.BATCH == 64

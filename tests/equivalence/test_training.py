@@ -17,7 +17,13 @@ from mobilebert_common.errors import ConfigError, DivergedError, InputError
 from mobilebert_common.model.architectures import ARCHITECTURES, has_choices
 from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.schema import letters
+from mobilebert_common.tasks.base import Lengths
+from mobilebert_common.tasks.documents import Documents
 from mobilebert_common.tasks.examples import Examples
+from mobilebert_common.tasks.tables import Columns
+from mobilebert_common.tasks.task import Setup, new_setup
+from mobilebert_common.tokenization import MobileBertTokenizerFast
+from mobilebert_common.training import jobs
 from mobilebert_common.training.plan import Plan
 from mobilebert_common.training.recipe import Recipe, Watch
 from support.configs import CLASSIFIER, make_config
@@ -36,6 +42,8 @@ TINY = {
 }
 LENGTHS = (3, 7, 4, 6, 5, 7, 3, 6, 5)
 RECIPE = Recipe(learning_rate=2.0**-9, batch_size=4, max_steps=20, seed=3, epsilon=1e-5)  # the last step of an epoch has one example
+TABLE = "mobilebert.embeddings.word_embeddings.weight"
+TEXT_WORDS = [chr(ord("a") + number) for number in range(20)]
 TOKENS, MASKED = "MobileBertForTokenClassification", "MobileBertForMaskedLM"
 
 # name -> architecture, and what differs from TINY
@@ -311,3 +319,29 @@ def test_the_rates_of_keras_are_those_of_the_recipe(warmup: float, steps: int) -
     rate = mobilebert_tf.training.Rate(recipe.learning_rate, warmup, steps)
     for schedule in (rate, keras.optimizers.schedules.deserialize(keras.optimizers.schedules.serialize(rate))):
         assert [float(schedule(step)) for step in range(steps)] == [recipe.rate(step, steps) for step in range(steps)]
+
+
+def test_pretraining_on_text(tmp_path: Path) -> None:
+    """Scoring only masked words, both twins take the same steps, and [PAD] stays zero."""
+    task = new_setup("pretraining").task
+    sentences = [[f"{' '.join(TEXT_WORDS[(place * number) % 20] for place in range(2 + number % 9))}ab" for number in range(5)]] * 6
+    tokenizer = MobileBertTokenizerFast(vocab=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *TEXT_WORDS, "##a", "##b"])
+    pair = Pair.open(tmp_path, make_config(**TINY), task.architecture)
+    data = Documents(Path("x.txt"), sentences, ["here"] * 6, Columns())
+    examples = task.make_examples(data, tokenizer, pair.config, Lengths(max_length=12, whole_words=True, dupes=2))
+    table = np.array(weights_of(pair, "pt")[TABLE])
+    table[0] = 0
+    for twin in TWINS:
+        DOORS[twin].set_tensors(model_of(pair, twin), {TABLE: table.copy()})
+    before = weights_of(pair, "pt")
+    losses = {twin: train(pair, twin, examples, replace(RECIPE, max_steps=10)) for twin in TWINS}
+    assert losses["tf"] == pytest.approx(losses["pt"], rel=1e-9)
+    after = {twin: weights_of(pair, twin) for twin in TWINS}
+    assert not gradients_apart(moved(before, after["pt"]), moved(before, after["tf"]), 1e-9)
+    for twin in TWINS:
+        assert not after[twin][TABLE][0].any() and (np.asarray(after[twin][TABLE]) != table)[4].all()  # the rows of [PAD] and [MASK]
+    scores = []
+    for twin in TWINS:
+        opened = jobs.Opened(Setup(task, lengths=Lengths(max_length=12), remembered=True), DOORS[twin], model_of(pair, twin), tokenizer)
+        scores.append(opened.evaluate(data)[0])
+    assert scores[0].metrics == pytest.approx(scores[1].metrics, rel=1e-9)
