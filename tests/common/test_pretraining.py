@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mobilebert_common.checkpoints import checkpoint
 from mobilebert_common.errors import ConfigError, DataError
 from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.tasks.base import Lengths
@@ -16,6 +17,9 @@ from mobilebert_common.tasks.pretraining import NSP, MaskedWords, Pretraining
 from mobilebert_common.tasks.tables import Columns
 from mobilebert_common.tasks.task import new_setup
 from mobilebert_common.tokenization import MobileBertTokenizerFast
+from mobilebert_common.training import jobs
+from mobilebert_common.training.fine_tuning import Options, prepare
+from support.configs import make_config, random_weights
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 PAD, UNK, CLS, SEP, MASK = range(5)
@@ -387,3 +391,33 @@ def test_texts_without_a_mask(tmp_path: Path) -> None:
 def test_a_checkpoint_remembers_how_words_are_masked() -> None:
     setup = new_setup("pretraining").with_lengths(whole_words=True, seed=0, dupes=2)
     assert setup.lengths == Lengths(whole_words=True, seed=0, dupes=2)
+
+
+# training
+
+
+def test_options_of_a_training(tmp_path: Path) -> None:
+    for number in range(4):
+        (tmp_path / f"{number}.txt").write_text("\n\n".join(document(number)), "utf-8")
+    given = {"task": "pretraining", "model": "mobilebert-mini", "max_length": 40, "whole_words": True, "dupes": 2, "seed": 7}
+    ready = prepare(Options(data=[tmp_path], vocabulary_size=500, validation_fraction=0.25, **given))
+    assert ready.begin.setup.lengths == Lengths(max_length=40, whole_words=True, dupes=2, seed=7)
+    assert (len(ready.training), len(ready.held_out)) == (3, 1) and isinstance(ready.examples, MaskedExamples)
+    assert ready.examples.masking.whole_words and max(ready.examples.lengths) == 40
+    batch = ready.held_examples.batch([0])
+    assert "labels" not in batch and "next_sentence_label" not in batch
+    halves = prepare(Options(data=tmp_path, documents="blank", **given))
+    assert len(halves.training) + len(halves.held_out) == 4 * 30
+
+
+def test_the_words_head_of_a_pretrained_checkpoint_is_kept(tmp_path: Path) -> None:
+    config, head = make_config(vocab_size=len(TOKENIZER)), "MobileBertForPreTraining"
+    checkpoint.save(tmp_path, config, head, random_weights(config, head))
+    TOKENIZER.save_pretrained(tmp_path)
+    start = {name: jobs.start(new_setup(name), str(tmp_path), CORPUS) for name in ("masked-lm", "pretraining")}
+    assert not start["masked-lm"].notice and not start["pretraining"].notice
+    checkpoint.save(tmp_path / "other", config, MaskedWords.architecture, random_weights(config, MaskedWords.architecture))
+    TOKENIZER.save_pretrained(tmp_path / "other")
+    assert "holds MobileBertForMaskedLM, not a MobileBertForPreTraining" in jobs.start(
+        new_setup("pretraining"), str(tmp_path / "other"), CORPUS
+    ).notice
