@@ -323,8 +323,8 @@ def style_of(data: Questions) -> str:
         _refuse(data, min(wrong.values(), key=len))
     if any(found[style] != found[fitting[0]] for style in fitting[1:]):
         raise DataError(
-            f"{data.path}: column {_label_name(data)!r} may have {' or '.join(fitting)}, which are different answers: write the letter of "
-            "the answer, A for the first"
+            f"{data.path}: column {_label_name(data)!r} may have {' or '.join(fitting)}, which are different answers: say which by "
+            "label_style (--label-style)"
         )
     return fitting[0]
 
