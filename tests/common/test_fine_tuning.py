@@ -198,6 +198,7 @@ def test_class_weights() -> None:
     assert prepare(options(class_weights={"good": 2, "bad": 1})).recipe.class_weights == (1.0, 2.0)
 
 
+SCORED = [{"text": "a", "label": number / 9} for number in range(9)]
 IMPOSSIBLE: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "limit": ({"limit": 0}, ConfigError, "limit must be at least 1, not 0"),
     "patience": ({"patience": -1}, ConfigError, "patience must be at least 1, not -1"),
@@ -211,11 +212,11 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     ),
     "one class": ({"data": ROWS[::2]}, DataError, "needs at least two labels, but all rows have 'good'"),
     "unknown label": ({"validation": [{"text": "a", "label": "new"}]}, DataError, "has labels unseen in training in row 1: 'new'"),
-    "no scores to learn": ({"task": "regression", "data": [{"text": "a", "label": 1}] * 9, "validation": None}, DataError, "have the score"),
+    "no scores to learn": ({"task": "regression", "data": SCORED[:1] * 9, "validation": None}, DataError, "the score 0.0"),
     "no labels to learn": ({"task": "multi-label", "data": [{"text": "a", "label": []}] * 9}, DataError, "no row has a label"),
     "metric": ({"metric": "BLEU"}, ConfigError, r"metric must be one of accuracy, F1 \(macro\), MCC, F1 \(good\), not 'BLEU'"),
     "weights of a regression": (
-        {"task": "regression", "data": [{"text": "a", "label": n / 9} for n in range(9)], "validation": None, "class_weights": "balanced"},
+        {"task": "regression", "data": SCORED, "validation": None, "class_weights": "balanced"},
         ConfigError,
         "class_weights are for labels that are one class of several",
     ),

@@ -32,7 +32,8 @@ class Regression(SentenceTask):
             DataError: all rows have the same numbers.
         """
         if len(set(data.labels or [])) < 2:
-            raise DataError(f"{data.path}: all rows have the score {(data.labels or [0])[0]}: there is nothing to learn")
+            scores = ", ".join(map(str, (data.labels or [()])[0]))
+            raise DataError(f"{data.path}: all rows have the score {scores}: there is nothing to learn")
         return {"id2label": dict(enumerate(names_of(data.columns.label))), "problem_type": self.problem_type}
 
     def numbers(self, data: Table, id2label: Mapping[int, str]) -> np.ndarray:

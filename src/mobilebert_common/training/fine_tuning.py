@@ -114,7 +114,7 @@ class Options:
     @property
     def columns(self) -> Columns:
         """The columns that are named."""
-        given = {each.name: getattr(self, each.name) for each in fields(Columns)}
+        given: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(Columns)}
         return Columns(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
 
     @property
@@ -406,8 +406,8 @@ def notices(ready: Prepared, model: str, framework: str) -> list[str]:
             lines.append(f"{longer} are longer than {setup.lengths.max_length} tokens and cut")
         gone = {reason: len(set(found).difference(examples.sources)) for reason, found in examples.dropped.items()}
         lines += [f"{count:,} {title} examples dropped: {reason}" for reason, count in gone.items() if count]
-    counts = Counter(label for label in ready.training.labels or () if isinstance(label, str))
-    lines += [f"label {label!r} has one example only" for label, count in counts.items() if count == 1 and config.num_labels < 100]
+    counts = _label_counts(ready.training)
+    lines += [f"label {label!r} has one example only" for label in config.id2label.values() if counts[label] == 1]
     return lines
 
 
@@ -460,8 +460,14 @@ def make_report(
 
 def _described(data: Data, examples: Examples) -> dict[str, Any]:
     """The size of a data source, and how often it has each label."""
-    counts = Counter(label for label in data.labels or () if isinstance(label, str))
+    counts = _label_counts(data)
     return {"path": str(data.path), "examples": len(data), "rows": len(examples), "labels": dict(counts.most_common())}
+
+
+def _label_counts(data: Data) -> Counter[str]:
+    """How often the data have each label, those in lists included."""
+    rows = ([label] if isinstance(label, str) else label for label in data.labels or ())
+    return Counter(label for row in rows if isinstance(row, list | tuple) for label in row if isinstance(label, str))
 
 
 def worst(task: Any, data: Data, predictions: Predictions) -> list[dict[str, Any]]:
