@@ -342,6 +342,7 @@ def test_questions_that_are_not_trained_on() -> None:
         ("x", CONTEXT, ()),
         ("x " * 9, "a", (("a", 0),)),
     )
+    assert not Reference("p", -1).is_in(CONTEXT) and not Reference("p", 31).is_in(CONTEXT) and Reference("p", 30).is_in(CONTEXT)
     made = examples(data)
     assert made.dropped == {
         "the answer is not at its start in the context (some.jsonl: line 2, line 3, line 4 and 1 more)": [1, 2, 3, 5],
