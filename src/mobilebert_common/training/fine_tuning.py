@@ -114,8 +114,9 @@ class Options:
     @property
     def columns(self) -> Columns:
         """The columns that are named."""
-        given: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(Columns)}
-        return Columns(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+        given = {each.name: getattr(self, each.name) for each in fields(Columns)}
+        columns: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+        return Columns(**columns)
 
     @property
     def rates(self) -> tuple[float, ...]:
