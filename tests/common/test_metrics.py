@@ -73,6 +73,12 @@ def test_classification_of_rare_and_absent_classes() -> None:
     assert scores.confusion == (list("abcd"), [[0, 1, 0, 0], [0, 6, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]])
 
 
+def test_classification_with_one_class_in_the_data() -> None:
+    scores = classification(["a", "a"], ["a", "a"], ["a", "b"])
+    assert scores.metrics == {"accuracy": 1.0, "F1 (macro)": 1.0, "MCC": 0.0, "F1 (b)": 0.0} == scores.baseline
+    assert scores.confusion == (["a", "b"], [[2, 0], [0, 0]])
+
+
 def test_the_positive_class() -> None:
     labels, predicted = list("aaab"), list("aabb")
     assert "F1 (b)" in classification(labels, predicted, ["a", "b"]).metrics
@@ -101,8 +107,8 @@ def test_multi_label_with_few_labels() -> None:
     assert scores.metrics == scores.baseline == close({"F1 (micro)": 0.0, "F1 (macro)": 0.0, "exact match": 2 / 3})
     assert scores.baseline_name == "always no label"
     assert multi_label([["b", "a"]], [["a"]], ["a", "b"]).baseline_name == "always 'a', 'b'"
-    one = multi_label([["a"], [], []], [["a"], ["a"], []], ["a"])  # for scikit-learn, one column is two classes
-    assert one.metrics == close({"F1 (micro)": 2 / 3, "F1 (macro)": 2 / 3, "exact match": 2 / 3})
+    one = multi_label([["a"], [], []], [["a"], ["a"], ["a"]], ["a"])  # for scikit-learn, one column is two classes
+    assert one.metrics == close({"F1 (micro)": 0.5, "F1 (macro)": 0.5, "exact match": 1 / 3})
     assert list(one.classes) == ["a"] and one.baseline["exact match"] == close(2 / 3)
 
 
@@ -115,7 +121,9 @@ def test_regression() -> None:
     assert curved.metrics["Spearman"] == close(1.0) and curved.metrics["Pearson"] < 0.9
 
 
-@pytest.mark.parametrize(("values", "predicted"), [([1, 2], [3, 3]), ([3, 3], [1, 2]), ([1], [2])])
+@pytest.mark.parametrize(
+    ("values", "predicted"), [([1, 2], [3, 3]), ([3, 3], [1, 2]), ([1], [2]), ([1, 2], [0, 0]), ([1, 2, 3], [0.3, 0.1 + 0.2, 0.3])]
+)
 def test_constant_columns_have_no_correlation(values: list[float], predicted: list[float]) -> None:
     scores = regression(values, predicted)
     assert scores.metrics["Pearson"] == scores.metrics["Spearman"] == 0.0
@@ -313,6 +321,7 @@ def test_answers_beside_a_baseline() -> None:
         ([[], ["x"], ["z"]], ["y", "x", "z"], [-2.0, -2.0, -1.0], (2 / 3, -1.0)),
         ([["x"], []], ["x", "y"], [1.0, 1.0], (1.0, 1.0)),  # although no threshold lies between them
         ([["x y"], []], ["x", "y"], [1.0, 2.0], (5 / 6, 1.0)),
+        ([["x"], ["z"], []], ["x", "w", ""], [1.0, 2.0, 3.0], (2 / 3, 1.0)),  # the lowest of the best thresholds
     ],
 )
 def test_best_threshold(
@@ -326,7 +335,8 @@ def test_best_threshold_of_exact_matches() -> None:
     references, predicted, no_answer = [["x y"], [], ["z"]], ["x", "y", "z"], [1.0, 3.0, 2.0]
     assert best_threshold(references, predicted, no_answer) == close((8 / 9, 2.0))
     assert best_threshold(references, predicted, no_answer, "EM") == close((2 / 3, 2.0))
-    assert list(answers(references, predicted, no_answer).metrics) == ["F1", "EM", "best F1", "best EM"]
+    scores = answers(references, predicted, no_answer)
+    assert list(scores.metrics) == ["F1", "EM", "best F1", "best EM"] and scores.metrics["best EM"] == close(2 / 3)
 
 
 def test_choices() -> None:

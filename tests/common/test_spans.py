@@ -61,6 +61,10 @@ def test_equal_scores_keep_the_order_of_the_logits() -> None:
     assert [(span.start, span.end) for span in spans([0.0] * 7, [0.0] * 7, n_best=3)] == [(2, 2)]  # tokens 0, 1 and 2
     assert spans([0.0, 0, 1, 2, 0, 0, 0], [0.0, 0, 0, 1, 0, 0, 0])[:3] == [(3.0, 3, 3), (2.0, 3, 4), (2.0, 3, 5)]
     assert spans([0.0, 0, 1, 2, 0, 0, 0], [0.0, 0, 0, 1, 0, 0, 0])[3] == (2.0, 2, 3)
+    everywhere, flat = np.ones(99, bool), np.tile(np.float32([0, 1, 2]), 33)  # short arrays are always sorted stably
+    assert [span.start for span in best_spans(flat, flat, everywhere, everywhere, 66, 1)] == [*range(2, 99, 3), *range(1, 99, 3)]
+    by_end = best_spans(0 * flat, flat, everywhere, everywhere, 99, 1)
+    assert [span.start for span in by_end] == [*range(2, 99, 3), *range(1, 99, 3), *range(0, 99, 3)]
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
@@ -82,6 +86,10 @@ def test_choose() -> None:
     assert [(answer.start, answer.end) for answer in choice.best] == [(0, 5), (9, 11), (6, 8), (3, 5)]
     shares = np.exp([0.0, -1, -2, -2])
     assert [answer.probability for answer in choice.best] == pytest.approx(list(shares / shares.sum()), abs=1e-15)
+
+
+def test_large_scores() -> None:
+    assert [answer.probability for answer in chosen(([(5000.0, 3, 3), (4000.0, 4, 4)], 0.0)).best] == [1.0, 0.0]
 
 
 def test_a_text_counts_once() -> None:

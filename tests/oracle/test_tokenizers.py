@@ -10,6 +10,7 @@ import shutil
 import unicodedata
 import warnings
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 OURS = (MobileBertTokenizer, MobileBertTokenizerFast)
 HAS_SLOW = transformers.__version__.startswith("4.")
 MATRIX = 4000  # random calls
+# Both of ours agree on all these texts (tests/common/test_tokenization_data.py): one is compared with theirs on every text, the other
+# on each so many. Beside 4.57, SST-2 is thinned out for both: each sentence of it is there many times over, as parts of it.
+STRIDE = 8
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +72,10 @@ def texts(data: Path) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("corpus", ["sst2", "squad", "naughty"])
 def test_corpora_equal_fast(ours: Any, fast: Any, texts: dict[str, list[str]], corpus: str) -> None:
-    assert len(texts[corpus]) > 500
-    compare_texts(ours, fast, texts[corpus])
+    thin = corpus == "sst2" and (HAS_SLOW or isinstance(ours, MobileBertTokenizer))
+    chosen = texts[corpus][:: STRIDE if thin else 1]
+    assert len(chosen) > 500
+    compare_texts(ours, fast, chosen)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +94,7 @@ def test_every_character_equals_fast(vocabulary: Path, differences: dict[int, st
     alike = [char for char in assigned_characters() if setting not in differences.get(ord(char), "")]
     if setting != "u":  # where accents are kept, only composed texts are alike
         alike = [char for char in alike if unicodedata.is_normalized("NFC", f"a{char}b")]
-    compare_texts(python, theirs, in_texts(alike))
+    compare_texts(python, theirs, in_texts(alike)[::STRIDE])
 
 
 def test_calls_equal_fast(ours: Any, fast: Any, texts: dict[str, list[str]]) -> None:
@@ -372,6 +378,7 @@ def compare_ways_back(result: Any, expected: Any, label: str) -> None:
                 assert mine == expected.word_to_chars(0, place, sequence_index=sequence), label
 
 
+@cache
 def assigned_characters() -> list[str]:
     return [chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) not in ("Cn", "Cs")]
 

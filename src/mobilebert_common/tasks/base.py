@@ -180,8 +180,9 @@ class Task(ABC):
         """The titles of the metrics that can choose the best model."""
 
     def labels(self, data: Any) -> dict[str, list[Any]]:
-        """The labels of the data as columns, to be written beside predictions."""
-        return {"label": list(data.labels or [])}
+        """The labels of the data as columns, to be written beside predictions; those of several columns are kept with the data."""
+        name = data.columns.label
+        return {name if isinstance(name, str) else "label": list(data.labels or [])}
 
     def write(self, path: Path, data: Any, columns: Mapping[str, Sequence[Any]]) -> None:
         """Write results about data in the data's encoding; see `results.write_columns`."""

@@ -94,10 +94,11 @@ def classification(
 def _class_metrics(true: np.ndarray, found: np.ndarray, positive: str | None, numbers: Mapping[str, int]) -> dict[str, float]:
     from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
+    alone = len({*true.tolist(), *found.tolist()}) == 1  # scikit-learn's MCC is 0 then as well, but with a warning
     metrics = {
         "accuracy": float(accuracy_score(true, found)),
         "F1 (macro)": float(f1_score(true, found, average="macro", zero_division=0)),
-        "MCC": float(matthews_corrcoef(true, found)),
+        "MCC": 0.0 if alone else float(matthews_corrcoef(true, found)),
     }
     if positive is not None:  # setdefault: a class may be called "macro"
         score = f1_score(true, found, labels=[numbers[positive]], average="macro", zero_division=0)
@@ -153,8 +154,8 @@ def _indicators(rows: Sequence[Collection[str]], numbers: Mapping[str, int]) -> 
 def regression(values: Any, predicted: Any, names: Sequence[str] | None = None) -> Scores:
     """Pearson's and Spearman's correlation and the RMSE; of several columns their means, and each column under `classes`.
 
-    A column of equal numbers has no correlation with anything: it is 0 here, not NaN. The baseline is the mean of the values: its RMSE is
-    their standard deviation, its correlations are 0.
+    A column whose numbers are equal (but for rounding) has no correlation with anything: it is 0 here, not NaN. The baseline is the
+    mean of the values: its RMSE is their standard deviation, its correlations are 0.
 
     Args:
         values, predicted: [n] or [n k] float.
@@ -180,7 +181,7 @@ def regression(values: Any, predicted: Any, names: Sequence[str] | None = None) 
 def _correlations(true: np.ndarray, found: np.ndarray) -> dict[str, float]:
     with needs("cli"):
         from scipy.stats import pearsonr, spearmanr
-    constant = np.ptp(true) == 0 or np.ptp(found) == 0
+    constant = any(np.ptp(column) <= 1e-12 * np.abs(column).max() for column in (true, found))
     return {
         "Pearson": 0.0 if constant else float(pearsonr(true, found).statistic),
         "Spearman": 0.0 if constant else float(spearmanr(true, found).statistic),

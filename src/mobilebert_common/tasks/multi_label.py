@@ -14,7 +14,7 @@ from .examples import Examples
 from .metrics import Scores
 from .records import Records
 from .sentences import SentenceTask
-from .tables import Table, several_labels
+from .tables import Table, names_of, several_labels
 
 THRESHOLD = 0.5  # of a label's probability
 
@@ -75,4 +75,6 @@ class MultiLabel(SentenceTask):
         return ("F1 (micro)", "F1 (macro)", "exact match")
 
     def labels(self, data: Table) -> dict[str, list[Any]]:
-        return {"label": [", ".join(labels) for labels in data.labels or []]}
+        if len(names_of(data.columns.label)) > 1:
+            return {}
+        return {"".join(names_of(data.columns.label)) or "label": [", ".join(labels) for labels in data.labels or []]}

@@ -62,6 +62,5 @@ class Regression(SentenceTask):
         return ("Pearson", "Spearman")
 
     def labels(self, data: Table) -> dict[str, list[Any]]:
-        columns = list(zip(*(data.labels or []), strict=True))
         names = names_of(data.columns.label) or ("label",)
-        return {"label" if len(columns) == 1 else f"label {name}": list(column) for name, column in zip(names, columns, strict=False)}
+        return dict(zip(names, map(list, zip(*(data.labels or []), strict=True)), strict=False))

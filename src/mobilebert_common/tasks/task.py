@@ -85,7 +85,7 @@ class Setup:
         Raises:
             DataError: the data cannot be used, or lack a column that the model was trained on.
         """
-        known = ", which the model was trained on (options name other columns)" if self.remembered else ""
+        known = ", which the model was trained on" if self.remembered else ""
         return self.task.read(source, self.columns, encoding, labelled=labelled, known=known)
 
     def with_columns(self, columns: Columns) -> "Setup":

@@ -476,12 +476,12 @@ def worst(task: Any, data: Data, predictions: Predictions) -> list[dict[str, Any
     if predictions.losses is None:
         return []
     order = np.argsort(predictions.losses, kind="stable")[::-1][:WORST].tolist()
-    texts, labels = task.shown(data), task.labels(data)
+    texts, labels = task.shown(data), list(data.labels or [])
     title = next(iter(predictions.columns))
     return [
         {
             "text": texts[row],
-            "label": ", ".join(str(column[row]) for column in labels.values()),
+            "label": ", ".join(map(str, labels[row])) if isinstance(labels[row], list | tuple) else str(labels[row]),
             "prediction": str(predictions.columns[title][row]),
             "loss": float(predictions.losses[row]),
         }
