@@ -189,6 +189,17 @@ def test_pairs() -> None:
     assert (begin_b[follows] >= end_a[follows]).all()
 
 
+def test_sentences_that_a_random_one_replaced_come_next() -> None:
+    words = Documents(Path("x.txt"), [["w1"] * 200, ["w11"] * 200], ["", ""], Columns())  # too short for anything to be cut
+    examples = make(Pretraining(), words, max_length=23, dupes=1)
+    begin_a, end_a, _, end_b = examples.spans.T
+    assert examples.follows is not None
+    ends = np.where(examples.follows, end_a, end_b)
+    for source in (0, 1):
+        rows = np.flatnonzero(np.array(examples.sources) == source)
+        assert begin_a[rows].tolist() == [200 * source, *ends[rows][:-1]] and ends[rows][-1] == 200 * (source + 1)
+
+
 def test_truncation_takes_from_both_ends_of_the_longer_segment() -> None:
     long = Documents(Path("x.txt"), [[" ".join(["w1"] * 20)] * 40, [" ".join(["w11"] * 20)] * 40], ["", ""], Columns())
     examples = make(Pretraining(), long, max_length=33, dupes=20)
@@ -307,7 +318,8 @@ def test_seeds(task: MaskedWords) -> None:
     assert batch(one, None) != batch(other, None)
     drawn = [batch(one, np.random.default_rng(seed)) for seed in (3, 3, 4)]
     assert drawn[0] == drawn[1] != drawn[2] and drawn[0] != batch(one, None)
-    # the masks of a row do not depend on the batch it is in
+    # the masks of a row differ from those of others, and do not depend on the batch it is in
+    assert len({tuple(row) for row in one.batch(range(8))["masked_lm_positions"].tolist()}) == 8
     row, pair = one.batch([7]), one.batch([6, 7])
     size = row["input_ids"].shape[1]
     assert (row["input_ids"][0] == pair["input_ids"][1, :size]).all()
