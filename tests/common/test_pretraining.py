@@ -18,7 +18,7 @@ from mobilebert_common.tasks.tables import Columns
 from mobilebert_common.tasks.task import new_setup
 from mobilebert_common.tokenization import MobileBertTokenizerFast
 from mobilebert_common.training import jobs
-from mobilebert_common.training.fine_tuning import Options, prepare
+from mobilebert_common.training.fine_tuning import Options, prepare, worst
 from support.configs import make_config, random_weights
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -354,6 +354,7 @@ def test_scores(task: MaskedWords) -> None:
     made = examples.masked(range(len(examples)))
     masked = made["labels"][made["labels"] != IGNORE_INDEX]
     assert sum(predictions.columns["masked"]) == len(masked)
+    assert {len(row["text"]) > 50 and row["label"] for row in worst(task, data, predictions)} == {""}
     assert math.isclose(scores.baseline["accuracy"], np.bincount(masked).max() / len(masked))
     assert next(iter(scores.metrics)) == task.titles(CONFIG)[0] and set(task.titles(CONFIG)) <= set(scores.metrics)
     if task.name == "pretraining":

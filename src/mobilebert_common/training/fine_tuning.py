@@ -476,7 +476,7 @@ def worst(task: Any, data: Data, predictions: Predictions) -> list[dict[str, Any
     if predictions.losses is None:
         return []
     order = np.argsort(predictions.losses, kind="stable")[::-1][:WORST].tolist()
-    texts, labels = task.shown(data), list(data.labels or [])
+    texts, labels = task.shown(data), [""] * len(data) if data.labels is None else list(data.labels)
     title = next(iter(predictions.columns))
     return [
         {
