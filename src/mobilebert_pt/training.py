@@ -99,7 +99,7 @@ def make_optimizer(model: Any, recipe: Recipe) -> torch.optim.Optimizer:
         {"params": [each for each in trained if each.ndim > 1], "weight_decay": recipe.weight_decay},
         {"params": [each for each in trained if each.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, eps=recipe.epsilon)
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, eps=recipe.epsilon, fused=True)
 
 
 @contextlib.contextmanager

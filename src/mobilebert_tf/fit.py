@@ -27,6 +27,7 @@ from .base import unbuilt
 from .datasets import batched, collator
 from .labels import LABEL_NAMES, labels_by_name, match_scores, split_labels
 from .losses import Losses, total
+from .metrics import update_metrics
 from .streams import checked_stream, is_arrays
 
 log = logging.getLogger(__name__)
@@ -186,12 +187,17 @@ class TrainableModel(keras.Model):
         terms = self.label_losses(y_pred, {name: ops.convert_to_tensor(label) for name, label in labels.items()})
         if sample_weight is not None:
             terms = weighted(terms, sample_weight, list(labels))
-        return total(terms) + sum(self.losses)
+        return (total(terms) + sum(self.losses)) / replicas()
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """The metrics given to compile(), on the labels and their scores."""
-        given = None if self._compile_metrics is None else self._compile_metrics._user_metrics
-        return super().compute_metrics(x, *match_scores(x, y, y_pred, self.architecture, given), sample_weight)
+        """The metrics given to compile(), on the labels that count and their scores."""
+        compiled, names = self._compile_metrics, list(labels_by_name(x, y, self.architecture))
+        given = None if compiled is None else compiled._user_metrics or compiled._user_weighted_metrics
+        labels, scores = match_scores(x, y, y_pred, self.architecture, given)
+        if compiled is None or scores is y_pred:
+            return super().compute_metrics(x, labels, scores, sample_weight)
+        update_metrics(compiled, names, labels, scores, sample_weight, self.config, self.architecture)
+        return self.get_metrics_result()
 
     def hf_compute_loss(self, labels: Any, logits: Any) -> Any:
         """The losses as transformers' TF classes return them: one per example, or their mean over all tokens, [1].
@@ -384,6 +390,15 @@ def symbolic(args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
 def as_arrays(tensors: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Named tensors as numpy arrays."""
     return {name: ops.convert_to_numpy(value) for name, value in tensors.items()}
+
+
+def replicas() -> int:
+    """The number of replicas of TensorFlow, over which Keras sums gradients and takes the mean of reported losses."""
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    return int(tf.distribute.get_strategy().num_replicas_in_sync)
 
 
 def weighted(terms: list[Losses], sample_weight: Any, names: list[str]) -> list[Losses]:

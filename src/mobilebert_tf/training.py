@@ -50,6 +50,9 @@ class Training(keras.Model):
         self.recipe = recipe
         self.built = True
 
+    def _maybe_symbolic_build(self, *args: Any, **kwargs: Any) -> None:
+        pass  # all is built
+
     def train_step(self, data: Any) -> dict[str, Any]:
         """Update the weights once; returns the loss and the norm of the gradients, of all replicas together."""
         import tensorflow as tf
@@ -155,6 +158,11 @@ class AdamW(keras.optimizers.AdamW):
             self._untrack_variable(rounded)
             self._learning_rate = exact
             self._track_variable(exact)
+
+    def build(self, variables: Any) -> None:
+        if half := [variable.path for variable in variables if variable.dtype in ("float16", "bfloat16")]:
+            raise ConfigError(f"{half[0]} is too coarse to train: use float32, or a policy such as mixed_bfloat16")
+        super().build(variables)
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         super().apply([whole(gradient) for gradient in grads], trainable_variables)

@@ -31,6 +31,7 @@ def learns(cls, fit_in_scope, **options):
             history = model.fit(ids, labels, batch_size=4, epochs=3, verbose=0).history
     if not fit_in_scope:
         history = model.fit(tf.data.Dataset.from_tensor_slices(({"input_ids": ids}, labels)).batch(4), epochs=3, verbose=0).history
+    assert abs(history["loss"][0] - np.log(3)) < 0.5  # that of two replicas together, not twice as much
     assert set(history) == {"loss", "accuracy"} and history["loss"][-1] < history["loss"][0], history
     assert model.predict(ids, verbose=0)[0].shape[-1] == 3
 
