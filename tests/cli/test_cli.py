@@ -196,6 +196,22 @@ def test_predict(files: Path, tmp_path: Path, run: Any) -> None:
     assert (tmp_path / "all.csv").read_text().startswith("text,label,prediction,probability,probability bad,probability good\n")
 
 
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_pretrain(framework: str, files: Path, tmp_path: Path, run: Any) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.txt").write_text("\n".join(f"{text}." for text, _ in ROWS))
+    options = ["--model", files / "tiny", "--max-length", 16, "--max-steps", 6, "--batch-size", 8, "--dupe-factor", 1]
+    done = run("pretrain", tmp_path, *options, "--output", tmp_path / "out", "--framework", framework)
+    assert done.status == 0, done.err
+    assert "perplexity" in done.out and f"saved in {tmp_path / 'out'}, with report.html" in done.out
+    done = run("predict", tmp_path / "out", "the [MASK] was great", "--framework", OTHER[framework])
+    assert done.status == 0 and "the [MASK] was great" in done.out
+    done = run("predict", tmp_path / "out", "no mask")
+    assert done.status == 1 and "[MASK]" in done.err
+    done = run("train", files / "data.csv", "--model", tmp_path / "out", "--max-steps", 1, "--max-length", 12, "--output", tmp_path / "new")
+    assert done.status == 0 and "its encoder is trained further, with a new head" in done.out
+
+
 TEXTS = ["the film was great", "an awful meal", "the song"]
 
 
