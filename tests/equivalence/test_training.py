@@ -306,6 +306,14 @@ def test_lora_trains_adapters_and_head_and_is_merged(tmp_path: Path) -> None:
         train(pair, "tf", examples, replace(RECIPE, lora=2))
 
 
+@pytest.mark.parametrize("twin", TWINS)
+def test_the_seed_decides_dropout(tmp_path: Path, twin: str) -> None:
+    pair, _ = opened(tmp_path, vocab_size=55, hidden_dropout_prob=0.3)
+    without = mobilebert_pt.twin.outputs(pair.torch_model, Rows().batch(np.arange(9)))["loss"].item()
+    one, other = (train(pair, twin, Rows(), Recipe(1e-30, epochs=1, batch_size=9, seed=seed))[0] for seed in (1, 2))
+    assert len({round(loss, 6) for loss in (one, other, without)}) == 3
+
+
 def test_pytorch_ends_in_evaluation(tmp_path: Path) -> None:
     pair, examples = opened(tmp_path)
     train(pair, "pt", examples, replace(RECIPE, max_steps=1))
