@@ -20,6 +20,7 @@ from .heads import (
 )
 from .model import TFMobileBertModel
 from .pretrained import TFMobileBertPreTrainedModel
+from .training import AdamW
 
 TFMobileBertMainLayer = TFMobileBertModel  # in transformers a layer of its own, with the same arguments and outputs
 
@@ -27,6 +28,7 @@ for _name in [_name for _name in globals() if _name.startswith("TFMobileBert") a
     _keras.saving.get_custom_objects()[_name] = globals()[_name]  # whole-model .h5 files name a class without its package
 
 __all__ = [
+    "AdamW",
     "MobileBertConfig",
     "MobileBertTokenizer",
     "MobileBertTokenizerFast",
