@@ -81,6 +81,15 @@ def brief(value: object) -> str:
         return f"a {type(value).__name__} too large to show"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> counted(1, "example"), counted(1200, "example")
+    ('1 example', '1,200 examples')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def _escaped(char: str) -> str:
     return char.encode("unicode_escape").decode("ascii")
 

@@ -180,6 +180,12 @@ def test_both_frameworks_learn_alike(files: Path) -> None:
     assert losses("tf") == pytest.approx(expected, rel=1e-4)
 
 
+def test_what_is_cut_is_told(files: Path, run: Any) -> None:
+    length = MobileBertTokenizerFast.from_pretrained(files / "tiny").model_max_length
+    done = run("predict", files / "tiny", "film " * length)
+    assert done.status == 0 and done.err == f"1 example cut: longer than {length} tokens\n"
+
+
 def test_predict(files: Path, tmp_path: Path, run: Any) -> None:
     done = run("predict", files / "tiny", "the film was great", "an awful meal")
     assert done.status == 0, done.err

@@ -367,7 +367,7 @@ def test_training_on_misplaced_answers(tmp_path: Path) -> None:
     assert set(ready.examples.sources) == set(range(6)) and set(ready.held_examples.sources) == {0, 1}
     [line] = [line for line in notices(ready, "mobilebert-mini", "PyTorch") if "dropped" in line]
     place = r"the answer is not at its start in the context \(.*squad\.json: data\[{}\]\.paragraphs\[0\]\.qas\[0\] \(id 'q7'\)\)"
-    assert re.fullmatch("1 training examples dropped: " + place.format(6), line)
+    assert re.fullmatch("1 training example dropped: " + place.format(6), line)
     alone = Options(data=write(tmp_path, [article(qa("q7", "wrong", 3))]), validation=tmp_path / "held_out.json", **options)
     with pytest.raises(DataError, match=r"squad\.json: no example can be trained on: 1 " + place.format(0)):
         prepare(alone)
@@ -413,7 +413,8 @@ def test_predictions() -> None:
     assert json.loads(json.dumps(best)) == best
     scores = TASK.evaluate(LETTER_DATA, predictions, MobileBertConfig())
     assert scores.metrics["EM"] == pytest.approx(2 / 3) and scores.metrics["best EM"] >= 2 / 3
-    assert scores.classes["NoAns"]["EM"] == 1.0 and "threshold of best F1" in scores.metrics
+    assert scores.classes["NoAns"]["EM"] == 1.0 and set(scores.notes) == {"threshold of best F1"}
+    assert set(scores.metrics) == {"F1", "EM", "best F1", "best EM"}
     assert set(TASK.titles(MobileBertConfig())) <= set(scores.metrics)
     above = TASK.predict(LETTER_DATA, made, found, MobileBertConfig(), Lengths(16, 4, null_threshold=0.6))
     assert above.columns["prediction"] == ["k l", "a", "b"]

@@ -12,9 +12,12 @@ import pytest
 from mobilebert_common.errors import ConfigError, DataError, DivergedError
 from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.zoo import ZOO
-from mobilebert_common.tasks.task import MEMORY
+from mobilebert_common.tasks.base import Lengths, Predictions
+from mobilebert_common.tasks.examples import Examples
+from mobilebert_common.tasks.task import MEMORY, new_setup
+from mobilebert_common.tasks.tokens import Tags
 from mobilebert_common.training import fine_tuning, jobs
-from mobilebert_common.training.fine_tuning import Options, default_rate, fine_tune, prepare
+from mobilebert_common.training.fine_tuning import Options, default_rate, fine_tune, left_out, prepare, worst
 from mobilebert_common.training.plan import Plan
 from mobilebert_common.training.recipe import Recipe
 from support.configs import CLASSIFIER, random_weights
@@ -120,6 +123,43 @@ def test_the_best_weights_are_kept(tmp_path: Path) -> None:
     assert memory["task"] == "classification" and memory["columns"] == {"text": "text", "text_pair": [], "label": "label"}
     assert memory["lengths"]["max_length"] == 16
     assert (tmp_path / "out" / "report.html").read_text().startswith("<!")
+
+
+def test_tags_of_the_worst_examples_are_written_as_predictions_are() -> None:
+    task, columns = new_setup("tokens").task, {"tokens": [["a", "b"]], "tags": [["B-X", "O"]]}
+    [found] = worst(task, task.read(columns), Predictions({"prediction": [Tags(["O", "O"])]}, losses=[1.0]))
+    assert (found["label"], found["prediction"]) == ("B-X O", "O O")
+
+
+@pytest.mark.parametrize(
+    ("task", "length", "expected"),
+    [
+        ("classification", 512, (512, 128)),
+        ("choices", 64, (64, 128)),
+        ("answers", 512, (384, 128)),
+        ("answers", 100, (100, 128)),
+        ("tokens", 512, (512, 384)),
+        ("tokens", 128, (128, 96)),
+        ("masked-lm", 512, (512, 128)),
+    ],
+)
+def test_lengths_of_a_model_that_remembers_none(task: str, length: int, expected: tuple[int, int]) -> None:
+    found = new_setup(task).task.lengths_without_memory(length)
+    assert (found.max_length, found.stride) == expected
+
+
+@pytest.mark.parametrize(
+    ("task", "lines"),
+    [
+        ("classification", ["1 example cut: longer than 16 tokens", "2 examples dropped: why"]),
+        ("answers", ["1 example cut: a question longer than 8 tokens", "2 examples dropped: why"]),
+        ("tokens", ["1 example cut: a word longer than 14 tokens", "2 examples dropped: why"]),
+        ("pretraining", ["1 document cut: longer than 16 tokens", "2 documents dropped: why"]),
+    ],
+)
+def test_what_the_model_does_not_see(task: str, lines: list[str]) -> None:
+    examples = Examples({}, {}, sources=[0, 3], truncated=[0], dropped={"why": [1, 2, 3], "none": [0]})
+    assert left_out(new_setup(task).task, Lengths(max_length=16), examples) == lines
 
 
 def test_the_worst_examples() -> None:
@@ -250,7 +290,7 @@ def test_a_checkpoint_is_not_overwritten(tmp_path: Path) -> None:
 def test_what_is_cut_is_told() -> None:
     told: list[Any] = []
     run(Twin(), told, max_length=6)
-    assert "40 of 40 training examples are longer than 6 tokens and cut" in told
+    assert "40 training examples cut: longer than 6 tokens" in told
     assert "task classification: text 'text', label 'label'" in told
     assert any("40 examples to train on, 3 to validate; fresh tiny in Nothing, learning rate 0.002" in str(line) for line in told)
 

@@ -52,6 +52,8 @@ def made(**changes: Any) -> dict[str, Any]:
             "truncated": {"training": 77, "validation": 6},
             "dropped": {"empty text": 14},
             "max_length": 96,
+            "cut": "longer than 96 tokens",
+            "unit": "example",
         },
         "settings": {"learning_rate": 1e-3, "class_weights": None, "bf16": False},
         "environment": {"Python": "3.12.1"},
@@ -69,6 +71,7 @@ def made(**changes: Any) -> dict[str, Any]:
             "baseline_name": "always 'good'",
             "classes": classes,
             "confusion": [["bad", "good"], [[369, 59], [45, 399]]],
+            "notes": {"best threshold": -1.25},
         },
         "worst": [{"text": "so bad it is good", "label": "good", "prediction": "bad", "loss": 5.125}],
         "warnings": ["the rate is high"],
@@ -88,8 +91,8 @@ def scored(**changes: Any) -> dict[str, Any]:
 def empty() -> dict[str, Any]:
     """A report of a run about which nothing is known."""
     nothing: dict[str, Any] = {key: type(value)() for key, value in made().items()}
-    data: dict[str, Any] = {"training": {}, "validation": {}, "truncated": {}, "dropped": {}, "max_length": None}
-    scores = {"metrics": {}, "baseline": {}, "baseline_name": "", "classes": {}, "confusion": None}
+    data = made()["data"] | {"training": {}, "validation": {}, "truncated": {}, "dropped": {}}
+    scores = {"metrics": {}, "baseline": {}, "baseline_name": "", "classes": {}, "confusion": None, "notes": {}}
     numbers = dict.fromkeys(("best_step", "seconds", "examples_per_second", "steps_per_second"))
     return nothing | {"data": data, "scores": scores} | numbers
 
@@ -205,7 +208,8 @@ def test_numbers_are_those_of_the_report() -> None:
         ["Python", "3.12.1"],
     ):
         assert row in cells, row
-    for words in ("so bad it is good", "label good, predicted bad, loss 5.125", "the rate is high", "mobilebert train train.tsv"):
+    notes = ("Best threshold: -1.25.", "Cut: longer than 96 tokens.")
+    for words in (*notes, "so bad it is good", "label good, predicted bad, loss 5.125", "the rate is high", "mobilebert train train.tsv"):
         assert words in text
 
 
@@ -252,6 +256,7 @@ def test_many_classes_show_the_pairs_confused_most() -> None:
 def hostile(text: str) -> dict[str, Any]:
     """A report with a text wherever a stranger's file has a say."""
     scores = {
+        "notes": {text: 0.5},
         "metrics": {f"F1 ({text})": 0.5},
         "baseline": {f"F1 ({text})": 0.6},
         "baseline_name": text,
@@ -261,7 +266,7 @@ def hostile(text: str) -> dict[str, Any]:
     part = {"path": text, "examples": 1, "rows": 1, "labels": {text: 1}}
     return made(
         **{key: text for key in ("title", "task", "model", "framework", "command", "stopped", "saved")},
-        data={"training": part, "validation": part, "truncated": {}, "dropped": {text: 1}, "max_length": 9},
+        data={"training": part, "validation": part, "truncated": {}, "dropped": {text: 1}, "max_length": 9, "cut": text, "unit": "example"},
         settings={text: text},
         environment={text: text},
         evaluations=[{"step": 1, "metrics": {text: 0.5}, "loss": 0.5}],

@@ -78,7 +78,7 @@ BAD: list[tuple[str, str | bytes, str]] = [
     ("a.jsonl", "text".encode("utf-16"), "line 1 is not utf-8-sig: .*--encoding utf-16"),
     ("a.csv", "text,label\n좋다,1\n".encode("cp949"), "is not utf-8-sig.*--encoding cp949"),
     ("a.jsonl", "é".encode("latin-1"), "is not utf-8-sig"),
-    ("a.txt", "text\na\n", r"must end in \.csv, \.tsv, \.jsonl"),
+    ("a.txt", "text\na\n", r"must end in \.csv, \.tsv, \.jsonl.*--task tokens.*mobilebert pretrain"),
     ("a", "text\na\n", "must end in"),
 ]
 

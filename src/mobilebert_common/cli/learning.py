@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import ConfigError, printable
+from ..errors import ConfigError, counted, printable
 from ..frameworks import FRAMEWORKS
 from ..model.zoo import ZOO
 from ..tasks.examples import Examples
@@ -113,7 +113,7 @@ class FitOptions:
 class TrainOptions(FitOptions, DataOptions):
     """The options of `train`."""
 
-    data: Annotated[Path, typer.Argument(metavar="FILE", help=f"Training data: {FILES}; see docs/tasks.md.")]
+    data: Annotated[Path, typer.Argument(metavar="FILE", help=f"Training data: {FILES}; see docs/training.md.")]
     validation: Annotated[Path | None, typer.Option(help="Validation data. Default: a part of the training data.")] = None
     stride: Annotated[
         int | None, typer.Option(min=1, help="Distance between the windows of a long text, for answers. Default: 128.")
@@ -139,7 +139,8 @@ def fit(framework: str, settings: fine_tuning.Options) -> None:
     with bar(console) as progress:
         trained = fine_tuning.fine_tune(twin, FRAMEWORKS[framework][1], settings, progress)
     show(trained.scores)
-    say(f"{trained.report['data']['validation']['examples']:,} validation examples; {trained.report['seconds']:.0f} s")
+    data = trained.report["data"]
+    say(f"{counted(data['validation']['examples'], 'validation ' + data['unit'])}; {trained.report['seconds']:.0f} s")
     say(f"saved in {settings.output}, with report.html")
 
 
@@ -163,7 +164,7 @@ class EvaluateOptions(DataOptions):
     """The options of `evaluate`."""
 
     directory: Checkpoint
-    file: Annotated[Path, typer.Argument(help=f"Labelled data: {FILES}; see docs/tasks.md.")]
+    file: Annotated[Path, typer.Argument(help=f"Labelled data: {FILES}; see docs/training.md.")]
     predictions: Annotated[
         Path | None, typer.Option(help=f"Write each row with its label and prediction to this {FILES}.")
     ] = None
@@ -183,8 +184,8 @@ def evaluate(options: EvaluateOptions) -> None:
     examples = opened.examples(data)
     scores, predictions = opened.evaluate(data, examples)
     show(scores)
-    say(f"on {len(data):,} examples")
-    _say_dropped(examples)
+    say(f"on {counted(len(data), setup.task.unit)}")
+    _say_left_out(opened, examples)
     if options.predictions is not None:
         found = {**predictions.columns, **(predictions.details if options.all else {})}
         setup.task.write(options.predictions, data, {**kept, **setup.task.labels(data), **found})
@@ -219,7 +220,7 @@ def predict(options: PredictOptions) -> None:
     opened = dataclasses.replace(jobs.Opened.open(open_twin(options.framework), options.directory, options.task), setup=setup)
     examples = opened.examples(data)
     predictions = opened.predict(data, examples)
-    _say_dropped(examples)
+    _say_left_out(opened, examples)
     found = {**predictions.columns, **(predictions.details if options.all else {})}
     if options.output is not None:
         setup.task.write(options.output, data, {**data.kept(), **found})
@@ -235,11 +236,10 @@ def _setup(options: DataOptions, directory: str) -> Setup:
     return jobs.setup_at(directory, options.task).with_columns(options.columns)
 
 
-def _say_dropped(examples: Examples) -> None:
-    """Say which examples have no part in the results, apart from these."""
-    for reason, found in examples.dropped.items():
-        if gone := set(found).difference(examples.sources):
-            typer.echo(printable(f"{len(gone):,} examples dropped: {reason}"), err=True)
+def _say_left_out(opened: jobs.Opened, examples: Examples) -> None:
+    """Say what the model does not see of the data, apart from the results."""
+    for line in fine_tuning.left_out(opened.setup.task, opened.lengths, examples):
+        typer.echo(printable(line), err=True)
 
 
 def show(scores: Scores) -> None:
@@ -248,6 +248,8 @@ def show(scores: Scores) -> None:
     for title, value in scores.metrics.items():
         add_row(grid, title, f"{value:.3f}", f"{scores.baseline[title]:.3f}" if title in scores.baseline else "")
     console.print(grid)
+    for title, value in scores.notes.items():
+        say(f"{title}: {value:.6g}")
     if 1 < len(scores.classes) <= SHOWN_CLASSES:
         grid = make_grid("", *next(iter(scores.classes.values())))
         for name, values in scores.classes.items():

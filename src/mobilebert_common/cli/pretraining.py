@@ -18,7 +18,7 @@ TEXTS = ".txt, folders of .txt, .jsonl, .csv, .tsv or .parquet"
 class PretrainOptions(FitOptions):
     """The options of `pretrain`; those of fine_tuning.Options of the same name mean the same."""
 
-    data: Annotated[list[Path], typer.Argument(metavar="FILES", help=f"Texts: {TEXTS}; see docs/tasks.md.")]
+    data: Annotated[list[Path], typer.Argument(metavar="FILES", help=f"Texts: {TEXTS}; see docs/training.md.")]
     validation: Annotated[
         list[Path] | None, typer.Option(help="Texts to validate on; may be given several times. Default: a part of the documents.")
     ] = None

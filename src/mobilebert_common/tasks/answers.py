@@ -113,6 +113,14 @@ class Answers(Task):
         """The lengths with a null_threshold, if questions may have no answer."""
         return replace(lengths, null_threshold=lengths.null_threshold or 0.0 if data.unanswerable else None)
 
+    def lengths_without_memory(self, length: int) -> Lengths:
+        """Windows of at most the usual length, which models are trained on: a context is not cut in any case."""
+        return replace(self.lengths, max_length=min(length, self.lengths.max_length))
+
+    def cut(self, lengths: Lengths) -> str:
+        """Only questions are cut: contexts have windows."""
+        return f"a question longer than {longest_question(lengths)} tokens"
+
     def make_examples(self, data: Questions, tokenizer: Any, config: MobileBertConfig, lengths: Lengths) -> Examples:
         """Make a row [CLS] question [SEP] window [SEP] for each window of each question's context.
 
@@ -181,7 +189,7 @@ class Answers(Task):
         if all(references):
             return scores
         _, threshold = metrics.best_threshold(references, found, no_answer)
-        return replace(scores, metrics={**scores.metrics, "threshold of best F1": threshold})
+        return replace(scores, notes={"threshold of best F1": threshold})
 
     def titles(self, config: MobileBertConfig) -> tuple[str, ...]:
         return ("F1", "EM")
@@ -204,7 +212,7 @@ class _Rows:
 
     def __init__(self, tokenizer: Any, lengths: Lengths) -> None:
         self.max_length, self.stride = lengths.max_length, lengths.stride
-        self.longest_question = min(lengths.max_question, lengths.max_length // 2)
+        self.longest_question = longest_question(lengths)
         self.cls, self.sep = (np.array([token]) for token in (tokenizer.cls_token_id, tokenizer.sep_token_id))
         self.columns: dict[str, list[Any]] = {name: [] for name in (*INPUTS, "start_positions", "end_positions")}
         self.sources: list[int] = []
@@ -234,6 +242,11 @@ class _Rows:
         self.sources += [source] * len(parts)
         self.parts += parts
         return reason
+
+
+def longest_question(lengths: Lengths) -> int:
+    """The number of tokens of a question that count: it takes no more than half a row."""
+    return min(lengths.max_question, lengths.max_length // 2)
 
 
 def windows(tokens: int, room: int, stride: int) -> list[tuple[int, int]]:

@@ -2,13 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, counted
 from ..model.config import MobileBertConfig
 from .examples import Examples
 from .metrics import Scores
@@ -98,6 +98,7 @@ class Task(ABC):
     architecture: ClassVar[str]  # its model class, a name in ARCHITECTURES
     lengths: ClassVar[Lengths] = Lengths()  # by default
     suffixes: ClassVar[tuple[str, ...]] = ()  # of result files, besides those of tables
+    unit: ClassVar[str] = "example"  # what data count
 
     @abstractmethod
     def read(
@@ -136,7 +137,7 @@ class Task(ABC):
         """
         held_out = round(fraction * len(data))
         if not 0 < held_out < len(data):
-            reason = f"{len(data)} examples are too few"
+            reason = f"{counted(len(data), self.unit)} {'is' if len(data) == 1 else 'are'} too few"
             raise DataError(f"{data.path}: cannot be split into training and validation: {reason}; pass a --validation file")
         order = np.random.default_rng(seed).permutation(len(data))
         return data.take(np.sort(order[held_out:]).tolist()), data.take(np.sort(order[:held_out]).tolist())
@@ -152,6 +153,14 @@ class Task(ABC):
     def lengths_for(self, data: Any, lengths: Lengths) -> Lengths:
         """What to remember as lengths of a model that is trained on the data; `lengths` themselves, if the data do not matter."""
         return lengths
+
+    def lengths_without_memory(self, length: int) -> Lengths:
+        """The lengths for a model that remembers none, whose tokenizer is for texts of so many tokens: nothing shorter is cut."""
+        return replace(self.lengths, max_length=length)
+
+    def cut(self, lengths: Lengths) -> str:
+        """Why examples are truncated, for a line of text."""
+        return f"longer than {lengths.max_length} tokens"
 
     @abstractmethod
     def make_examples(self, data: Any, tokenizer: Any, config: MobileBertConfig, lengths: Lengths) -> Examples:

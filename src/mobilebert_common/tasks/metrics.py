@@ -27,6 +27,7 @@ class Scores:
         baseline_name: what the baseline predicts, e.g. "always 'good'".
         classes: {class, entity type or column: {title: value}}.
         confusion: labels, and how often each true label (row) was predicted as each label (column).
+        notes: {title: value} of what is no score, such as the threshold that one is reached with.
     """
 
     metrics: dict[str, float]
@@ -34,6 +35,7 @@ class Scores:
     baseline_name: str
     classes: dict[str, dict[str, float]] = field(default_factory=dict)
     confusion: tuple[list[str], list[list[int]]] | None = None
+    notes: dict[str, float] = field(default_factory=dict)
 
     def with_first(self, title: str) -> "Scores":
         """Return the same scores with this metric first, so that it chooses the best model.
@@ -56,6 +58,7 @@ class Scores:
             "baseline_name": self.baseline_name,
             "classes": self.classes,
             "confusion": confusion,
+            "notes": self.notes,
         }
 
 

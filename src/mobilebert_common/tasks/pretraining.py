@@ -52,6 +52,7 @@ class MaskedWords(Task):
     architecture = "MobileBertForMaskedLM"
     scores: ClassVar[str] = "logits"  # the output with the words' scores
     specials: ClassVar[int] = 2  # [CLS] and [SEP] in a row
+    unit = "document"
 
     def read(
         self, source: Any, columns: Columns | None = None, encoding: str = UTF8, *, labelled: bool = True, known: str = ""

@@ -135,7 +135,8 @@ def read_records(source: Any, encoding: str = UTF8, header: Sequence[str] | None
     path = Path(source)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise DataError(f"{path}: must end in {', '.join(SUFFIXES)}")
+        hint = "; for words with tags pass --task tokens, for plain text use mobilebert pretrain" if suffix == ".txt" else ""
+        raise DataError(f"{path}: must end in {', '.join(SUFFIXES)}{hint}")
     if suffix == ".parquet":
         return _read_parquet(path)
     with open_text(path, encoding) as file:

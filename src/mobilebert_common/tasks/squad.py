@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import ConfigError, DataError, brief
+from ..errors import ConfigError, DataError, brief, counted
 from ..model.scalars import plain
 from .records import UTF8, Records, as_text, is_unicode, open_text, read_records, written_encoding
 from .tables import Columns, as_number, names_of
@@ -135,7 +135,7 @@ def from_texts(texts: Sequence[str]) -> Questions:
         ConfigError: a context is missing, or a text is empty or no Unicode.
     """
     if len(texts) % 2:
-        raise ConfigError(f"give each question with its context: QUESTION CONTEXT, not {len(texts)} text{'s' * (len(texts) > 1)}")
+        raise ConfigError(f"give each question with its context: QUESTION CONTEXT, not {counted(len(texts), 'text')}")
     for number, text in enumerate(texts, 1):
         if not text.strip():
             raise ConfigError(f"text {number} on the command line is empty")

@@ -142,6 +142,14 @@ class Tokens(Task):
             id2label = dict(stored.id2label)
         return {"id2label": id2label}
 
+    def lengths_without_memory(self, length: int) -> Lengths:
+        """Windows as long as the model takes, so that few sentences need two; they overlap by as large a part as by default."""
+        return replace(self.lengths, max_length=length, stride=max(1, length * self.lengths.stride // self.lengths.max_length))
+
+    def cut(self, lengths: Lengths) -> str:
+        """Only words that are longer than a window are cut: sentences have windows."""
+        return f"a word longer than {lengths.max_length - 2} tokens"
+
     def make_examples(self, data: Sentences, tokenizer: Any, config: MobileBertConfig, lengths: Lengths) -> Examples:
         """Tokenize sentences word by word; the first piece of a word carries its tag.
 

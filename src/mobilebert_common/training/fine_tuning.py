@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigError, DataError, DivergedError
+from ..errors import ConfigError, DataError, DivergedError, counted
 from ..files.folder import CONFIG_FILE
 from ..model.architectures import ARCHITECTURES
 from ..model.config import MobileBertConfig
 from ..model.schema import expand
-from ..tasks.base import Data, Lengths, Predictions
+from ..tasks.base import Data, Lengths, Predictions, Task
 from ..tasks.examples import Examples
 from ..tasks.metrics import Scores
 from ..tasks.records import UTF8
@@ -398,18 +398,22 @@ def notices(ready: Prepared, model: str, framework: str) -> list[str]:
     lines.append(f"task {setup.task.name}{': ' if columns else ''}{', '.join(columns)}")
     rates = ", ".join(f"{rate:g}" for rate in ready.rates)
     lines.append(
-        f"{len(ready.training):,} examples to train on, {len(ready.held_out):,} to validate; {'fresh ' if ready.begin.fresh else ''}"
-        f"{model} in {framework}, learning rate {rates}"
+        f"{counted(len(ready.training), setup.task.unit)} to train on, {len(ready.held_out):,} to validate; "
+        f"{'fresh ' if ready.begin.fresh else ''}{model} in {framework}, learning rate {rates}"
     )
-    for title, data, examples in (("training", ready.training, ready.examples), ("validation", ready.held_out, ready.held_examples)):
-        if examples.truncated:
-            longer = f"{len(examples.truncated):,} of {len(data):,} {title} examples"
-            lines.append(f"{longer} are longer than {setup.lengths.max_length} tokens and cut")
-        gone = {reason: len(set(found).difference(examples.sources)) for reason, found in examples.dropped.items()}
-        lines += [f"{count:,} {title} examples dropped: {reason}" for reason, count in gone.items() if count]
+    for title, examples in (("training", ready.examples), ("validation", ready.held_examples)):
+        lines += left_out(setup.task, setup.lengths, examples, title)
     counts = _label_counts(ready.training)
     lines += [f"label {label!r} has one example only" for label in config.id2label.values() if counts[label] == 1]
     return lines
+
+
+def left_out(task: Task, lengths: Lengths, examples: Examples, title: str = "") -> list[str]:
+    """What the model does not see of data: lines on examples that are cut, and on those that are dropped."""
+    noun = f"{title} {task.unit}".strip()
+    lines = [f"{counted(len(examples.truncated), noun)} cut: {task.cut(lengths)}"] if examples.truncated else []
+    gone = {reason: len(set(found).difference(examples.sources)) for reason, found in examples.dropped.items()}
+    return lines + [f"{counted(count, noun)} dropped: {reason}" for reason, count in gone.items() if count]
 
 
 def make_report(
@@ -432,6 +436,8 @@ def make_report(
             "truncated": {"training": len(ready.examples.truncated), "validation": len(ready.held_examples.truncated)},
             "dropped": {reason: len(found) for reason, found in ready.examples.dropped.items()},
             "max_length": setup.lengths.max_length,
+            "cut": task.cut(setup.lengths),
+            "unit": task.unit,
         },
         "settings": {
             **asdict(recipe),
@@ -476,12 +482,12 @@ def worst(task: Any, data: Data, predictions: Predictions) -> list[dict[str, Any
     if predictions.losses is None:
         return []
     order = np.argsort(predictions.losses, kind="stable")[::-1][:WORST].tolist()
-    texts, labels = task.shown(data), [""] * len(data) if data.labels is None else list(data.labels)
+    texts, labels = task.shown(data), next(iter(task.labels(data).values()), None) or list(data.labels or [""] * len(data))
     title = next(iter(predictions.columns))
     return [
         {
             "text": texts[row],
-            "label": ", ".join(map(str, labels[row])) if isinstance(labels[row], list | tuple) else str(labels[row]),
+            "label": ", ".join(map(str, labels[row])) if type(labels[row]) in (list, tuple) else str(labels[row]),
             "prediction": str(predictions.columns[title][row]),
             "loss": float(predictions.losses[row]),
         }

@@ -226,9 +226,11 @@ class Opened:
 
     @property
     def lengths(self) -> Lengths:
-        """The lengths it was trained with; for a model that does not say, the length its tokenizer is for."""
-        length = self.setup.lengths.max_length if self.setup.remembered else self.tokenizer.model_max_length
-        return replace(self.setup.lengths, max_length=min(length, self.model.config.max_position_embeddings))
+        """The lengths it was trained with; for a model that does not say, those its tokenizer and the task are for."""
+        lengths, positions = self.setup.lengths, self.model.config.max_position_embeddings
+        if not self.setup.remembered:
+            return self.setup.task.lengths_without_memory(min(self.tokenizer.model_max_length, positions))
+        return replace(lengths, max_length=min(lengths.max_length, positions))
 
     def examples(self, data: Data) -> Examples:
         """Tokenize the data for the model, without labels."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import counted
 from ..files.folder import write_atomically
 from ..optional import needs
 from ..tasks import metrics
@@ -156,12 +157,14 @@ def _result(report: Mapping[str, Any]) -> Iterator[Html]:
     if metrics:
         rows = [(_name(title), _score(title, value), _score(title, baseline.get(title))) for title, value in metrics.items()]
         yield table("Metrics on the validation data", ("metric", "model", f"baseline: {name}" if name else "baseline"), rows)
+    for title, value in report["scores"]["notes"].items():
+        yield tag("p", f"{_capital(title)}: {_number(value)}.")
 
 
 def _outcome(report: Mapping[str, Any]) -> Iterator[Html]:
     count = len(report["evaluations"])
     if report["best_step"] is not None and count:
-        saved = f"The saved weights are those of step {report['best_step']:,}, the best of {_count(count, 'evaluation')}. "
+        saved = f"The saved weights are those of step {report['best_step']:,}, the best of {counted(count, 'evaluation')}. "
     else:
         saved = ""
     stopped = f"Training stopped {report['stopped']}." if report["stopped"] else ""
@@ -316,7 +319,7 @@ def _data(report: Mapping[str, Any]) -> Iterator[Html]:
     data = report["data"]
     parts = {part: data[part] for part in ("training", "validation") if data[part]}
     split = any(found["rows"] != found["examples"] for found in parts.values())
-    head = ["", "examples", *(["rows"] if split else []), f"truncated to {data['max_length']} tokens", "file"]
+    head = ["", f"{data['unit']}s", *(["rows"] if split else []), "cut", "file"]
     rows = [
         (
             part,
@@ -328,14 +331,17 @@ def _data(report: Mapping[str, Any]) -> Iterator[Html]:
         for part, found in parts.items()
     ]
     if split:
-        yield tag("p", "The model sees an example as one row, or as several.", class_="muted")
+        yield tag("p", "A row is what the model sees at once: long texts give several.", class_="muted")
     if rows:
         yield table("Files", head, rows)
+    if any(data["truncated"].values()):
+        yield tag("p", f"Cut: {data['cut']}.", class_="muted")
     labels = {part: found["labels"] for part, found in parts.items() if found["labels"]}
     if labels:
         yield _balance(labels)
     if data["dropped"]:
-        yield table("Dropped examples", ("reason", "examples"), [(_short(why), _number(count)) for why, count in data["dropped"].items()])
+        rows = [(_short(why), _number(count)) for why, count in data["dropped"].items()]
+        yield table(f"Dropped {data['unit']}s", ("reason", f"{data['unit']}s"), rows)
 
 
 def _balance(parts: Mapping[str, Mapping[str, int]]) -> Html:
@@ -423,10 +429,6 @@ def _duration(seconds: float | None) -> str:
         return NONE if seconds is None else f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _capital(title: str) -> str:
