@@ -113,13 +113,14 @@ AT = r"data\[0\]\.paragraphs\[0\]\.qas\[0\]"
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "cannot be parsed: Expecting value: line 1"),
+        ("", "is empty"),
+        (" \n", "is empty"),
         ('{"data": [\n{]}', "cannot be parsed: .* line 2"),
         ('{"data": [], "data": []}', "cannot be parsed: an object has the key 'data' twice"),
         ("[" * 100_000, "cannot be parsed"),
         ("[]", "the file is a list, not an object with data: write one object a line to a .jsonl"),
         ("3", "the file is 3, not an object"),
-        ("{}", "the file has no 'data'"),
+        ("{}", "the file is not SQuAD's: it has no 'data'"),
         ('{"data": {}}', "the file: 'data' is {}, not a list"),
         ([], "has no questions"),
         ([article()], "has no questions"),

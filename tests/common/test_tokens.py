@@ -70,10 +70,10 @@ BAD: dict[str, tuple[str, str]] = {
     "empty": ("", "a.conll: is empty"),
     "blank": (" \n\n", "is empty"),
     "only documents": ("-DOCSTART- O\n", "has no words"),
-    "a missing column": ("a X O\nb O\n. X O\n", "a.conll: line 2 has 2 columns, but most lines have 3"),
+    "a missing column": ("a X O\nb O\n. X O\n", "a.conll: line 2 has 2 columns, but most lines have 3, with spaces or tabs between"),
     "a missing tag at the start": ("#a\nb O\n. O\n", "line 1 has 1 column, but most lines have 2"),
     "many": ("a O\n" * 9 + "a\nb\na O O\n" * 2, "line 10 has 1 column, line 11 has 1 column, line 12 has 3 .* and 1 more lines, but"),
-    "spaces among tabs": ("a\tO\nb O\n.\tO\n", "line 2 has 1 column, but most lines have 2"),
+    "spaces among tabs": ("a\tO\nb O\n.\tO\n", "line 2 has 1 column, but most lines have 2, with tabs between"),
     "one column": ("a\nb\n", "has words and tags both in column 1, of 1"),
     "empty words": ("a\tO\n\tO\nb\tO\n", "column 1 is empty in line 2"),
     "empty tags": ("a\tO\nb\t\n", "column 2 is empty in line 2"),
@@ -261,7 +261,7 @@ def test_predictions_and_results(tmp_path: Path) -> None:
         TASK.write(path := tmp_path / f"out.{suffix}", data, columns)
         texts[suffix] = path.read_text("cp1252")
     assert texts["conll"] == "# a\n\n-DOCSTART- -X- O\n\na X B-P B-P\nb X I-P O\n. X O O\n\nété X O B-P\n"
-    assert texts["csv"].splitlines()[::4] == ["sentence,words,column 2,label,prediction,probability", "2,été,X,O,B-P,0.9998"]
+    assert texts["csv"].splitlines()[::4] == ["sentence number,words,column 2,label,prediction,probability", "2,été,X,O,B-P,0.9998"]
     assert texts["tsv"].splitlines()[4] == "2\tété\tX\tO\tB-P\t0.9998"
     assert json.loads(texts["jsonl"].splitlines()[1]) == {
         "words": ["été"],
@@ -271,6 +271,8 @@ def test_predictions_and_results(tmp_path: Path) -> None:
         "probability": [0.9998],
         "entities": [{"type": "P", "text": "été", "start": 0, "end": 1}],
     }
+    with pytest.raises(DataError, match="has no column 'text'"):  # the numbers of sentences are not taken for texts
+        new_setup(guess(tmp_path / "out.csv", Columns(), "cp1252")[0]).read(tmp_path / "out.csv", "cp1252")
     back = TASK.read(tmp_path / "out.conll", Columns(label="4"), "cp1252")
     assert back.words == data.words and back.tags == predictions.columns["prediction"]
     TASK.write(tmp_path / "one.conll", data.take([1]), {name: column[1:] for name, column in columns.items()})
@@ -287,7 +289,7 @@ def test_results_of_records(tmp_path: Path) -> None:
     TASK.write(tmp_path / "a.conll", data, columns)
     assert (tmp_path / "a.conll").read_text() == "New York\tB-P\tO\nb\tO\tO\n"
     TASK.write(tmp_path / "a.csv", data, columns)
-    assert (tmp_path / "a.csv").read_text() == "sentence,tokens,tags,id,prediction\n1,New York,B-P,7,O\n1,b,O,7,O\n"
+    assert (tmp_path / "a.csv").read_text() == "sentence number,tokens,tags,id,prediction\n1,New York,B-P,7,O\n1,b,O,7,O\n"
     broken = TASK.read([{"tokens": ["a\tb"], "tags": ["O"]}])
     with pytest.raises(DataError, match=r"cannot hold 'a\\tb'"):
         TASK.write(tmp_path / "a.conll", broken, {"prediction": [["O"]]})

@@ -110,7 +110,8 @@ def read_conll(path: Path, encoding: str = UTF8) -> Conll:
         before.append(line)
     if uneven:
         more = f" and {len(uneven) - 5} more lines" if len(uneven) > 5 else ""
-        raise DataError(f"{path}: {', '.join(uneven[:5])}{more}, but most lines have {width}")
+        marks = "tabs" if split is by_tabs else "spaces or tabs"
+        raise DataError(f"{path}: {', '.join(uneven[:5])}{more}, but most lines have {width}, with {marks} between")
     if not blocks:
         raise DataError(f"{path}: has no words")
     return Conll(path, blocks, width, written_encoding(path, encoding))
@@ -120,8 +121,13 @@ def _splitter(lines: Sequence[str]) -> Callable[[str], list[str]]:
     """What splits a line into its columns."""
     filled = [line for line in lines if line.strip()]
     if 2 * sum("\t" in line for line in filled) > len(filled):
-        return lambda line: [cell.strip(" ") for cell in line.split("\t")]
+        return by_tabs
     return lambda line: GAP.split(line.strip(" \t"))
+
+
+def by_tabs(line: str) -> list[str]:
+    """The columns of a line, which tabs separate."""
+    return [cell.strip(" ") for cell in line.split("\t")]
 
 
 def looks_like_conll(path: Path, encoding: str = UTF8) -> bool:

@@ -154,6 +154,8 @@ def read_squad(path: Path, encoding: str = UTF8, labelled: bool = True) -> Quest
     """
     with open_text(path, encoding) as file:
         text = file.read()
+    if not text.strip():
+        raise DataError(f"{path}: is empty")
     try:
         content = json.loads(text, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
@@ -161,6 +163,8 @@ def read_squad(path: Path, encoding: str = UTF8, labelled: bool = True) -> Quest
     whole = f"{path}: the file"
     if isinstance(content, list):
         raise DataError(f"{whole} is a list, not an object with data: write one object a line to a .jsonl")
+    if isinstance(content, dict) and "data" not in content:
+        raise DataError(f"{whole} is not SQuAD's: it has no 'data'")
     articles = _get(content, "data", list, whole)
     rows = [question for number, article in enumerate(articles) for question in _of_article(article, path, f"data[{number}]", labelled)]
     if not rows:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigError, DataError, shortened
+from ..errors import ConfigError, DataError, counted, shortened
 from ..model.config import MobileBertConfig
 from . import metrics
 from .base import Lengths, Outputs, Predictions, Task, log_softmax
@@ -148,7 +148,7 @@ class Tokens(Task):
 
     def cut(self, lengths: Lengths) -> str:
         """Only words that are longer than a window are cut: sentences have windows."""
-        return f"a word longer than {lengths.max_length - 2} tokens"
+        return f"a word longer than {counted(lengths.max_length - 2, 'token')}"
 
     def make_examples(self, data: Sentences, tokenizer: Any, config: MobileBertConfig, lengths: Lengths) -> Examples:
         """Tokenize sentences word by word; the first piece of a word carries its tag.
@@ -404,7 +404,7 @@ def _by_word(data: Sentences, columns: Mapping[str, Sequence[Any]]) -> dict[str,
         lists = all(isinstance(cell, list) and len(cell) == count for cell, count in zip(cells, counts, strict=True))
         return [value for cell, count in zip(cells, counts, strict=True) for value in (cell if lists else [cell] * count)]
 
-    numbers = {"sentence": [row for row, count in enumerate(counts, 1) for _ in range(count)]}
+    numbers = {"sentence number": [row for row, count in enumerate(counts, 1) for _ in range(count)]}
     shown = {name: cells for name, cells in columns.items() if name != "entities"}
     words = {} if "words" in shown or data.columns.text in shown else {"words": data.words}
     return {**numbers, **{name: spread(cells) for name, cells in {**words, **shown}.items()}}
