@@ -75,7 +75,7 @@ def test_read_squad(tmp_path: Path) -> None:
     assert [row.id for row in data.rows] == ["q1", "7", "q3"] and data.labels == [("c d", "c"), ("e",), ("z",)]
     assert data.contexts == [CONTEXT, "z"] and not data.unanswerable
     assert data.kept() == {"id": ["q1", "7", "q3"], "title": ["letters", "letters", ""], "question": ["x y?"] * 3}
-    assert TASK.labels(data) == {"label": ["c d | c", "e", "z"]}
+    assert TASK.labels(data) == {"accepted answers": ["c d | c", "e", "z"]} and not TASK.label_counts(data)
     assert TASK.texts(data) == ["x y?"] * 3 + [CONTEXT, "z"]
     assert TASK.shown(data)[0] == f"x y? | {CONTEXT}"
     unlabelled = TASK.read(path, labelled=False)
@@ -95,6 +95,7 @@ def test_files_as_others_write_them(newline: str, encoding: str, tmp_path: Path)
 def test_questions_without_an_answer(tmp_path: Path) -> None:
     found = TASK.read(write(tmp_path, [article(qa(is_impossible=False), qa("q2", None, is_impossible=True), qa("q3", None))]))
     assert found.unanswerable and found.labels == [("c d",), (), ()]
+    assert TASK.label_counts(found) == {"answer": 1, "no answer": 2}
     assert found.take([0]).unanswerable  # as the file that it is of
     no_key = {"id": "q2", "question": "x", "is_impossible": True, "plausible_answers": [{"text": "?", "answer_start": -1}]}
     assert TASK.read(write(tmp_path, [article(no_key)])).labels == [()]

@@ -248,7 +248,7 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "class with one example": (
         {"data": [*ROWS, {"text": "a", "label": "new"}], "validation": None},
         DataError,
-        "cannot be split into training and validation by label",
+        "cannot be split into training and validation by label: there is only one example of 'new'; pass a --validation file",
     ),
     "one class": ({"data": ROWS[::2]}, DataError, "needs at least two labels, but all rows have 'good'"),
     "unknown label": ({"validation": [{"text": "a", "label": "new"}]}, DataError, "has labels unseen in training in row 1: 'new'"),
@@ -259,6 +259,11 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         {"task": "regression", "data": SCORED, "validation": None, "class_weights": "balanced"},
         ConfigError,
         "class_weights are for labels that are one class of several",
+    ),
+    "weights of choices": (
+        {"data": [{"question": "a", "choices": ["b", "c"], "label": row % 2} for row in range(9)], "class_weights": "balanced"},
+        ConfigError,
+        "class_weights are for labels that are one class of several, not for choices",
     ),
     "balance": ({"class_weights": "fair"}, ConfigError, "class_weights must be 'balanced' or a weight for each label, not 'fair'"),
     "weights": ({"class_weights": {"good": 1}}, ConfigError, "must have a weight for each of bad, good, not for good"),

@@ -125,10 +125,12 @@ def test_unusable_files(tmp_path: Path, content: bytes, message: str) -> None:
 
 
 def test_other_unusable_data(tmp_path: Path) -> None:
+    (tmp_path / "a.conll").write_text("a O")
     for source, message in (
         (tmp_path / "none.txt", "none.txt: cannot be read: No such file"),
         (tmp_path / "none", "none: cannot be read: No such file"),
         (tmp_path, "has no .txt files"),
+        (tmp_path / "a.conll", r"a\.conll: must end in \.txt, \.csv"),
         ([], "no files"),
         ([{"text": ""}, {"text": None}], "column 'text' has no text"),
         ([{"text": "\ud800"}], "lone surrogate.* in row 1"),
@@ -360,6 +362,7 @@ def test_scores(task: MaskedWords) -> None:
     if task.name == "pretraining":
         said = np.concatenate([output["seq_relationship_logits"].argmax(axis=-1) for output in outputs(examples, task)])
         assert math.isclose(scores.metrics[NSP], (said == made["next_sentence_label"]).mean())
+        assert scores.baseline_name.endswith(", and one kind of pair")
         assert math.isclose(scores.baseline[NSP], np.bincount(made["next_sentence_label"]).max() / len(said))
     wrong = task.predict(data, examples, outputs(examples, task, 0.001), CONFIG, Lengths())
     assert task.evaluate(data, wrong, CONFIG).metrics["accuracy"] == 0

@@ -86,7 +86,9 @@ class FitOptions:
     overwrite: Overwrite = False
     learning_rate: Annotated[
         list[float] | None,
-        typer.Option(help="Peak learning rate; given several times, the best is kept. Default: 0.6 / (hidden size * layers)."),
+        typer.Option(
+            help="Peak learning rate; given several times, the best is kept. Default: 0.6 / (hidden size * layers), at most 2e-3."
+        ),
     ] = None
     epochs: Annotated[int, typer.Option(min=1, max=1_000_000, help="Passes over the training data.")] = 3
     max_steps: Annotated[int | None, typer.Option(min=1, help="Steps to train, whatever --epochs says.")] = None
@@ -94,7 +96,9 @@ class FitOptions:
     accumulation: Annotated[
         int, typer.Option(min=1, help="Parts to split each step into, which saves memory and changes nothing else.")
     ] = 1
-    max_length: Annotated[int | None, typer.Option(min=3, help="Truncate texts to this many tokens. Default: 128, for answers 384.")] = None
+    max_length: Annotated[
+        int | None, typer.Option(min=3, help="Tokens of a row: a longer text is cut or split. Default: 128, for answers 384.")
+    ] = None
     warmup: Annotated[float, typer.Option(min=0, max=1, help="Fraction of the steps in which the learning rate rises.")] = 0.1
     weight_decay: Annotated[float, typer.Option(min=0, help="Decay of weight matrices.")] = 0.01
     metric: Annotated[str | None, typer.Option(help="Metric that chooses the best weights. Default: the task's first.")] = None
@@ -116,7 +120,7 @@ class TrainOptions(FitOptions, DataOptions):
     data: Annotated[Path, typer.Argument(metavar="FILE", help=f"Training data: {FILES}; see docs/training.md.")]
     validation: Annotated[Path | None, typer.Option(help="Validation data. Default: a part of the training data.")] = None
     stride: Annotated[
-        int | None, typer.Option(min=1, help="Distance between the windows of a long text, for answers. Default: 128.")
+        int | None, typer.Option(min=1, help="Distance between the windows of a long text. Default: 128 for answers, 96 for tokens.")
     ] = None
     class_weights: Annotated[
         str | None, typer.Option(help=f"'{BALANCED}', or weights of the labels in the loss, as in 'good=1,bad=2.5'.")
@@ -196,16 +200,18 @@ class PredictOptions(DataOptions):
     """The options of `predict`."""
 
     directory: Checkpoint
-    texts: Annotated[list[str] | None, typer.Argument(help="Sentences to label.", show_default=False)] = None
+    texts: Annotated[
+        list[str] | None, typer.Argument(help="Texts to label; for answers, each question and its context.", show_default=False)
+    ] = None
     file: Annotated[Path | None, typer.Option(help=f"Label the rows of this {FILES} instead.")] = None
     output: Annotated[Path | None, typer.Option(help=f"Write the rows with their predictions to this {FILES}.")] = None
     all: Annotated[bool, typer.Option("--all", help="Give all probabilities.")] = False
 
 
 def predict(options: PredictOptions) -> None:
-    """Label sentences, or the rows of a file, with a saved model."""
+    """Label texts, or the rows of a file, with a saved model."""
     if bool(options.texts) == (options.file is not None):
-        raise ConfigError("give either sentences or --file")
+        raise ConfigError("give either texts or --file")
     setup = _setup(options, options.directory)
     if options.output is not None:
         check_result_path(options.output, options.file, setup.task.suffixes)

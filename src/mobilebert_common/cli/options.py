@@ -9,7 +9,7 @@ import typer
 from ..errors import ConfigError
 from ..tasks.task import GLUE, TASKS
 
-FILES = ".csv, .tsv, .jsonl or .parquet"
+FILES = ".csv, .tsv, .jsonl or .parquet, for tokens also .conll, for answers .json"
 
 Framework = Annotated[Literal["pt", "tf"], typer.Option(help="pt for PyTorch, tf for Keras.")]
 Checkpoint = Annotated[str, typer.Argument(help="A checkpoint directory, or owner/name on the hub.")]

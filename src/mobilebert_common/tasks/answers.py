@@ -4,6 +4,7 @@ Contexts are cut into windows as Google's run_squad.py does; answers are chosen 
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -194,9 +195,14 @@ class Answers(Task):
     def titles(self, config: MobileBertConfig) -> tuple[str, ...]:
         return ("F1", "EM")
 
+    def label_counts(self, data: Questions) -> Counter[str]:
+        """How many questions have an answer, and how many have none; nothing if all have one."""
+        counts = Counter("answer" if texts else "no answer" for texts in data.labels or ())
+        return counts if counts["no answer"] else Counter()
+
     def labels(self, data: Questions) -> dict[str, list[Any]]:
-        """The accepted answers, each once."""
-        return {"label": [" | ".join(dict.fromkeys(texts)) for texts in data.labels or []]}
+        """The accepted answers, each once; the column is no label of a class that could be trained on."""
+        return {"accepted answers": [" | ".join(dict.fromkeys(texts)) for texts in data.labels or []]}
 
     def write(self, path: Path, data: Questions, columns: Mapping[str, Sequence[Any]]) -> None:
         """Write a .json as the scripts of SQuAD read predictions, {id: answer}; other results as tables."""

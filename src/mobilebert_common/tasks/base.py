@@ -1,6 +1,7 @@
 """What a task is: a data format with its features, architecture, metric and predictions."""
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -99,6 +100,7 @@ class Task(ABC):
     lengths: ClassVar[Lengths] = Lengths()  # by default
     suffixes: ClassVar[tuple[str, ...]] = ()  # of result files, besides those of tables
     unit: ClassVar[str] = "example"  # what data count
+    has_classes: ClassVar[bool] = False  # whether each label is one of several that the loss can weigh
 
     @abstractmethod
     def read(
@@ -192,6 +194,11 @@ class Task(ABC):
         """The labels of the data as columns, to be written beside predictions; those of several columns are kept with the data."""
         name = data.columns.label
         return {name if isinstance(name, str) else "label": list(data.labels or [])}
+
+    def label_counts(self, data: Any) -> Counter[str]:
+        """How often the data have each label, those in lists included."""
+        rows = ([label] if isinstance(label, str) else label for label in data.labels or ())
+        return Counter(label for row in rows if isinstance(row, list | tuple) for label in row if isinstance(label, str))
 
     def write(self, path: Path, data: Any, columns: Mapping[str, Sequence[Any]]) -> None:
         """Write results about data in the data's encoding; see `results.write_columns`."""

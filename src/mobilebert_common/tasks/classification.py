@@ -1,6 +1,7 @@
 """Classification of texts and pairs of texts: one of several labels for each."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ class Classification(SentenceTask):
     """One of several labels for a text or a pair."""
 
     name = "classification"
+    has_classes = True
     problem_type = "single_label_classification"
 
     def settings(self, data: Table, stored: MobileBertConfig | None) -> dict[str, Any]:
@@ -41,8 +43,10 @@ class Classification(SentenceTask):
         try:
             parts = train_test_split(np.arange(len(data)), test_size=fraction, random_state=seed, stratify=data.labels)
         except ValueError as error:
+            rare = [f"{label!r:.80}" for label, count in Counter(data.labels).items() if count == 1]
+            reason = f"there is only one example of {', '.join(rare[:10])}{', …' * (len(rare) > 10)}" if rare else str(error)
             raise DataError(
-                f"{data.path}: cannot be split into training and validation by label: {error}; pass a --validation file"
+                f"{data.path}: cannot be split into training and validation by label: {reason}; pass a --validation file"
             ) from None
         return data.take(np.sort(parts[0])), data.take(np.sort(parts[1]))
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError, DataError
-from .records import Records, as_text, is_unicode, open_text, read_records, written_encoding
+from .records import SUFFIXES, Records, as_text, is_unicode, open_text, read_records, written_encoding
 from .tables import Columns, Table, read_table, resolve
 
 TEXT = ".txt"
@@ -172,6 +172,8 @@ def _from_records(source: Any, columns: Columns, encoding: str) -> Documents:
     """Each row that has text as a document."""
     if isinstance(source, str | Path) and not Path(source).exists():
         raise DataError(f"{source}: cannot be read: No such file or directory")
+    if isinstance(source, str | Path) and Path(source).suffix.lower() not in SUFFIXES:
+        raise DataError(f"{source}: must end in {', '.join((TEXT, *SUFFIXES))}")
     records: Records = read_records(source, encoding, columns.header)
     found = resolve(replace(columns, text_pair=()), records, labelled=False)
     name = found.text or ""

@@ -130,7 +130,10 @@ class MaskedWords(Task):
             return scores
         usual = max(tally.pairs.values()) / count
         return replace(
-            scores, metrics={**scores.metrics, NSP: tally.pair_hits / count}, baseline={**scores.baseline, NSP: usual}
+            scores,
+            metrics={**scores.metrics, NSP: tally.pair_hits / count},
+            baseline={**scores.baseline, NSP: usual},
+            baseline_name=f"{scores.baseline_name}, and one kind of pair",
         )
 
 

@@ -102,6 +102,7 @@ class Tokens(Task):
     architecture = "MobileBertForTokenClassification"
     lengths = Lengths(stride=96)
     suffixes = (".conll",)
+    has_classes = True
 
     def read(
         self, source: Any, columns: Columns | None = None, encoding: str = UTF8, *, labelled: bool = True, known: str = ""

@@ -5,7 +5,6 @@ import math
 import os
 import shutil
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -280,6 +279,8 @@ def prepare(options: Options) -> Prepared:
         if not 0 < rate < math.inf:
             raise ConfigError(f"the learning rate must be above 0 and finite, not {rate:g}")
     setup, data = _setup(options)
+    if options.class_weights is not None and not setup.task.has_classes:
+        raise ConfigError(f"class_weights are for labels that are one class of several, not for {setup.task.name}")
     training = setup.read(data, options.encoding)
     setup = replace(setup, columns=training.columns)
     if options.validation is None:
@@ -332,7 +333,7 @@ def class_weights(wanted: str | Mapping[str, float] | None, config: MobileBertCo
     Args:
         wanted: {label: weight}, or "balanced": a class of n of N examples weighs N / (n * classes).
     Raises:
-        ConfigError: a label is unknown or has no weight, or the task has no classes.
+        ConfigError: a label is unknown or has no weight.
     """
     if wanted is None:
         return None
@@ -345,8 +346,6 @@ def class_weights(wanted: str | Mapping[str, float] | None, config: MobileBertCo
     if wanted != BALANCED:
         raise ConfigError(f"class_weights must be {BALANCED!r} or a weight for each label, not {wanted!r}")
     labels = np.concatenate([np.ravel(label) for label in examples.columns.get("labels", ())] or [np.zeros(0)])
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise ConfigError("class_weights are for labels that are one class of several")
     counts = np.bincount(labels[labels >= 0], minlength=len(names))
     return tuple(float(labels[labels >= 0].size / (count * len(names))) if count else 0.0 for count in counts)
 
@@ -403,7 +402,7 @@ def notices(ready: Prepared, model: str, framework: str) -> list[str]:
     )
     for title, examples in (("training", ready.examples), ("validation", ready.held_examples)):
         lines += left_out(setup.task, setup.lengths, examples, title)
-    counts = _label_counts(ready.training)
+    counts = setup.task.label_counts(ready.training)
     lines += [f"label {label!r} has one example only" for label in config.id2label.values() if counts[label] == 1]
     return lines
 
@@ -431,8 +430,8 @@ def make_report(
         "framework": framework,
         "command": options.command,
         "data": {
-            "training": _described(ready.training, ready.examples),
-            "validation": _described(ready.held_out, ready.held_examples),
+            "training": _described(task, ready.training, ready.examples),
+            "validation": _described(task, ready.held_out, ready.held_examples),
             "truncated": {"training": len(ready.examples.truncated), "validation": len(ready.held_examples.truncated)},
             "dropped": {reason: len(found) for reason, found in ready.examples.dropped.items()},
             "max_length": setup.lengths.max_length,
@@ -465,16 +464,10 @@ def make_report(
     }
 
 
-def _described(data: Data, examples: Examples) -> dict[str, Any]:
+def _described(task: Task, data: Data, examples: Examples) -> dict[str, Any]:
     """The size of a data source, and how often it has each label."""
-    counts = _label_counts(data)
+    counts = task.label_counts(data)
     return {"path": str(data.path), "examples": len(data), "rows": len(examples), "labels": dict(counts.most_common())}
-
-
-def _label_counts(data: Data) -> Counter[str]:
-    """How often the data have each label, those in lists included."""
-    rows = ([label] if isinstance(label, str) else label for label in data.labels or ())
-    return Counter(label for row in rows if isinstance(row, list | tuple) for label in row if isinstance(label, str))
 
 
 def worst(task: Any, data: Data, predictions: Predictions) -> list[dict[str, Any]]:
