@@ -417,6 +417,11 @@ def test_predictions() -> None:
     assert scores.metrics["EM"] == pytest.approx(2 / 3) and scores.metrics["best EM"] >= 2 / 3
     assert scores.classes["NoAns"]["EM"] == 1.0 and set(scores.notes) == {"threshold of best F1"}
     assert set(scores.metrics) == {"F1", "EM", "best F1", "best EM"}
+    for threshold in (-99.0, 99.0, scores.notes["threshold of best F1"]):  # the best score is the same, and the threshold reaches it
+        chosen = TASK.predict(LETTER_DATA, made, found, MobileBertConfig(), replace(SHORT, null_threshold=threshold))
+        again = TASK.evaluate(LETTER_DATA, chosen, MobileBertConfig())
+        assert again.notes == scores.notes and again.metrics["best F1"] == scores.metrics["best F1"]
+    assert again.metrics["F1"] == again.metrics["best F1"]
     assert set(TASK.titles(MobileBertConfig())) <= set(scores.metrics)
     above = TASK.predict(LETTER_DATA, made, found, MobileBertConfig(), Lengths(16, 4, null_threshold=0.6))
     assert above.columns["prediction"] == ["k l", "a", "b"]

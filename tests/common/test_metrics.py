@@ -371,7 +371,7 @@ def every_kind() -> list[Scores]:
 def test_scores_are_json() -> None:
     for scores in every_kind():
         stored = scores.to_json()
-        assert list(stored) == ["metrics", "baseline", "baseline_name", "classes", "confusion"]
+        assert list(stored) == ["metrics", "baseline", "baseline_name", "classes", "confusion", "notes"]
         assert json.loads(json.dumps(stored, allow_nan=False)) == stored
         assert all(type(value) is float for value in [*scores.metrics.values(), *scores.baseline.values()])
     assert every_kind()[0].to_json()["confusion"] == {"labels": ["a", "b"], "counts": [[0, 1], [0, 1]]}

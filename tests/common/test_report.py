@@ -213,6 +213,19 @@ def test_numbers_are_those_of_the_report() -> None:
         assert words in text
 
 
+@pytest.mark.parametrize(
+    ("label", "prediction", "line"),
+    [
+        ("good", "", "label good, predicted –, loss 5.125"),
+        ("", "a", "label –, predicted a, loss 5.125"),
+        (None, "hits 3", "it hits 3, loss 5.125"),
+    ],
+)
+def test_worst_examples_without_a_label_or_a_prediction(label: str | None, prediction: str, line: str) -> None:
+    worst = [{"text": "it ", "label": label, "prediction": prediction, "loss": 5.125}]
+    assert line in Page(reports.render(made(worst=worst))).text
+
+
 def test_bars_and_cells_are_as_large_as_their_shares() -> None:
     page = reports.render(made())
     assert re.findall('style="width:(.*?)%"', page) == ["100.0", "82.7", "62.5", "79.7"]  # good, then bad, in training and validation

@@ -104,6 +104,9 @@ def test_bad_conll_columns_and_encodings(tmp_path: Path) -> None:
         TASK.read(tmp_path / "b.conll")
     with pytest.raises(DataError, match="cannot be read"):
         TASK.read(tmp_path / "none.conll")
+    (tmp_path / "a.json").write_text('{"a": 1}')
+    with pytest.raises(DataError, match=r"a \.json holds questions and answers"):
+        TASK.read(tmp_path / "a.json")
 
 
 def test_columns_by_number_and_words_only(tmp_path: Path) -> None:

@@ -183,14 +183,19 @@ class Answers(Task):
         )
 
     def evaluate(self, data: Questions, predictions: Predictions, config: MobileBertConfig) -> Scores:
-        """F1 and EM; if questions have no answer, also the best ones over all thresholds, and the threshold of the best F1."""
+        """F1 and EM; if questions have no answer, also the best ones over all thresholds, and the threshold of the best F1.
+
+        The best ones do not depend on the threshold that chose the predictions: where that was exceeded, the best answer counts.
+        """
         references, choices = data.labels or [], predictions.found
         found, no_answer = [choice.text for choice in choices], [choice.no_answer for choice in choices]
-        scores = metrics.answers(references, found, no_answer)
+        scores = metrics.answers(references, found)
         if all(references):
             return scores
-        _, threshold = metrics.best_threshold(references, found, no_answer)
-        return replace(scores, notes={"threshold of best F1": threshold})
+        answers = [next((answer.text for answer in choice.best if answer.text), choice.text) for choice in choices]
+        best = {title: metrics.best_threshold(references, answers, no_answer, title) for title in list(scores.metrics)}
+        reached = {f"best {title}": score for title, (score, _) in best.items()}
+        return replace(scores, metrics=scores.metrics | reached, notes={"threshold of best F1": best["F1"][1]})
 
     def titles(self, config: MobileBertConfig) -> tuple[str, ...]:
         return ("F1", "EM")

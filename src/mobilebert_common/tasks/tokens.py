@@ -125,6 +125,8 @@ class Tokens(Task):
             raise ConfigError(f"tokens takes one column of tags, not {len(names_of(columns.label))}")
         if isinstance(source, str | Path):
             path = Path(source)
+            if path.suffix.lower() == ".json":
+                raise DataError(f"{path}: a .json holds questions and answers: words and tags are in a .conll, .jsonl or .parquet")
             if looks_like_conll(path, encoding) or path.suffix.lower() not in SUFFIXES:
                 return _checked(_of_conll(read_conll(path, encoding), columns, labelled, bool(known)))
         return _checked(_of_records(read_records(source, encoding, columns.header), columns, labelled, known))

@@ -471,21 +471,26 @@ def _described(task: Task, data: Data, examples: Examples) -> dict[str, Any]:
 
 
 def worst(task: Any, data: Data, predictions: Predictions) -> list[dict[str, Any]]:
-    """The examples on which the model is farthest from the label."""
+    """The examples on which the model is farthest from the label; documents have none, but a score of their own."""
     if predictions.losses is None:
         return []
     order = np.argsort(predictions.losses, kind="stable")[::-1][:WORST].tolist()
-    texts, labels = task.shown(data), next(iter(task.labels(data).values()), None) or list(data.labels or [""] * len(data))
+    texts, labels = task.shown(data), next(iter(task.labels(data).values()), data.labels)
     title = next(iter(predictions.columns))
     return [
         {
             "text": texts[row],
-            "label": ", ".join(map(str, labels[row])) if type(labels[row]) in (list, tuple) else str(labels[row]),
-            "prediction": str(predictions.columns[title][row]),
+            "label": None if labels is None else _joined(labels[row]),
+            "prediction": f"{title} {predictions.columns[title][row]}" if labels is None else str(predictions.columns[title][row]),
             "loss": float(predictions.losses[row]),
         }
         for row in order
     ]
+
+
+def _joined(label: Any) -> str:
+    """A label, or a list of them, as text; tags are written as predictions are."""
+    return ", ".join(map(str, label)) if type(label) in (list, tuple) else str(label)
 
 
 def warnings_of(trial: Trial, scores: Scores) -> list[str]:

@@ -25,7 +25,7 @@ EVENTS = "events.out.tfevents.report"  # TensorBoard looks for "tfevents" in the
 
 LIBRARIES = ("mobilebert-zoo", "torch", "tensorflow", "keras", "accelerate", "peft", "numpy", "tokenizers", "scikit-learn", "scipy")
 
-SHARES = {"accuracy", "F1", "EM", "exact match", "precision", "recall"}  # shown in percent, also as "best F1" or "F1 (macro)"
+SHARES = {"accuracy", "F1", "EM", "exact match", "precision", "recall", "NSP accuracy"}  # in percent, also as "best F1" or "F1 (macro)"
 LOWER_IS_BETTER = {*metrics.LOWER_IS_BETTER, "loss"}
 
 MOST_COLUMNS = 20  # of a confusion matrix; with more classes, the page lists this many confused pairs instead
@@ -304,8 +304,8 @@ def _worst(report: Mapping[str, Any]) -> Iterator[Html]:
             *_folded(each["text"]),
             tag(
                 "div",
-                *("label ", tag("strong", _name(each["label"]))),
-                *(", predicted ", tag("strong", _name(each["prediction"]))),
+                *(() if each["label"] is None else ("label ", tag("strong", _name(each["label"] or NONE)), ", predicted ")),
+                tag("strong", _name(NONE if each["prediction"] == "" else each["prediction"])),
                 f", loss {_number(each['loss'])}",
                 class_="muted",
             ),
