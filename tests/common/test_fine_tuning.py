@@ -169,9 +169,11 @@ def test_the_worst_examples() -> None:
 
 
 def test_training_ends_early() -> None:
-    trained = run(Twin(right=[2, 1, 2, 1, 1, 3]), evaluate_every=1, patience=3)
+    told: list[Any] = []
+    trained = run(Twin(right=[2, 1, 2, 1, 1, 3]), told, evaluate_every=1, patience=3)
     assert trained.model.right == 2 and len(trained.report["losses"]) == 4
     assert trained.report["stopped"] == "after step 4, because 3 evaluations were no better than that after step 1"
+    assert f"training ended {trained.report['stopped']}" in told
     assert run(Twin(right=[2, 1, 2, 3, 1, 1]), evaluate_every=1, patience=3, epochs=2).report["best_step"] == 4
 
 
@@ -194,6 +196,7 @@ def test_several_learning_rates() -> None:
         (5.0, False),
     ]
     assert trained.report["trials"][3]["metric"] is None and trained.report["settings"]["learning_rate"] == 1e-3
+    assert "learning rate 0.001 is best, and its model is kept" in told
     assert any("learning rate 5: the gradient is not finite in step 1" in str(line) for line in told)
     with pytest.raises(ConfigError, match="does not stay finite at any of the learning rates 2, 3"):
         run(Twin(), learning_rate=[2.0, 3.0])
@@ -248,7 +251,12 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "class with one example": (
         {"data": [*ROWS, {"text": "a", "label": "new"}], "validation": None},
         DataError,
-        "cannot be split into training and validation by label: there is only one example of 'new'; pass a --validation file",
+        "by label: there is only one example of 'new'; is it the right --label",
+    ),
+    "no class with two examples": (
+        {"data": [{"text": "a", "label": f"day {number}"} for number in range(9)], "validation": None},
+        DataError,
+        "only one example of 'day 0', 'day 1', 'day 2', 'day 3', 'day 4' and 4 more; is it the right --label",
     ),
     "one class": ({"data": ROWS[::2]}, DataError, "needs at least two labels, but all rows have 'good'"),
     "unknown label": ({"validation": [{"text": "a", "label": "new"}]}, DataError, "has labels unseen in training in row 1: 'new'"),
@@ -267,6 +275,7 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     ),
     "balance": ({"class_weights": "fair"}, ConfigError, "class_weights must be 'balanced' or a weight for each label, not 'fair'"),
     "weights": ({"class_weights": {"good": 1}}, ConfigError, "must have a weight for each of bad, good, not for good"),
+    "weights of nothing": ({"class_weights": {"good": 0, "bad": 0}}, ConfigError, "class_weights must not all be 0"),
     "task": ({"task": "translation"}, ConfigError, "task must be one of classification"),
     "steps": ({"max_steps": 0}, ConfigError, "max_steps must be a whole number from 1, not 0"),
 }

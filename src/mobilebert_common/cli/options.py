@@ -14,7 +14,8 @@ FILES = ".csv, .tsv, .jsonl or .parquet, for tokens also .conll, for answers .js
 Framework = Annotated[Literal["pt", "tf"], typer.Option(help="pt for PyTorch, tf for Keras.")]
 Checkpoint = Annotated[str, typer.Argument(help="A checkpoint directory, or owner/name on the hub.")]
 TaskName = Annotated[
-    str | None, typer.Option("--task", help=f"{', '.join(TASKS)}, or a task of GLUE: {', '.join(GLUE)}. Default: see docs/training.md.")
+    str | None,
+    typer.Option("--task", help=f"{', '.join(TASKS)}, or a task of GLUE: {', '.join(GLUE)}. Default: see docs/training.md."),
 ]
 TextColumn = Annotated[str | None, typer.Option("--text", help="Column with the text. Default: text, sentence, sentence1 and so on.")]
 PairColumn = Annotated[

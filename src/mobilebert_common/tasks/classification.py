@@ -38,15 +38,19 @@ class Classification(SentenceTask):
         Raises:
             DataError: a label has only one example, or a part is too small to hold every label.
         """
+        if rare := [label for label, count in Counter(data.labels or []).items() if count == 1]:
+            examples = ", ".join(f"{label!r:.80}" for label in rare[:5]) + (f" and {len(rare) - 5:,} more" if len(rare) > 5 else "")
+            raise DataError(
+                f"{data.path}: cannot be split into training and validation by label: there is only one example of {examples}; "
+                "is it the right --label? If so, add examples or pass a --validation file"
+            )
         with needs("cli"):
             from sklearn.model_selection import train_test_split
         try:
             parts = train_test_split(np.arange(len(data)), test_size=fraction, random_state=seed, stratify=data.labels)
         except ValueError as error:
-            rare = [f"{label!r:.80}" for label, count in Counter(data.labels).items() if count == 1]
-            reason = f"there is only one example of {', '.join(rare[:10])}{', …' * (len(rare) > 10)}" if rare else str(error)
             raise DataError(
-                f"{data.path}: cannot be split into training and validation by label: {reason}; pass a --validation file"
+                f"{data.path}: cannot be split into training and validation by label: {error}; pass a --validation file"
             ) from None
         return data.take(np.sort(parts[0])), data.take(np.sort(parts[1]))
 

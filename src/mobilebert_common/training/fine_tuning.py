@@ -258,6 +258,10 @@ def fine_tune(twin: Twin, framework: str, options: Options, progress: Progress |
         tried = ", ".join(f"{rate:g}" for rate in ready.rates)
         raise ConfigError(f"the loss does not stay finite at any of the learning rates {tried}")
     trained = _finish(twin, framework, ready, *kept, trials, options, time.monotonic() - started)
+    if len(ready.rates) > 1:
+        progress.say(f"learning rate {kept[0].rate:g} is best, and its model is kept")
+    if kept[0].stopped:
+        progress.say(f"training ended {kept[0].stopped}")
     for line in trained.report["warnings"]:
         progress.say(f"warning: {line}")
     return trained

@@ -57,6 +57,8 @@ class Recipe:
         _require("warmup", self.warmup, lambda value: 0 <= value <= 1, "from 0 to 1")
         for number, weight in enumerate(self.class_weights or ()):
             _require(f"the weight of class {number}", weight, lambda value: 0 <= value < math.inf, "from 0, and finite")
+        if self.class_weights is not None and not any(self.class_weights):
+            raise ConfigError("class_weights must not all be 0: nothing would be learned")
 
     def rate(self, step: int, steps: int) -> float:
         """The learning rate of step `step` (from 0) out of `steps`: linear warm-up, then linear decay to 0."""
