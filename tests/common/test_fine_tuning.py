@@ -225,6 +225,7 @@ def test_the_default_learning_rate() -> None:
     assert default_rate(MobileBertConfig.from_zoo("mobilebert")) == pytest.approx(4.9e-5, rel=0.01)
     assert default_rate(MobileBertConfig.from_zoo("mobilebert-mini")) == pytest.approx(1.17e-3, rel=0.01)
     assert default_rate(MobileBertConfig(hidden_size=128, num_hidden_layers=1)) == 2e-3
+    assert prepare(options(learning_rate=np.float32(3e-4))).rates == (np.float32(3e-4),)
     assert prepare(options(learning_rate=3e-4)).rates == (3e-4,) and prepare(options()).rates == (2e-3,)
 
 
@@ -238,14 +239,25 @@ def test_limits() -> None:
 def test_class_weights() -> None:
     rows = [*ROWS[:10], *(row for row in ROWS if row["label"] == "good")]  # 5 bad, 25 good
     assert prepare(options(data=rows, class_weights="balanced")).recipe.class_weights == (3.0, 0.6)
+    numbered = {"data": [{**row, "label": int(row["label"] == "good")} for row in ROWS], "validation": None}
+    assert prepare(options(**numbered, class_weights={0: 1, 1: 3})).recipe.class_weights == (1, 3)
     assert prepare(options(class_weights={"good": 2, "bad": 1})).recipe.class_weights == (1.0, 2.0)
 
 
 SCORED = [{"text": "a", "label": number / 9} for number in range(9)]
 IMPOSSIBLE: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
-    "limit": ({"limit": 0}, ConfigError, "limit must be at least 1, not 0"),
-    "patience": ({"patience": -1}, ConfigError, "patience must be at least 1, not -1"),
+    "limit": ({"limit": 0}, ConfigError, "limit must be a whole number from 1, not 0"),
+    "patience": ({"patience": -1}, ConfigError, "patience must be a whole number from 1, not -1"),
     "rate of zero": ({"learning_rate": 0}, ConfigError, "the learning rate must be above 0 and finite, not 0"),
+    "half an example": ({"limit": 2.5}, ConfigError, "limit must be a whole number from 1, not 2.5"),
+    "rate as text": ({"learning_rate": "1e-3"}, ConfigError, "must be above 0 and finite, not '1e-3'"),
+    "rate of True": ({"learning_rate": True}, ConfigError, "must be above 0 and finite, not True"),
+    "no rates": ({"learning_rate": []}, ConfigError, "learning_rate is empty"),
+    "a fraction of three": ({"validation_fraction": 3, "validation": None}, ConfigError, "must be between 0 and 1, not 3"),
+    "seed": ({"seed": -1}, ConfigError, "seed must be a whole number from 0"),
+    "length as text": ({"max_length": "16"}, ConfigError, "max_length must be a whole number from 1, not '16'"),
+    "batch as text": ({"batch_size": "8"}, ConfigError, "batch_size must be a whole number from 1, not '8'"),
+    "weight as text": ({"class_weights": {"good": "much", "bad": 1}}, ConfigError, "class 1 must be from 0, and finite, not 'much'"),
     "one rate of several": ({"learning_rate": [1e-3, float("nan")]}, ConfigError, "above 0 and finite, not nan"),
     "length": ({"max_length": 513}, ConfigError, "max_length 513 is more than the model's 512 positions"),
     "class with one example": (
@@ -293,6 +305,12 @@ def test_a_folder_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
     with pytest.raises(ConfigError, match=r"out has 0 MB free, but the model takes 4 MB: choose another folder"):
         prepare(options(output=tmp_path / "out"))
+
+
+def test_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"file/out cannot be created \(Not a directory\): choose another folder"):
+        prepare(options(output=tmp_path / "file" / "out"))
 
 
 def test_a_checkpoint_is_not_overwritten(tmp_path: Path) -> None:

@@ -78,6 +78,8 @@ def test_a_real_dataset() -> None:
         ([], "the list: has no rows"),
         ({}, "the dict: has no rows"),
         ({"text": ["a"], "label": []}, "its columns differ in length"),
+        ({"text": "ab", "label": "01"}, "its column 'text' is no list, but 'ab'"),
+        ({"text": ["a"], "label": 1}, "its column 'label' is no list, but 1"),
         ({"text": ["a", ""], "label": [1, 0]}, "column 'text' is empty or not text in row 2"),
         (pandas.DataFrame({"text": ["a", None], "label": [1, 0]}), "column 'text' is empty or not text in row 2"),
         (pandas.DataFrame([["a", "b", 1]], columns=["text", "text", "label"]), "row 1 has duplicate columns: 'text'"),

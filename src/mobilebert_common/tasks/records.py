@@ -219,6 +219,8 @@ def _in_memory(source: Any) -> Records:
     if isinstance(getattr(source, "column_names", None), Mapping):
         raise DataError(f"{kind}: choose one of its splits, {', '.join(source.column_names)}")
     if isinstance(source, Mapping):
+        if wrong := [name for name, cells in source.items() if isinstance(cells, str) or not isinstance(cells, Iterable)]:
+            raise DataError(f"{kind}: its column {brief(wrong[0])} is no list, but {brief(source[wrong[0]])}")
         columns = {str(name): list(cells) for name, cells in source.items()}
     elif hasattr(source, "column_names") and hasattr(source, "features"):  # a dataset
         columns = {name: _named(list(source[name]), source.features[name]) for name in source.column_names}

@@ -52,6 +52,8 @@ def _opened(framework: str, model: str | Path | Trained, options: dict[str, Any]
     encoding, task = options.pop("encoding", UTF8), options.pop("task", None)
     if options:
         raise TypeError(f"there is no argument {', '.join(sorted(options))}; there are task, encoding, {', '.join(COLUMNS)}")
+    if not isinstance(model, str | Path | Trained):
+        raise TypeError(f"the model must be a checkpoint's name or directory, or what train() returned, not a {type(model).__name__}")
     opened = model.opened if isinstance(model, Trained) else jobs.Opened.open(twin(framework), model, task)
     setup: Setup = opened.setup.with_columns(Columns(**columns))
     return replace(opened, setup=setup), encoding

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from ..tasks.task import Setup, guess, new_setup
 from . import jobs
 from .plan import Plan
 from .progress import Progress, Silence
-from .recipe import Recipe
+from .recipe import Recipe, is_whole, require_number
 from .report import environment, write_report, write_tensorboard
 from .twin import Twin
 
@@ -122,7 +123,8 @@ class Options:
         """The learning rates to try; none for the default."""
         if self.learning_rate is None:
             return ()
-        return (self.learning_rate,) if isinstance(self.learning_rate, int | float) else tuple(self.learning_rate)
+        given: Any = self.learning_rate
+        return (given,) if isinstance(given, Real | str) else tuple(given)  # a text is refused later
 
 
 @dataclass
@@ -276,12 +278,7 @@ def prepare(options: Options) -> Prepared:
     output = None if options.output is None else Path(options.output)
     if output is not None:
         refuse_overwriting(output, options.overwrite)
-    for name in ("limit", "validation_limit", "evaluate_every", "patience"):
-        if (number := getattr(options, name)) is not None and number < 1:
-            raise ConfigError(f"{name} must be at least 1, not {number}")
-    for rate in options.rates:
-        if not 0 < rate < math.inf:
-            raise ConfigError(f"the learning rate must be above 0 and finite, not {rate:g}")
+    check_numbers(options)
     setup, data = _setup(options)
     if options.class_weights is not None and not setup.task.has_classes:
         raise ConfigError(f"class_weights are for labels that are one class of several, not for {setup.task.name}")
@@ -316,6 +313,23 @@ def prepare(options: Options) -> Prepared:
     return Prepared(begin, training, held_out, examples, held_examples.without(labels), recipe, rates)
 
 
+def check_numbers(options: Options) -> None:
+    """Require the numbers that matter before there is a Recipe.
+
+    Raises:
+        ConfigError: one is out of range, or no number.
+    """
+    for name in ("limit", "validation_limit", "evaluate_every", "patience", "max_length"):
+        if (number := getattr(options, name)) is not None:
+            require_number(name, number, is_whole, "a whole number from 1")
+    for rate in options.rates:
+        require_number("the learning rate", rate, lambda value: 0 < value < math.inf, "above 0 and finite")
+    if options.learning_rate is not None and not options.rates:
+        raise ConfigError("learning_rate is empty: leave it out for the default")
+    require_number("validation_fraction", options.validation_fraction, lambda value: 0 < value < 1, "between 0 and 1")
+    require_number("seed", options.seed, lambda value: 0 <= value < 1 << 32 and value.is_integer(), "a whole number from 0 below 2**32")
+
+
 def _setup(options: Options) -> tuple[Setup, Any]:
     """The setup of the task that is named or guessed, and the data as far as they were read to guess it."""
     name, data = (options.task, options.data) if options.task is not None else guess(options.data, options.columns, options.encoding)
@@ -343,10 +357,10 @@ def class_weights(wanted: str | Mapping[str, float] | None, config: MobileBertCo
         return None
     names = [config.id2label[number] for number in sorted(config.id2label)]
     if isinstance(wanted, Mapping):
-        if set(wanted) != set(names):
-            given = ", ".join(map(str, wanted))
-            raise ConfigError(f"class_weights must have a weight for each of {', '.join(names)}, not for {given}")
-        return tuple(float(wanted[name]) for name in names)
+        given = {str(label): weight for label, weight in wanted.items()}  # labels may be numbers
+        if set(given) != set(names):
+            raise ConfigError(f"class_weights must have a weight for each of {', '.join(names)}, not for {', '.join(given)}")
+        return tuple(given[name] for name in names)
     if wanted != BALANCED:
         raise ConfigError(f"class_weights must be {BALANCED!r} or a weight for each label, not {wanted!r}")
     labels = np.concatenate([np.ravel(label) for label in examples.columns.get("labels", ())] or [np.zeros(0)])
@@ -396,7 +410,8 @@ def _finish(
 def notices(ready: Prepared, model: str, framework: str) -> list[str]:
     """What to tell before training."""
     setup, config = ready.begin.setup, ready.begin.config
-    columns = [f"{role} {name!r}" for role, name in asdict(setup.columns).items() if name and role != "header"]
+    given = {role: (name,) if isinstance(name, str) else name for role, name in asdict(setup.columns).items() if name and role != "header"}
+    columns = [f"{role} {', '.join(map(repr, found))}" for role, found in given.items()]
     lines = [ready.begin.notice] if ready.begin.notice else []
     lines.append(f"task {setup.task.name}{': ' if columns else ''}{', '.join(columns)}")
     rates = ", ".join(f"{rate:g}" for rate in ready.rates)
@@ -532,9 +547,12 @@ def claim(output: Path, config: MobileBertConfig | None = None, architecture: st
     Args:
         config, architecture: of the model to be written there.
     Raises:
-        ConfigError: the folder is not writable, or has no room for the model.
+        ConfigError: the folder cannot be created, is not writable, or has no room for the model.
     """
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{output} cannot be created ({error.strerror}): choose another folder with --output") from None
     if not os.access(output, os.W_OK):
         raise ConfigError(f"{output} is not writable: choose another folder with --output")
     if config is None:

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 from ..errors import ConfigError, brief
 
@@ -49,14 +51,14 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "clip", "epsilon"):
-            _require(name, getattr(self, name), lambda value: 0 < value < math.inf, "more than 0, and finite")
+            require_number(name, getattr(self, name), lambda value: 0 < value < math.inf, "more than 0, and finite")
         for name in ("epochs", "batch_size", "accumulation", "max_steps", "lora"):
             if (value := getattr(self, name)) is not None:
-                _require(name, value, lambda value: value >= 1 and value == int(value), "a whole number from 1")
-        _require("weight_decay", self.weight_decay, lambda value: 0 <= value < math.inf, "from 0, and finite")
-        _require("warmup", self.warmup, lambda value: 0 <= value <= 1, "from 0 to 1")
+                require_number(name, value, is_whole, "a whole number from 1")
+        require_number("weight_decay", self.weight_decay, lambda value: 0 <= value < math.inf, "from 0, and finite")
+        require_number("warmup", self.warmup, lambda value: 0 <= value <= 1, "from 0 to 1")
         for number, weight in enumerate(self.class_weights or ()):
-            _require(f"the weight of class {number}", weight, lambda value: 0 <= value < math.inf, "from 0, and finite")
+            require_number(f"the weight of class {number}", weight, lambda value: 0 <= value < math.inf, "from 0, and finite")
         if self.class_weights is not None and not any(self.class_weights):
             raise ConfigError("class_weights must not all be 0: nothing would be learned")
 
@@ -67,6 +69,16 @@ class Recipe:
         return self.learning_rate * factor
 
 
-def _require(name: str, value: float, holds: Callable[[float], bool], range_: str) -> None:
-    if not holds(value):
+def is_whole(value: float) -> bool:
+    """Whether it is a whole number from 1."""
+    return value >= 1 and value.is_integer()
+
+
+def require_number(name: str, value: Any, holds: Callable[[float], bool], range_: str) -> None:
+    """Require a number in a range.
+
+    Raises:
+        ConfigError: it is no number, or outside.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not holds(float(value)):
         raise ConfigError(f"{name} must be {range_}, not {brief(value)}")
