@@ -124,7 +124,8 @@ class Options:
         if self.learning_rate is None:
             return ()
         given: Any = self.learning_rate
-        return (given,) if isinstance(given, Real | str) else tuple(given)  # a text is refused later
+        rates: tuple[Any, ...] = (given,) if isinstance(given, Real | str) else tuple(given)  # a text is refused later
+        return rates
 
 
 @dataclass
