@@ -1,5 +1,6 @@
 """Train, evaluate and predict in a few lines of Python, in PyTorch. mobilebert_tf/api.py is its translation."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def evaluate(model: str | Path | Trained, data: Any, **options: Any) -> Scores:
     return api.evaluate(FRAMEWORK, model, data, **options)
 
 
-def predict(model: str | Path | Trained, data: Any, *, all: bool = False, **options: Any) -> dict[str, list[Any]]:
+def predict(model: str | Path | Trained, data: Any, *, all: bool = False, **options: Any) -> dict[str, Sequence[Any]]:
     """What a model says of each text or row: {column: values}, those of the data first.
 
     Args:

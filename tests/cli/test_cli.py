@@ -199,7 +199,12 @@ def test_predict(files: Path, tmp_path: Path, run: Any) -> None:
     assert [row["text"] for row in written] == [text for text, _ in ROWS]
     assert all(list(row) == ["text", "label", "prediction", "probability"] for row in written)
     assert run("predict", files / "tiny", "--file", files / "data.csv", "--output", tmp_path / "all.csv", "--all").status == 0
-    assert (tmp_path / "all.csv").read_text().startswith("text,label,prediction,probability,probability bad,probability good\n")
+    titles = "text,label,prediction,probability"
+    assert (tmp_path / "all.csv").read_text().startswith(f"{titles},probability bad,probability good\n")
+    assert run("predict", files / "tiny", "--file", tmp_path / "all.csv", "--output", tmp_path / "again.csv").status == 0
+    assert (tmp_path / "again.csv").read_text().startswith(f"{titles}\n")  # nothing that an earlier model said
+    done = run("evaluate", files / "tiny", tmp_path / "all.csv", "--label", "prediction", "--predictions", tmp_path / "no.csv")
+    assert done.status == 1 and "the labels are in the column 'prediction', where predictions are written: rename it" in done.err
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

@@ -12,6 +12,7 @@ import typer
 from ..errors import ConfigError, counted, printable
 from ..frameworks import FRAMEWORKS
 from ..model.zoo import ZOO
+from ..tasks.base import beside_data
 from ..tasks.examples import Examples
 from ..tasks.metrics import Scores
 from ..tasks.results import check_cells, check_result_path
@@ -181,9 +182,8 @@ def evaluate(options: EvaluateOptions) -> None:
     if options.predictions is not None:
         check_result_path(options.predictions, options.file, setup.task.suffixes)
     data = setup.read(options.file, options.encoding)
-    kept = data.kept()
     if options.predictions is not None:
-        check_cells(options.predictions, kept)
+        check_cells(options.predictions, data.kept())
     opened = dataclasses.replace(jobs.Opened.open(open_twin(options.framework), options.directory, options.task), setup=setup)
     examples = opened.examples(data)
     scores, predictions = opened.evaluate(data, examples)
@@ -191,8 +191,7 @@ def evaluate(options: EvaluateOptions) -> None:
     say(f"on {counted(len(data), setup.task.unit)}")
     _say_left_out(opened, examples)
     if options.predictions is not None:
-        found = {**predictions.columns, **(predictions.details if options.all else {})}
-        setup.task.write(options.predictions, data, {**kept, **setup.task.labels(data), **found})
+        setup.task.write(options.predictions, data, beside_data(data, predictions, options.all, setup.task.labels(data)))
 
 
 @dataclass(kw_only=True)
@@ -227,10 +226,10 @@ def predict(options: PredictOptions) -> None:
     examples = opened.examples(data)
     predictions = opened.predict(data, examples)
     _say_left_out(opened, examples)
-    found = {**predictions.columns, **(predictions.details if options.all else {})}
     if options.output is not None:
-        setup.task.write(options.output, data, {**data.kept(), **found})
+        setup.task.write(options.output, data, beside_data(data, predictions, options.all))
         return
+    found = {**predictions.columns, **(predictions.details if options.all else {})}
     if sum(isinstance(column[0], float) for column in found.values()) > 1:  # numbers whose meaning only a title tells
         typer.echo("\t".join(printable(title) for title in (*found, "text")))
     for row in zip(*found.values(), setup.task.shown(data), strict=True):

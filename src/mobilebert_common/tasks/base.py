@@ -205,6 +205,23 @@ class Task(ABC):
         write_columns(path, columns, data.encoding)
 
 
+def beside_data(
+    data: Data, predictions: Predictions, every: bool, labels: Mapping[str, Sequence[Any]] | None = None
+) -> dict[str, Sequence[Any]]:
+    """The columns of the data, then labels and predictions; columns of the data that earlier predictions left are replaced.
+
+    Args:
+        every: with all details.
+    Raises:
+        DataError: a column of labels has the name of a column of predictions.
+    """
+    ours = {**predictions.columns, **predictions.details}
+    if taken := [name for name in labels or () if name in ours]:
+        raise DataError(f"{data.path}: the labels are in the column {taken[0]!r}, where predictions are written: rename it")
+    kept = {name: cells for name, cells in data.kept().items() if name not in ours}
+    return {**kept, **(labels or {}), **predictions.columns, **(predictions.details if every else {})}
+
+
 def joined(outputs: Outputs, name: str, data: Data) -> np.ndarray:
     """One output of all batches in float64, [rows ...].
 

@@ -140,6 +140,8 @@ def setup_of(config: MobileBertConfig, name: str | None = None) -> Setup:
     architecture = named_architecture(config)
     if config.architectures and architecture != found.task.architecture:
         raise ConfigError(f"holds {', '.join(config.architectures)}, not a {found.task.architecture}")
+    if found.metric not in (None, *found.task.titles(config)):
+        raise ConfigError(f"{MEMORY} of config.json names the metric {found.metric!r:.80}, which {found.task.name} does not have")
     if isinstance(found.task, SentenceTask) and (kind := problem_type(config, integer_labels=True)) != found.task.problem_type:
         raise ConfigError(f"is a model for {kind}, not for {found.task.name}")
     return found

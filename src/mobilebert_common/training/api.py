@@ -1,12 +1,14 @@
 """`train`, `evaluate` and `predict` as both twins export them, on names and data instead of opened files."""
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError
+from ..errors import ConfigError, DataError
 from ..frameworks import FRAMEWORKS, twin
+from ..tasks.base import beside_data
 from ..tasks.metrics import Scores
 from ..tasks.records import UTF8
 from ..tasks.sentences import SentenceTask
@@ -35,15 +37,19 @@ def evaluate(framework: str, model: str | Path | Trained, data: Any, **options: 
     return opened.evaluate(opened.setup.read(data, encoding))[0]
 
 
-def predict(framework: str, model: str | Path | Trained, data: Any, all: bool = False, **options: Any) -> dict[str, list[Any]]:
+def predict(framework: str, model: str | Path | Trained, data: Any, all: bool = False, **options: Any) -> dict[str, Sequence[Any]]:
     """What a saved or trained model says of texts or data, as columns."""
     opened, encoding = _opened(framework, model, options)
+    if hasattr(data, "tolist") and not hasattr(data, "columns"):  # an array or a pandas Series
+        data = data.tolist()
+    if isinstance(data, str) and not Path(data).exists() and not Path(data).suffix:
+        raise DataError(f"there is no file {data!r:.80}: give texts in a list")
     is_texts = isinstance(data, list | tuple) and len(data) > 0 and not [text for text in data if not isinstance(text, str)]
     if is_texts and opened.setup.columns.text_pair and isinstance(opened.setup.task, SentenceTask):
         raise ConfigError("the model was trained on pairs of texts: give a file or rows with columns for both")
     found = opened.setup.task.from_texts(data) if is_texts else opened.setup.read(data, encoding, labelled=False)
     predictions = opened.predict(found)
-    return {**found.kept(), **predictions.columns, **(predictions.details if all else {})}
+    return dict(beside_data(found, predictions, all))
 
 
 def _opened(framework: str, model: str | Path | Trained, options: dict[str, Any]) -> tuple[jobs.Opened, str]:

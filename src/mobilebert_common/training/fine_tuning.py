@@ -34,6 +34,7 @@ from .twin import Twin
 RATE = 0.6  # the default learning rate is this over hidden_size and over num_hidden_layers: 5e-5 for the full model
 MAX_RATE = 2e-3
 WORST = 20  # examples in a report
+FEW = 10  # steps whose losses say little of where they go
 BALANCED = "balanced"
 
 
@@ -519,7 +520,7 @@ def warnings_of(trial: Trial, scores: Scores) -> list[str]:
     losses = [loss for _, loss in trial.losses]
     count = max(1, len(losses) // 10)
     before, after = float(np.mean(losses[:count])), float(np.mean(losses[-count:]))
-    if after > 1.25 * before:  # a loss that stays where it was shows in the metrics
+    if len(losses) >= FEW and after > 1.25 * before:  # a loss that stays where it was shows in the metrics
         found.append(f"the loss rose from {before:.3g} to {after:.3g}: try a smaller learning rate than {trial.rate:g}")
     title = next(iter(scores.metrics))
     if title in scores.baseline and not scores.metrics[title] > scores.baseline[title]:
