@@ -67,7 +67,7 @@ def test_a_checkpoint_for_another_task(settings: dict[str, Any], name: str | Non
 
 
 def test_a_remembered_metric_that_there_is_not() -> None:
-    with pytest.raises(ConfigError, match="fine_tuning of config.json names the metric 'BLEU', which classification does not have"):
+    with pytest.raises(ConfigError, match=r"fine_tuning of config\.json names the metric 'BLEU', which classification does not have"):
         setup_of(remembering(Setup(TASKS["classification"], metric="BLEU")))
 
 
