@@ -18,7 +18,7 @@ from mobilebert_common.files.hub import resolve
 from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.schema import expand
 from mobilebert_common.tasks.tables import Table
-from mobilebert_common.tasks.task import TASKS
+from mobilebert_common.tasks.task import new_setup
 from mobilebert_common.tokenization import MobileBertTokenizer, MobileBertTokenizerFast
 from mobilebert_common.tokenization.storage import FILES
 from mobilebert_common.training import jobs
@@ -322,7 +322,7 @@ def test_files_that_repositories_share(server: Hub, fetch: Any, tmp_path: Path) 
 def test_training_can_start_from_the_hub(server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     data = Table(Path("data"), ["a", "b"], None, ["good", "bad"])
-    begin = jobs.start(TASKS["classification"], NAME, data)
+    begin = jobs.start(new_setup("classification"), NAME, data)
     assert len(begin.tokenizer) == len(TOKENS) and not begin.fresh
 
 
