@@ -21,6 +21,7 @@ TASK = TASKS["classification"]
 MESSAGES = Path(__file__).parents[1] / "data" / "messages.tsv"
 VOCABULARY = 1000  # tokens, learned from the training messages
 MAX_LENGTH = 64
+EVALUATED = 104  # steps from one evaluation to the next: four epochs
 IN_PYTORCH: dict[str, Any] = {"learning_rate": 2e-3, "epochs": 8}
 IN_KERAS: dict[str, Any] = {"learning_rate": 1e-3, "epochs": 12, "seed": 1}
 
@@ -67,6 +68,7 @@ def _train(framework: str, data: Table, held_out: Table, directory: Path, **opti
         validation=held_out.records,
         batch_size=16,
         max_length=MAX_LENGTH,
+        evaluate_every=EVALUATED,
         output=directory,
         overwrite=True,
         **options,
