@@ -284,9 +284,18 @@ class TrainableModel(keras.Model):
         if self._inference_function is None:
             import tensorflow as tf
 
-            self._inference_function = tf.function(
-                lambda tensors: self(tensors, training=False), autograph=False, reduce_retracing=True
-            )
+            function, traced = tf.function(lambda tensors: self(tensors, training=False), autograph=False), {}
+
+            def infer(tensors: Mapping[str, Any]) -> Any:
+                """Trace for tensors of any size at once: TensorFlow would trace the first size alone, and warn of the second."""
+                arrays = {name: tf.convert_to_tensor(value) for name, value in tensors.items()}
+                kinds = tuple((name, len(array.shape), array.dtype) for name, array in arrays.items())
+                if kinds not in traced:
+                    specs = {name: tf.TensorSpec([None] * rank, dtype) for name, rank, dtype in kinds}
+                    traced[kinds] = function.get_concrete_function(specs)
+                return traced[kinds](arrays)
+
+            self._inference_function = infer
         return self._inference_function
 
     def forget_compiled(self) -> None:
