@@ -236,6 +236,11 @@ def test_limits() -> None:
     assert ready.training.kept()["id"] == sorted(ready.training.kept()["id"])
 
 
+def test_speed_counts_examples_not_whole_batches() -> None:
+    report = run(Twin(), limit=7).report
+    assert report["examples_per_second"] == pytest.approx(7 * report["steps_per_second"])
+
+
 def test_class_weights() -> None:
     rows = [*ROWS[:10], *(row for row in ROWS if row["label"] == "good")]  # 5 bad, 25 good
     assert prepare(options(data=rows, class_weights="balanced")).recipe.class_weights == (3.0, 0.6)

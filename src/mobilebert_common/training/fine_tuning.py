@@ -444,6 +444,7 @@ def make_report(
     step, scores, predictions, _ = trial.best  # the weights
     setup, task, recipe = ready.begin.setup, ready.begin.setup.task, replace(ready.recipe, learning_rate=trial.rate)
     done = sum(len(each.losses) for each in trials)
+    rows = done * len(ready.examples) / Plan(ready.examples.lengths, recipe).steps_per_epoch  # the last step of an epoch may be smaller
     return {
         "title": f"{task.name}: {ready.training.path.name}",
         "task": task.name,
@@ -479,7 +480,7 @@ def make_report(
             {"learning_rate": each.rate, "metric": None if each.best is None else each.score, "kept": each is trial} for each in trials
         ],
         "seconds": seconds,
-        "examples_per_second": done * recipe.batch_size / max(seconds, 1e-9),
+        "examples_per_second": rows / max(seconds, 1e-9),
         "steps_per_second": done / max(seconds, 1e-9),
         "saved": None if options.output is None else str(options.output),
     }
