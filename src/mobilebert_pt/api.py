@@ -35,7 +35,7 @@ def evaluate(model: str | Path | Trained, data: Any, **options: Any) -> Scores:
     Args:
         model: a checkpoint directory, owner/name on the hub, or what `train` returned.
         data: as for `train`.
-        options: task, encoding and the names of columns: text, text_pair, label, choices, header.
+        options: task, encoding and the names of columns: text, text_pair, label, choices, label_style, header.
     """
     return api.evaluate(FRAMEWORK, model, data, **options)
 

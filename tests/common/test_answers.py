@@ -13,7 +13,8 @@ import pytest
 
 from mobilebert_common.errors import ConfigError, DataError
 from mobilebert_common.model.config import MobileBertConfig
-from mobilebert_common.tasks.answers import IGNORED, Answers, windows
+from mobilebert_common.model.inputs import IGNORE_INDEX
+from mobilebert_common.tasks.answers import Answers, windows
 from mobilebert_common.tasks.base import Lengths, Predictions
 from mobilebert_common.tasks.examples import Examples
 from mobilebert_common.tasks.squad import Question, Questions, Reference
@@ -352,11 +353,11 @@ def test_questions_that_are_not_trained_on() -> None:
     }
     assert made.truncated == [7] and tokens(made, len(made) - 1) == "[CLS] x x x x x x x x [SEP] a [SEP]"
     gold = {source: {label for row, label in zip(made.sources, labels(made), strict=True) if row == source} for source in range(8)}
-    ignored = {(IGNORED, IGNORED)}
+    ignored = {(IGNORE_INDEX, IGNORE_INDEX)}
     assert gold == {0: {(3, 3), (0, 0)}, 1: ignored, 2: ignored, 3: ignored, 4: ignored, 5: ignored, 6: {(0, 0)}, 7: {(10, 10)}}
     trained = made.trainable()
     assert set(trained.sources) == {0, 6, 7} and len(trained.extras) == len(trained) == len(trained.columns["input_ids"])
-    assert all(label != (IGNORED, IGNORED) for label in labels(trained))
+    assert all(label != (IGNORE_INDEX, IGNORE_INDEX) for label in labels(trained))
     assert len(examples(data.take([1])).trainable()) == 0
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import ConfigError, DataError
 from ..model.config import MobileBertConfig
+from ..model.inputs import IGNORE_INDEX
 from . import metrics
 from .base import Lengths, Outputs, Predictions, Task, log_softmax
 from .examples import Examples
@@ -28,7 +29,6 @@ from .tables import Columns
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 MIN_LENGTH = 16  # of a row, in tokens
-IGNORED = -100  # the label of a row that is not trained on
 SHOWN = 60  # characters of the context on either side of an answer
 
 # reasons why a question is not trained on
@@ -248,7 +248,7 @@ class _Rows:
             self.columns["input_ids"].append(np.concatenate([self.cls, question, self.sep, context.ids[start : start + length], self.sep]))
             self.columns["attention_mask"].append(self.ones[: part.size])
             self.columns["token_type_ids"].append(self.types[self.max_length - first : self.max_length + length + 1])
-            for name, position in zip(("start_positions", "end_positions"), part.gold or (IGNORED, IGNORED), strict=True):
+            for name, position in zip(("start_positions", "end_positions"), part.gold or (IGNORE_INDEX, IGNORE_INDEX), strict=True):
                 self.columns[name].append(position)
         self.sources += [source] * len(parts)
         self.parts += parts

@@ -269,7 +269,7 @@ def _read_parquet(path: Path) -> Records:
     except (OSError, pyarrow.ArrowException) as error:
         raise DataError(f"{path}: cannot be read: {' '.join(str(error).split()):.300}") from None
     rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
-    return replace(_checked(path, [Row(number, table.column_names, row) for number, row in enumerate(rows, 1)]), unit="row")
+    return _checked(path, [Row(number, table.column_names, row) for number, row in enumerate(rows, 1)])
 
 
 def _undecodable(path: Path, encoding: str) -> DataError:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import ConfigError, DataError, brief, counted
 from ..model.scalars import plain
+from . import tables
 from .records import UTF8, Records, as_text, is_unicode, open_text, read_records, written_encoding
 from .tables import Columns, as_number, names_of
 
@@ -136,14 +137,10 @@ def from_texts(texts: Sequence[str]) -> Questions:
     """
     if len(texts) % 2:
         raise ConfigError(f"give each question with its context: QUESTION CONTEXT, not {counted(len(texts), 'text')}")
-    for number, text in enumerate(texts, 1):
-        if not text.strip():
-            raise ConfigError(f"text {number} on the command line is empty")
-        if not is_unicode(text):
-            raise ConfigError(f"text {number} on the command line, {text!r:.80}, is not valid Unicode (a lone surrogate)")
-    pairs = enumerate(zip(texts[::2], texts[1::2], strict=True), 1)
+    data = tables.from_texts(texts)
+    pairs = enumerate(zip(data.texts[::2], data.texts[1::2], strict=True), 1)
     rows = [Question(str(number), question, context, None, "", f"question {number}") for number, (question, context) in pairs]
-    return Questions(Path("the command line"), rows)
+    return Questions(data.path, rows)
 
 
 def read_squad(path: Path, encoding: str = UTF8, labelled: bool = True) -> Questions:

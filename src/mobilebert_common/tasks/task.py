@@ -31,7 +31,6 @@ TASKS: dict[str, Task] = {
     task.name: task
     for task in (Classification(), Regression(), MultiLabel(), Tokens(), Answers(), Choices(), Pretraining(), MaskedWords())
 }
-DEFAULT = Classification.name
 DEFAULT_COLUMNS, DEFAULT_LENGTHS = Columns(), Lengths()
 # of lengths; others are from 1
 RANGES: dict[str, tuple[float, float]] = {"null_threshold": (-math.inf, math.inf), "whole_words": (0, 1), "seed": (0, 1 << 64)}
@@ -106,7 +105,7 @@ class Setup:
         return {MEMORY: memory if self.metric is None else {**memory, "metric": self.metric}}
 
 
-def new_setup(name: str, source: Any = None) -> Setup:
+def new_setup(name: str) -> Setup:
     """The setup of a task, or of a preset, before training.
 
     Args:

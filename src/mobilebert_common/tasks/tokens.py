@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import ConfigError, DataError, counted, shortened
 from ..model.config import MobileBertConfig
+from ..model.inputs import IGNORE_INDEX
 from . import metrics
 from .base import Lengths, Outputs, Predictions, Task, log_softmax
 from .classification import label_names, names_in
@@ -26,7 +27,6 @@ from .tables import Columns, from_texts, names_of
 WORD_COLUMNS = ("tokens", "words")  # default columns of records, the first that there is
 TAG_COLUMNS = ("ner_tags", "tags", "labels", "label")
 PREFIXED = re.compile(r"[BIESLUMW]-.+", re.DOTALL)
-IGNORED = -100  # the label of a token that carries no tag
 
 
 class Tags(list[str]):
@@ -187,11 +187,11 @@ class Tokens(Task):
                 extras.append([(word, starts[word]) for word in owned])
                 sources.append(source)
                 if numbers is not None:
-                    labels.append([IGNORED] * len(ids[-1]))
+                    labels.append([IGNORE_INDEX] * len(ids[-1]))
                     for word in owned:
                         labels[-1][starts[word]] = numbers[source][word]
         columns = {"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids], "token_type_ids": [[0] * len(row) for row in ids]}
-        fillers = {"input_ids": tokenizer.pad_token_id, "labels": IGNORED}
+        fillers = {"input_ids": tokenizer.pad_token_id, "labels": IGNORE_INDEX}
         return Examples(columns | ({} if numbers is None else {"labels": labels}), fillers, sources, truncated=cut, extras=extras)
 
     def predict(
