@@ -223,6 +223,16 @@ def test_pretrain(framework: str, files: Path, tmp_path: Path, run: Any) -> None
     assert done.status == 0 and "its encoder is trained further, with a new head" in done.out
 
 
+def test_python_is_told_of_texts_that_are_cut(files: Path, caplog: pytest.LogCaptureFixture) -> None:
+    import mobilebert_pt
+
+    text = "the film was great " * 9
+    scores = mobilebert_pt.evaluate(files / "tiny", [{"text": text, "label": "good"}, {"text": "dull", "label": "bad"}])
+    found = mobilebert_pt.predict(files / "tiny", [text, "dull"])
+    assert set(scores.metrics) > {"accuracy"} and list(found) == ["text", "prediction", "probability"]
+    assert [record.message for record in caplog.records] == ["1 example cut: longer than 16 tokens"] * 2
+
+
 TEXTS = ["the film was great", "an awful meal", "the song"]
 
 

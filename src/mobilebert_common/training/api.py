@@ -1,6 +1,7 @@
 """`train`, `evaluate` and `predict` as both twins export them, on names and data instead of opened files."""
 
 import contextlib
+import logging
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -8,15 +9,18 @@ from typing import Any
 
 from ..errors import ConfigError, DataError
 from ..frameworks import FRAMEWORKS, twin
-from ..tasks.base import beside_data
+from ..tasks.base import Data, beside_data
+from ..tasks.examples import Examples
 from ..tasks.metrics import Scores
 from ..tasks.records import UTF8
 from ..tasks.sentences import SentenceTask
 from ..tasks.tables import Columns
 from ..tasks.task import Setup
 from . import jobs
-from .fine_tuning import Options, Trained, fine_tune
+from .fine_tuning import Options, Trained, fine_tune, left_out
 from .progress import bar
+
+log = logging.getLogger(__name__)
 
 COLUMNS = [field.name for field in fields(Columns)]
 
@@ -34,7 +38,8 @@ def train(framework: str, model: Any, task: str | None, data: Any, progress: boo
 def evaluate(framework: str, model: str | Path | Trained, data: Any, **options: Any) -> Scores:
     """The metrics of a saved or trained model on labelled data."""
     opened, encoding = _opened(framework, model, options)
-    return opened.evaluate(opened.setup.read(data, encoding))[0]
+    found = opened.setup.read(data, encoding)
+    return opened.evaluate(found, _examples(opened, found))[0]
 
 
 def predict(framework: str, model: str | Path | Trained, data: Any, all: bool = False, **options: Any) -> dict[str, Sequence[Any]]:
@@ -48,8 +53,16 @@ def predict(framework: str, model: str | Path | Trained, data: Any, all: bool = 
     if is_texts and opened.setup.columns.text_pair and isinstance(opened.setup.task, SentenceTask):
         raise ConfigError("the model was trained on pairs of texts: give a file or rows with columns for both")
     found = opened.setup.task.from_texts(data) if is_texts else opened.setup.read(data, encoding, labelled=False)
-    predictions = opened.predict(found)
+    predictions = opened.predict(found, _examples(opened, found))
     return dict(beside_data(found, predictions, all))
+
+
+def _examples(opened: jobs.Opened, data: Data) -> Examples:
+    """Tokenize the data, and log what the model does not see of it."""
+    examples = opened.examples(data)
+    for line in left_out(opened.setup.task, opened.lengths, examples):
+        log.warning(line)
+    return examples
 
 
 def _opened(framework: str, model: str | Path | Trained, options: dict[str, Any]) -> tuple[jobs.Opened, str]:
