@@ -1,6 +1,7 @@
 """The exceptions of this package, and how error messages are shortened and made safe to print."""
 
 import math
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -47,6 +48,28 @@ class DivergedError(ConfigError):
 
     def __reduce__(self) -> tuple[type["DivergedError"], tuple[int, float]]:
         return type(self), (self.step, self.loss)
+
+
+class Interrupted(KeyboardInterrupt):
+    """SIGINT or SIGTERM ended the work.
+
+    Args:
+        signum: the number of the signal.
+        kept: what was saved, in one sentence.
+    """
+
+    def __init__(self, signum: int, kept: str = "") -> None:
+        super().__init__(f"interrupted by {signal.Signals(signum).name}{': ' if kept else ''}{kept}")
+        self.signum = signum
+        self.kept = kept
+
+    def __reduce__(self) -> tuple[type["Interrupted"], tuple[int, str]]:
+        return type(self), (self.signum, self.kept)
+
+    @property
+    def status(self) -> int:
+        """The exit status, as a shell gives it: 130 for SIGINT, 143 for SIGTERM."""
+        return 128 + self.signum
 
 
 class DataError(ValueError):

@@ -20,7 +20,7 @@ def train(model: Any, task: str | None, data: Any, *, progress: bool = True, **o
             guess it from the data.
         data: a .csv, .tsv, .jsonl or .parquet file, a pandas DataFrame, a dataset of the library `datasets`, columns or rows.
         progress: show a progress bar.
-        options: see mobilebert_common.training.fine_tuning.Options: output, validation, epochs, learning_rate, batch_size and more.
+        options: see mobilebert_common.training.preparation.Options: output, validation, epochs, learning_rate, batch_size and more.
     Returns:
         the model and its scores on the validation data, which also unpack from it.
     Raises:

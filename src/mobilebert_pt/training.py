@@ -5,6 +5,7 @@ precision, FSDP) applies.
 """
 
 import contextlib
+import functools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -12,51 +13,131 @@ from typing import Any
 import numpy as np
 import torch
 
-from mobilebert_common.errors import DivergedError
+from mobilebert_common import processes
+from mobilebert_common.errors import ConfigError, DivergedError
 from mobilebert_common.model.architectures import ARCHITECTURES
 from mobilebert_common.optional import needs
 from mobilebert_common.tasks.examples import Examples
 from mobilebert_common.training.plan import Plan
-from mobilebert_common.training.recipe import Recipe, Watch
+from mobilebert_common.training.recipe import Recipe
 from mobilebert_common.training.steps import Step, steps
+from mobilebert_common.training.twin import State, Watch, require_shapes
+
+from .arrays import to_numpy, to_tensor
 
 ADAPTED = ["query", "value"]  # the layers with LoRA adapters
 
 
-def train(model: Any, examples: Examples, recipe: Recipe, watch: Watch) -> None:
+def train(model: Any, examples: Examples, recipe: Recipe, watch: Watch, state: State | None = None) -> None:
     """Fine-tune a model in place.
 
     Args:
         examples: with labels.
-        watch: called after each step with the number of steps done and the loss of that step; True ends the training.
+        watch: called after each step with the number of steps done, the loss of that step, and what captures the state; True
+            ends the training.
+        state: to go on from.
     Raises:
-        ConfigError: the class weights do not fit the model.
+        CheckpointError: the state does not fit the model.
+        ConfigError: the class weights do not fit the model, or accelerate is configured for what this cannot do.
         DivergedError: a loss or a gradient is not finite; the model has the weights from before that step.
     """
-    with needs("train"):
-        from accelerate import Accelerator
-    accelerator = Accelerator()
-    torch.manual_seed(recipe.seed)
+    accelerator, plan = make_accelerator(), Plan(examples.lengths, recipe)
+    first = 0 if state is None else state.done
     with adapters(model, recipe.lora), checkpointing(model, recipe.gradient_checkpointing):
+        if state is not None:
+            restore_weights(model, state)
         prepared, optimizer = accelerator.prepare(model, make_optimizer(model, recipe))
         try:
-            total = Plan(examples.lengths, recipe).steps
-            for done, step in enumerate(steps(examples, recipe, model.config, model.architecture)):
+            if state is not None:
+                restore_moments(accelerator, model, optimizer, state)
+            for done, step in enumerate(steps(examples, recipe, model.config, model.architecture, first), first):
+                torch.manual_seed(plan.dropout_seed(done, accelerator.process_index))
                 for group in optimizer.param_groups:
-                    group["lr"] = recipe.rate(done, total)
+                    group["lr"] = recipe.rate(done, plan.steps)
                 prepared.train()
                 loss = backward(accelerator, model, prepared, step, recipe)
-                norm = accelerator.clip_grad_norm_(prepared.parameters(), recipe.clip)
+                norm = float(accelerator.clip_grad_norm_(prepared.parameters(), recipe.clip))
                 if not math.isfinite(loss) or (accelerator.scaler is None and not math.isfinite(norm)):
                     raise DivergedError(done + 1, loss)
                 optimizer.step()
                 optimizer.zero_grad()
-                if watch(done + 1, loss):
+                if watch(done + 1, loss, functools.partial(capture, accelerator, model, optimizer, done + 1)):
                     break
         finally:
             accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
             model.zero_grad()
             model.eval()
+
+
+def make_accelerator() -> Any:
+    """What runs the steps, in one process or in as many as a launcher has started.
+
+    Raises:
+        ConfigError: accelerate is configured for something else than DDP and FSDP 2.
+    """
+    with needs("train"):
+        from accelerate import Accelerator, DistributedType
+    accelerator = Accelerator(cpu=processes.count() > 1 and not torch.accelerator.is_available())  # or each would be alone
+    kind = accelerator.distributed_type
+    refused = (DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM, DistributedType.XLA)
+    if kind in refused or (kind == DistributedType.FSDP and not accelerator.is_fsdp2):
+        raise ConfigError(f"accelerate is configured for {kind.value}: use DDP, or FSDP with fsdp_version 2")
+    return accelerator
+
+
+def capture(accelerator: Any, model: Any, optimizer: Any, done: int) -> State:
+    """The state after a step; of several processes, all must call it."""
+    moments = {
+        moment: {name: to_numpy(optimizer.state[each][moment]) for name, each in model.named_parameters() if each in optimizer.state}
+        for moment in ("exp_avg", "exp_avg_sq")
+    }
+    adapted = {name: to_numpy(tensor) for name, tensor in model.state_dict().items() if ".lora_" in name or ".base_layer." in name}
+    weights = {name: to_numpy(tensor) for name, tensor in merged_state(model).items()}
+    scaler = {}
+    if accelerator.scaler is not None:  # which leaves updates out
+        updates = max((float(found["step"]) for found in optimizer.state.values()), default=0.0)
+        scaler = {**accelerator.scaler.state_dict(), "updates": updates}
+    return State(done, weights, **moments, adapters=adapted, scaler=scaler)
+
+
+def restore_weights(model: Any, state: State) -> None:
+    """Set a model's weights, and its LoRA adapters, to those of a state.
+
+    Raises:
+        CheckpointError: they are not those of the model.
+    """
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    tensors = {name: array for name, array in {**state.weights, **state.adapters}.items() if name in shapes}
+    require_shapes("weights", tensors, shapes)
+    model.load_state_dict({name: to_tensor(array) for name, array in tensors.items()})
+
+
+def restore_moments(accelerator: Any, model: Any, optimizer: Any, state: State) -> None:
+    """Set the state of AdamW, and of the loss scaling of float16.
+
+    Raises:
+        CheckpointError: the moments are not those of the model.
+    """
+    trained = {name: each for name, each in model.named_parameters() if each.requires_grad}
+    shapes = {name: tuple(each.shape) for name, each in trained.items()}
+    updates = float(state.scaler.get("updates", state.done))
+    for title, moments in (("exp_avg", state.exp_avg), ("exp_avg_sq", state.exp_avg_sq)):
+        require_shapes(title, moments, {name: shape for name, shape in shapes.items() if name in moments})
+        for name, array in moments.items():
+            moment = placed_as(to_tensor(array).to(trained[name].dtype), trained[name])
+            optimizer.state[trained[name]][title] = moment
+            optimizer.state[trained[name]]["step"] = torch.tensor(updates, device=trained[name].device)
+    if accelerator.scaler is not None and state.scaler:
+        accelerator.scaler.load_state_dict(dict(state.scaler))
+
+
+def placed_as(tensor: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+    """A tensor on the device of a parameter, or divided among processes as it is."""
+    if not hasattr(parameter, "device_mesh"):
+        return tensor.to(parameter.device)
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(tensor.to(parameter.device), parameter.device_mesh, parameter.placements)
 
 
 def backward(accelerator: Any, model: Any, prepared: Any, step: Step, recipe: Recipe) -> float:
@@ -82,9 +163,11 @@ def backward(accelerator: Any, model: Any, prepared: Any, step: Step, recipe: Re
             accelerator.backward(loss * accelerator.num_processes)
         total = total + loss.detach()
     gradient = model.get_input_embeddings().weight.grad
-    if gradient is not None:
-        gradient[model.config.pad_token_id] = 0  # a tied decoder would move it from zero
-    return accelerator.reduce(total, "sum").item()
+    if gradient is not None:  # a tied decoder would move the row of [PAD] from zero
+        kept = torch.ones(gradient.shape[0], 1, dtype=gradient.dtype)
+        kept[model.config.pad_token_id] = 0
+        gradient.mul_(placed_as(kept, gradient))
+    return float(accelerator.reduce(total, "sum"))
 
 
 def autocast(accelerator: Any, bf16: bool) -> Any:

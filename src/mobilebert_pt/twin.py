@@ -1,21 +1,24 @@
 """PyTorch as mobilebert_common.training.twin describes it. mobilebert_tf/twin.py is its translation."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from mobilebert_common import processes
+from mobilebert_common.errors import ConfigError
 from mobilebert_common.files.folder import Folder
 from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.outputs import flat
 
 from . import heads
 from .arrays import to_numpy, to_tensor
-from .training import merged_state, train
+from .training import make_accelerator, merged_state, placed_as, train
 
-__all__ = ["create", "infer", "load", "outputs", "restore", "set_tensors", "snapshot", "tensor", "tensors", "train"]
+__all__ = ["create", "devices", "infer", "largest", "load", "outputs", "set_tensors", "tensor", "tensors", "train"]
 
 
 def tensor(array: Any) -> torch.Tensor:
@@ -55,14 +58,31 @@ def tensors(model: Any) -> dict[str, np.ndarray]:
 
 def set_tensors(model: Any, tensors: Mapping[str, np.ndarray]) -> None:
     """Set some of a model's weights, {canonical name: array}."""
-    model.load_state_dict({name: to_tensor(array) for name, array in tensors.items()}, strict=False)
+    own = model.state_dict()
+    model.load_state_dict({name: placed_as(to_tensor(array), own[name]) for name, array in tensors.items()}, strict=False)
 
 
-def snapshot(model: Any) -> dict[str, torch.Tensor]:
-    """A copy of a model's weights on the CPU, with LoRA adapters merged."""
-    return {name: value.detach().cpu().clone() for name, value in merged_state(model).items()}
+@contextlib.contextmanager
+def devices(count: int | None) -> Iterator[None]:
+    """Join the processes that a launcher has started, if there are several.
+
+    Raises:
+        ConfigError: several devices are asked for, but no launcher has started a process for each.
+    """
+    started = processes.count()
+    if count not in (None, started):
+        start = f"torchrun --nproc-per-node {count} -m mobilebert_common train …"
+        raise ConfigError(f"PyTorch needs a process for each of {count} devices, and here it has {started}: start it with {start}")
+    if started > 1:
+        make_accelerator()
+    yield
 
 
-def restore(model: Any, snapshot: Mapping[str, torch.Tensor]) -> None:
-    """Set a model's weights to those of a snapshot."""
-    model.load_state_dict(snapshot)
+def largest(values: Sequence[float]) -> list[float]:
+    """The largest of each value over all processes."""
+    if processes.count() == 1:
+        return [float(value) for value in values]
+    shared = torch.tensor(values, dtype=torch.float32, device=make_accelerator().device)
+    torch.distributed.all_reduce(shared, torch.distributed.ReduceOp.MAX)
+    found: list[float] = shared.tolist()
+    return found

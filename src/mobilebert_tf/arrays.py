@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from mobilebert_common.model.dtypes import parse_dtype
-from mobilebert_common.model.layout import Layout, from_layout, to_layout
+from mobilebert_common.model.layout import Layout, from_layout, layout_shape, to_layout
 
 
 def dtype_policy(dtype: Any) -> keras.DTypePolicy:
@@ -33,3 +33,8 @@ def assign(variable: keras.Variable, array: np.ndarray, layout: Layout) -> None:
 def to_numpy(variable: keras.Variable, layout: Layout) -> np.ndarray:
     """The canonical array of a variable."""
     return from_layout(keras.ops.convert_to_numpy(variable), layout)
+
+
+def canonical_shape(variable: keras.Variable, layout: Layout) -> tuple[int, ...]:
+    """The shape of the canonical array of a variable."""
+    return layout_shape(tuple(variable.shape), layout, heads=1)

@@ -1,6 +1,7 @@
 """Fine-tuning in Keras, on `fit`: the same plan of batches and the same recipe as mobilebert_pt/training.py."""
 
 import contextlib
+import functools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -8,37 +9,117 @@ from typing import Any
 import keras
 from keras import ops
 
-from mobilebert_common.errors import ConfigError, DivergedError
+from mobilebert_common.errors import CheckpointError, ConfigError, DivergedError
 from mobilebert_common.tasks.examples import Examples
 from mobilebert_common.training.plan import Plan
-from mobilebert_common.training.recipe import Recipe, Watch
+from mobilebert_common.training.recipe import Recipe
 from mobilebert_common.training.steps import Step, steps
+from mobilebert_common.training.twin import State, Watch, require_shapes
 
+from .arrays import assign, canonical_shape, to_numpy
 from .fit import readable_errors, weights_like
 
 
-def train(model: Any, examples: Examples, recipe: Recipe, watch: Watch) -> None:
+def train(model: Any, examples: Examples, recipe: Recipe, watch: Watch, state: State | None = None) -> None:
     """Fine-tune a model in place.
 
     Args:
         examples: with labels.
-        watch: called after each step with the number of steps done and the loss of that step; True ends the training.
+        watch: called after each step with the number of steps done, the loss of that step, and what captures the state; True
+            ends the training.
+        state: to go on from.
     Raises:
+        CheckpointError: the state does not fit the model.
         ConfigError: the class weights do not fit the model, or the recipe has LoRA adapters.
         DivergedError: a loss or a gradient is not finite; the model has the weights from before that step.
     """
     if recipe.lora is not None:
         raise ConfigError("LoRA adapters are for PyTorch only: PEFT has none for Keras")
-    model.seed_generator.state.assign(keras.random.SeedGenerator(recipe.seed).state)  # a loaded model has drawn its own
-    total = Plan(examples.lengths, recipe).steps
-    data = batches(examples, recipe, model)
-    with checkpointing(model, recipe.gradient_checkpointing), model.distribute_strategy.scope():
+    plan = Plan(examples.lengths, recipe)
+    first = 0 if state is None else state.done
+    data = batches(examples, recipe, model, first)
+    with deterministic(), checkpointing(model, recipe.gradient_checkpointing), model.distribute_strategy.scope():
+        if state is not None:
+            restore_weights(model, state)
         trained = Training(model, recipe)
         # XLA would compile each length anew
-        trained.compile(make_optimizer(model, recipe, total), jit_compile=False, auto_scale_loss=False)
+        trained.compile(make_optimizer(model, recipe, plan.steps), jit_compile=False, auto_scale_loss=False)
         trained.optimizer.build(trained.trainable_variables)
+        if state is not None:
+            restore_moments(model, trained.optimizer, state)
+        steps_left = plan.steps - first
         with readable_errors():
-            trained.fit(data, steps_per_epoch=total, shuffle=False, callbacks=[Progress(watch)], verbose=0)
+            trained.fit(data, steps_per_epoch=steps_left, shuffle=False, callbacks=[Progress(watch, plan, first)], verbose=0)
+
+
+@contextlib.contextmanager
+def deterministic() -> Iterator[None]:
+    """Let TensorFlow add up in one order, so that a training can be repeated bit by bit."""
+    from tensorflow.python.framework import config  # the public API can only turn it on
+
+    if config.is_op_determinism_enabled():
+        yield
+        return
+    config.enable_op_determinism()
+    try:
+        yield
+    finally:
+        config.disable_op_determinism()
+
+
+def capture(model: Any, optimizer: Any, done: int) -> State:
+    """The state after a step."""
+    places = optimizer_places(model, optimizer)
+    moments = {
+        moment: {name: to_numpy(variables[number], layout) for name, (number, layout) in places.items()}
+        for moment, variables in (("exp_avg", optimizer._momentums), ("exp_avg_sq", optimizer._velocities))
+    }
+    weights = {name: to_numpy(variable, layout) for name, (variable, layout) in model.canonical_variables().items()}
+    return State(done, weights, **moments, adapters={}, scaler={})
+
+
+def optimizer_places(model: Any, optimizer: Any) -> dict[str, tuple[int, Any]]:
+    """{canonical name: (number in the optimizer, layout)} of the weights that are trained."""
+    variables = model.canonical_variables().items()
+    return {name: (optimizer._get_variable_index(variable), layout) for name, (variable, layout) in variables if variable.trainable}
+
+
+def restore_weights(model: Any, state: State) -> None:
+    """Set a model's weights to those of a state.
+
+    Raises:
+        CheckpointError: they are not those of the model, or are for LoRA adapters.
+    """
+    if state.adapters:
+        raise CheckpointError("adapters", "LoRA adapters are for PyTorch only")
+    variables = model.canonical_variables()
+    require_shapes("weights", state.weights, {name: canonical_shape(*place) for name, place in variables.items()})
+    for name, array in state.weights.items():
+        assign(variables[name][0], array, variables[name][1])
+
+
+def restore_moments(model: Any, optimizer: Any, state: State) -> None:
+    """Set the state of AdamW.
+
+    Raises:
+        CheckpointError: the moments are not those of the model.
+    """
+    places, variables = optimizer_places(model, optimizer), model.canonical_variables()
+    for title, moments, kept in (
+        ("exp_avg", state.exp_avg, optimizer._momentums),
+        ("exp_avg_sq", state.exp_avg_sq, optimizer._velocities),
+    ):
+        require_shapes(title, moments, {name: canonical_shape(*variables[name]) for name in moments if name in places})
+        for name, array in moments.items():
+            number, layout = places[name]
+            assign(kept[number], array, layout)
+    optimizer.iterations.assign(state.done)
+
+
+def seed_generators(model: Any) -> list[keras.random.SeedGenerator]:
+    """The generators of all dropout in a model, those of layers of a user's own among them."""
+    found = [model.seed_generator, *(each for layer in model._flatten_layers() for each in layer._seed_generators)]
+    return list({id(each): each for each in found}.values())
 
 
 class Training(keras.Model):
@@ -240,27 +321,37 @@ class Rate(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class Progress(keras.callbacks.Callback):
-    """Calls a Watch after each step, and stops where it says so or where the step was not finite."""
+    """Seeds the dropout of each step, calls a Watch after it, and stops where it says so or where the step was not finite."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch, plan: Plan, done: int) -> None:
         super().__init__()
         self.watch = watch
-        self.done = 0
+        self.plan = plan
+        self.done = done
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        for place, generator in enumerate(seed_generators(self.model.model)):
+            generator.state.assign([self.plan.dropout_seed(self.done, place), 0])
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.done += 1
         loss = float(logs["loss"])
         if not math.isfinite(loss) or not math.isfinite(logs["norm"]):
             raise DivergedError(self.done, loss)
-        self.model.stop_training = bool(self.watch(self.done, loss))
+        state = functools.partial(capture, self.model.model, self.model.optimizer, self.done)
+        self.model.stop_training = bool(self.watch(self.done, loss, state))
 
 
-def batches(examples: Examples, recipe: Recipe, model: Any) -> Any:
-    """The steps as tf.data of unknown length, so that one graph serves all lengths."""
+def batches(examples: Examples, recipe: Recipe, model: Any, done: int = 0) -> Any:
+    """The steps as tf.data of unknown length, so that one graph serves all lengths.
+
+    Args:
+        done: the number of steps to leave out, because they are done.
+    """
     import tensorflow as tf
 
     def generate() -> Iterator[Step]:
-        return (tuple(step) for step in steps(examples, recipe, model.config, model.architecture))
+        return (tuple(step) for step in steps(examples, recipe, model.config, model.architecture, done))
 
     signature = tf.nest.map_structure(lambda array: tf.TensorSpec([None] * array.ndim, array.dtype), next(generate()))
     return tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2)

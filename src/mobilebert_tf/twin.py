@@ -1,12 +1,16 @@
 """Keras as mobilebert_common.training.twin describes it. mobilebert_pt/twin.py is its translation."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from mobilebert_common import processes
+from mobilebert_common.errors import ConfigError
 from mobilebert_common.files.folder import Folder
 from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.outputs import flat
@@ -16,7 +20,9 @@ from .arrays import to_numpy
 from .fit import readable_errors
 from .training import train
 
-__all__ = ["create", "infer", "load", "outputs", "restore", "set_tensors", "snapshot", "tensor", "tensors", "train"]
+__all__ = ["create", "devices", "infer", "largest", "load", "outputs", "set_tensors", "tensor", "tensors", "train"]
+
+ONE_PROCESS = "Keras's fit trains in one process: start one without a launcher and TF_CONFIG, and use --devices, or --framework pt"
 
 
 def tensor(array: Any) -> Any:
@@ -63,11 +69,38 @@ def set_tensors(model: Any, tensors: Mapping[str, np.ndarray]) -> None:
         arrays.assign(variable, array, layout)
 
 
-def snapshot(model: Any) -> dict[str, np.ndarray]:
-    """A copy of a model's weights on the CPU."""
-    return {name: value.copy() for name, value in tensors(model).items()}
+@contextlib.contextmanager
+def devices(count: int | None) -> Iterator[None]:
+    """Create and train models on several devices of this machine, by MirroredStrategy.
+
+    Raises:
+        ConfigError: there are fewer, or a launcher has started several processes.
+    """
+    import tensorflow as tf
+
+    if processes.count() > 1 or "TF_CONFIG" in os.environ:
+        raise ConfigError(ONE_PROCESS)
+    if count in (None, 1):
+        yield
+        return
+    found = tf.config.list_logical_devices("GPU") or virtual_cpus(count)
+    if len(found) < count:
+        raise ConfigError(f"devices is {count}, and TensorFlow has {len(found)}: {', '.join(device.name for device in found)}")
+    with tf.distribute.MirroredStrategy([device.name for device in found[:count]]).scope():
+        yield
 
 
-def restore(model: Any, snapshot: Mapping[str, np.ndarray]) -> None:
-    """Set a model's weights to those of a snapshot."""
-    set_tensors(model, snapshot)
+def virtual_cpus(count: int) -> list[Any]:
+    """So many devices on one CPU, which is good for trying; as many as there are, if TensorFlow has started already."""
+    import tensorflow as tf
+
+    with contextlib.suppress(RuntimeError):
+        (cpu,) = tf.config.list_physical_devices("CPU")[:1]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
+    found: list[Any] = tf.config.list_logical_devices("CPU")
+    return found
+
+
+def largest(values: Sequence[float]) -> list[float]:
+    """The largest of each value over all processes, of which there is one."""
+    return [float(value) for value in values]

@@ -21,7 +21,7 @@ from mobilebert_common.tasks.squad import Question, Questions, Reference
 from mobilebert_common.tasks.tables import Columns
 from mobilebert_common.tasks.task import TASKS, guess, new_setup, setup_of
 from mobilebert_common.tokenization import MobileBertTokenizerFast
-from mobilebert_common.training.fine_tuning import Options, notices, prepare
+from mobilebert_common.training.preparation import Options, notices, prepare
 
 LETTERS = [chr(letter) for letter in range(ord("a"), ord("z") + 1)]
 TOKENIZER = MobileBertTokenizerFast(vocab=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "?", "😀", *LETTERS, "##1", "##2", "ab"])

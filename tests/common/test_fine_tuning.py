@@ -1,5 +1,7 @@
 """What every training does around the steps, with a twin that only pretends: no framework is needed to get it right."""
 
+import contextlib
+import functools
 import json
 import shutil
 from collections.abc import Sequence
@@ -16,10 +18,13 @@ from mobilebert_common.tasks.base import Lengths, Predictions
 from mobilebert_common.tasks.examples import Examples
 from mobilebert_common.tasks.task import MEMORY, new_setup
 from mobilebert_common.tasks.tokens import Tags
-from mobilebert_common.training import fine_tuning, jobs
-from mobilebert_common.training.fine_tuning import Options, default_rate, fine_tune, left_out, prepare, worst
+from mobilebert_common.training import jobs
+from mobilebert_common.training.fine_tuning import Trained, fine_tune
 from mobilebert_common.training.plan import Plan
+from mobilebert_common.training.preparation import Options, default_rate, left_out, prepare
 from mobilebert_common.training.recipe import Recipe
+from mobilebert_common.training.summary import worst
+from mobilebert_common.training.twin import State
 from support.configs import CLASSIFIER, random_weights
 
 ROWS = [
@@ -31,13 +36,14 @@ HELD_OUT = [{"text": "a fine film", "label": "good"}, {"text": "an odd film", "l
 
 
 class Model:
-    """A model whose only weight is how many of HELD_OUT it gets right."""
+    """A model whose first weight is how many of HELD_OUT it gets right."""
 
     architecture = CLASSIFIER
 
     def __init__(self, config: MobileBertConfig) -> None:
         self.config = config
         self.right = 0
+        self.weights = random_weights(config, CLASSIFIER)
 
 
 class Twin:
@@ -50,16 +56,21 @@ class Twin:
     def create(self, config: MobileBertConfig, architecture: str, seed: int) -> Model:
         return Model(config)
 
-    def train(self, model: Model, examples: Any, recipe: Recipe, watch: Any) -> None:
+    def train(self, model: Model, examples: Any, recipe: Recipe, watch: Any, state: State | None = None) -> None:
         self.recipes.append(recipe)
-        for step in range(1, Plan(examples.lengths, recipe).steps + 1):
+        first = 0 if state is None else state.done
+        for step in range(first + 1, Plan(examples.lengths, recipe).steps + 1):
             loss = self.losses[(step - 1) % len(self.losses)] if self.losses else 0.5
             if not np.isfinite(loss) or recipe.learning_rate > 1:
                 raise DivergedError(step, loss)
             if self.right:
                 model.right = self.right[min(step, len(self.right)) - 1]
-            if watch(step, loss):
+            if watch(step, loss, functools.partial(self.capture, model, step)):
                 return
+
+    def capture(self, model: Model, step: int) -> State:
+        moments = {name: np.full_like(array, step) for name, array in model.weights.items()}
+        return State(step, self.tensors(model), moments, moments, {}, {})
 
     def infer(self, model: Model, batches: Any) -> Any:
         for batch in batches:
@@ -67,14 +78,18 @@ class Twin:
             found = np.where(np.arange(3) < model.right, truth, 1 - truth)[: len(batch["input_ids"])]
             yield {"logits": np.eye(2)[found]}
 
-    def snapshot(self, model: Model) -> int:
-        return model.right
-
-    def restore(self, model: Model, snapshot: int) -> None:
-        model.right = snapshot
+    def set_tensors(self, model: Model, tensors: Any) -> None:
+        model.right = int(tensors["classifier.bias"][0])
 
     def tensors(self, model: Model) -> dict[str, np.ndarray]:
-        return random_weights(model.config, CLASSIFIER)
+        model.weights["classifier.bias"][0] = model.right
+        return model.weights
+
+    def devices(self, count: int | None) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def largest(self, values: Sequence[float]) -> list[float]:
+        return list(values)
 
 
 class Heard(NamedTuple):
@@ -82,7 +97,7 @@ class Heard(NamedTuple):
 
     told: list[Any]
 
-    def begin(self, steps: int, title: str) -> None:
+    def begin(self, steps: int, title: str, done: int = 0) -> None:
         self.told.append((title, steps))
 
     def step(self, done: int, loss: float) -> None: ...
@@ -105,7 +120,7 @@ def options(**changes: Any) -> Options:
     return Options(**{**given, **changes})
 
 
-def run(twin: Twin, told: list[Any] | None = None, **changes: Any) -> fine_tuning.Trained:
+def run(twin: Twin, told: list[Any] | None = None, **changes: Any) -> Trained:
     return fine_tune(twin, "Nothing", options(**changes), Heard([] if told is None else told))
 
 
@@ -182,9 +197,9 @@ def test_several_learning_rates() -> None:
     twin.infer = lambda model, batches: Twin.infer(twin, model, batches)  # type: ignore[method-assign]
     original = Twin.train
 
-    def train(model: Model, examples: Any, recipe: Recipe, watch: Any) -> None:
+    def train(model: Model, examples: Any, recipe: Recipe, *others: Any) -> None:
         twin.right = [{1e-4: 1, 1e-3: 3, 1e-2: 2}.get(recipe.learning_rate, 0)]
-        original(twin, model, examples, recipe, watch)
+        original(twin, model, examples, recipe, *others)
 
     twin.train = train  # type: ignore[method-assign]
     trained = run(twin, told, learning_rate=[1e-4, 1e-3, 1e-2, 5.0])

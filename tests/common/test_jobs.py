@@ -9,6 +9,7 @@ import pytest
 
 from mobilebert_common.checkpoints import checkpoint
 from mobilebert_common.errors import CheckpointError, ConfigError, DataError
+from mobilebert_common.files.folder import save_files
 from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.tasks.tables import Table
 from mobilebert_common.tasks.task import Setup, new_setup
@@ -188,8 +189,7 @@ def test_weights_that_are_no_numbers_are_not_saved(twin: Any, saved: Path, tmp_p
     weights["classifier.bias"][0] = np.inf
     twin.tensors = lambda model: weights
     with pytest.raises(ConfigError, match="1 tensors are NaN or infinite, so nothing was saved"):
-        jobs.save(twin, model, begin, tmp_path / "again")
-    assert not (tmp_path / "again").exists()
+        jobs.contents(begin, model, twin.tensors(model))
 
 
 @pytest.mark.parametrize("model", ["mobilebert-tiny", "checkpoint"])
@@ -208,7 +208,8 @@ def test_texts_longer_than_the_model_are_cut(twin: Any, saved: Path) -> None:
 
 def test_what_is_saved_opens_and_predicts(twin: Any, saved: Path, tmp_path: Path) -> None:
     begin = of_length(jobs.start(SETUP, str(saved), DATA), 4)
-    jobs.save(twin, begin.make(twin, 0), begin, tmp_path / "again")
+    model = begin.make(twin, 0)
+    save_files(tmp_path / "again", jobs.contents(begin, model, twin.tensors(model)))
     twin.calls.clear()
     opened = jobs.Opened.open(twin, tmp_path / "again")
     assert opened.setup == Setup(SETUP.task, DATA.columns, replace(SETUP.lengths, max_length=4), None, remembered=True)

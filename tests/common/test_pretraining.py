@@ -18,7 +18,8 @@ from mobilebert_common.tasks.tables import Columns
 from mobilebert_common.tasks.task import new_setup
 from mobilebert_common.tokenization import MobileBertTokenizerFast
 from mobilebert_common.training import jobs
-from mobilebert_common.training.fine_tuning import Options, prepare, worst
+from mobilebert_common.training.preparation import Options, prepare
+from mobilebert_common.training.summary import worst
 from support.configs import make_config, random_weights
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

@@ -79,6 +79,8 @@ def made(**changes: Any) -> dict[str, Any]:
         "seconds": 312.3,
         "examples_per_second": 256.12,
         "steps_per_second": 8.25,
+        "snapshots": 0,
+        "snapshot_seconds": 0.0,
         "saved": "mobilebert-classifier",
     }
     return report | changes

@@ -1,7 +1,7 @@
 """`train` of both twins: one recipe, step for step, against each other and against the recipe written out in numpy."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ from mobilebert_common.tasks.task import Setup, new_setup
 from mobilebert_common.tokenization import MobileBertTokenizerFast
 from mobilebert_common.training import jobs
 from mobilebert_common.training.plan import Plan
-from mobilebert_common.training.recipe import Recipe, Watch
+from mobilebert_common.training.recipe import Recipe
+from mobilebert_common.training.twin import Capture
 from support.configs import CLASSIFIER, make_config
 from support.twins import Pair, gradients_apart, torch_gradients
 
@@ -83,18 +84,22 @@ def opened(folder: Path, case: str = "classes", **changes: Any) -> tuple[Pair, E
 
 
 def weights_of(pair: Pair, twin: str) -> dict[str, np.ndarray]:
-    return dict(DOORS[twin].snapshot(model_of(pair, twin)))
+    return copied(DOORS[twin], model_of(pair, twin))
+
+
+def copied(door: Any, model: Any) -> dict[str, np.ndarray]:
+    return {name: array.copy() for name, array in door.tensors(model).items()}
 
 
 def model_of(pair: Pair, twin: str) -> Any:
     return pair.torch_model if twin == "pt" else pair.keras_model
 
 
-def train(pair: Pair, twin: str, examples: Any, recipe: Recipe = RECIPE, watch: Watch | None = None) -> list[float]:
+def train(pair: Pair, twin: str, examples: Any, recipe: Recipe = RECIPE, watch: Callable[[int, float], bool] | None = None) -> list[float]:
     """The losses of the steps."""
     losses: list[float] = []
 
-    def note(done: int, loss: float) -> bool:
+    def note(done: int, loss: float, capture: Capture) -> bool:
         losses.append(loss)
         assert done == len(losses)
         return watch is not None and watch(done, loss)
@@ -220,20 +225,20 @@ def test_watch_may_evaluate_and_end_the_training(tmp_path: Path, twin: str) -> N
     """Neither inference nor a snapshot between steps changes the steps; dropout goes on where it was."""
     pair, examples = opened(tmp_path, hidden_dropout_prob=0.3)
     door, model, inputs = DOORS[twin], model_of(pair, twin), examples.without(["labels"])
-    before = door.snapshot(model)
+    before = copied(door, model)
     plain = train(pair, twin, examples, replace(RECIPE, max_steps=6))
-    door.restore(model, before)
+    door.set_tensors(model, before)
     seen: list[Any] = []
 
     def watch(done: int, loss: float) -> bool:
-        seen.append((next(iter(door.infer(model, inputs.ordered(9))))["logits"], door.snapshot(model)))
+        seen.append((next(iter(door.infer(model, inputs.ordered(9))))["logits"], copied(door, model)))
         return done == 5
 
     assert train(pair, twin, examples, replace(RECIPE, max_steps=6), watch) == plain[:5]
     assert not np.allclose(seen[3][0], seen[4][0], rtol=1e-6)  # it had the weights of that step
     np.testing.assert_array_equal(next(iter(door.infer(model, inputs.ordered(9))))["logits"], seen[4][0])
-    assert same(door.snapshot(model), seen[4][1]) and not same(seen[4][1], seen[3][1])
-    door.restore(model, seen[3][1])
+    assert same(copied(door, model), seen[4][1]) and not same(seen[4][1], seen[3][1])
+    door.set_tensors(model, seen[3][1])
     np.testing.assert_array_equal(next(iter(door.infer(model, inputs.ordered(9))))["logits"], seen[3][0])
 
 
@@ -262,7 +267,7 @@ def test_bf16_and_gradient_checkpointing_leave_the_model_as_it_was(tmp_path: Pat
     exact = train(pair, "pt", examples, replace(RECIPE, max_steps=3))
     door, batch = DOORS[twin], examples.batch(range(9))
     model = pair.torch_model = pair.keras_model = door.load(tmp_path, pair.head)
-    before = door.snapshot(model)
+    before = copied(door, model)
     checkpointed: list[bool] = []
 
     def watch(done: int, loss: float) -> bool:
@@ -275,7 +280,7 @@ def test_bf16_and_gradient_checkpointing_leave_the_model_as_it_was(tmp_path: Pat
     logits = door.outputs(model, batch)["logits"]
     model.save_pretrained(tmp_path / "trained")
     np.testing.assert_array_equal(door.outputs(door.load(tmp_path / "trained", pair.head), batch)["logits"], logits)
-    door.restore(model, before)
+    door.set_tensors(model, before)
     np.testing.assert_array_equal(door.outputs(model, batch)["logits"], door.outputs(door.load(tmp_path, pair.head), batch)["logits"])
 
 

@@ -1,6 +1,7 @@
 """Training with LoRA adapters, which PEFT makes: only they and the head are trained, and they end up in the weights."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,19 +36,23 @@ def logits(model: MobileBertForSequenceClassification, examples: Examples) -> np
     return next(iter(twin.infer(model, examples.without(["labels"]).ordered(9))))["logits"]
 
 
+def copied(model: MobileBertForSequenceClassification) -> dict[str, np.ndarray]:
+    return {name: array.copy() for name, array in twin.tensors(model).items()}
+
+
 def test_adapters_and_head_are_trained_and_merged(
     model: MobileBertForSequenceClassification, examples: Examples, tmp_path: Path
 ) -> None:
-    before, seen, losses = twin.snapshot(model), [], []
+    before, seen, losses = copied(model), [], []
 
-    def watch(done: int, loss: float) -> bool:
+    def watch(done: int, loss: float, capture: Any) -> bool:
         losses.append(loss)
-        seen.append((logits(model, examples), twin.snapshot(model)))
+        seen.append((logits(model, examples), copied(model)))
         return False
 
     twin.train(model, examples, RECIPE, watch)
     assert losses[-1] < losses[0]
-    after = twin.snapshot(model)
+    after = copied(model)
     assert list(after) == list(seen[-1][1]) and all(np.array_equal(after[name], seen[-1][1][name]) for name in after)
     changed = {name for name in before if not np.array_equal(before[name], after[name])}
     adapted = changed - HEAD
@@ -64,11 +69,11 @@ def test_adapters_and_head_are_trained_and_merged(
 def test_earlier_weights_are_restored(model: MobileBertForSequenceClassification, examples: Examples) -> None:
     seen = []
 
-    def watch(done: int, loss: float) -> bool:
-        seen.append((twin.snapshot(model), logits(model, examples)))
+    def watch(done: int, loss: float, capture: Any) -> bool:
+        seen.append((copied(model), logits(model, examples)))
         return done == 4
 
     twin.train(model, examples, RECIPE, watch)
-    twin.restore(model, seen[1][0])
+    twin.set_tensors(model, seen[1][0])
     np.testing.assert_allclose(logits(model, examples), seen[1][1], rtol=1e-12)
     assert not np.allclose(seen[1][1], seen[3][1])

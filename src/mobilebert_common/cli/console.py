@@ -16,6 +16,7 @@ from rich.logging import RichHandler
 from rich.markup import escape
 from rich.table import Table as Grid
 
+from .. import processes
 from ..errors import printable
 from ..frameworks import twin
 from ..training.twin import Twin
@@ -49,7 +50,8 @@ def show_warnings() -> None:
     """Print the warnings that libraries log, with control characters escaped."""
     handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False)
     handler.setFormatter(_Printable("%(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    level = logging.WARNING if processes.is_main() else logging.ERROR  # of several processes, the first one speaks
+    logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger("huggingface_hub").propagate = False  # it prints its own warnings
 
 

@@ -11,7 +11,8 @@ from ..frameworks import FRAMEWORKS
 from ..tasks.tables import Table
 from ..tasks.task import TASKS
 from ..training import jobs
-from ..training.fine_tuning import Options, claim, fine_tune, refuse_overwriting
+from ..training.fine_tuning import fine_tune
+from ..training.preparation import Options, claim, refuse_overwriting
 from ..training.progress import bar
 from ..training.twin import Twin
 from .console import add_row, console, make_grid, open_twin, say

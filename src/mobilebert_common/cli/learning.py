@@ -1,11 +1,11 @@
-"""The commands `train`, `evaluate` and `predict`, built on training/fine_tuning.py and training/jobs.py."""
+"""The commands `train`, `evaluate` and `predict`, built on training/preparation.py and training/jobs.py."""
 
 import dataclasses
 import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,8 +19,9 @@ from ..tasks.results import check_cells, check_result_path
 from ..tasks.sentences import SentenceTask
 from ..tasks.tables import Columns
 from ..tasks.task import Setup
-from ..training import fine_tuning, jobs
-from ..training.fine_tuning import BALANCED
+from ..training import jobs, preparation
+from ..training.fine_tuning import fine_tune
+from ..training.preparation import BALANCED
 from ..training.progress import bar
 from .console import add_row, console, make_grid, open_twin, say
 from .options import (
@@ -68,7 +69,7 @@ class DataOptions:
 
 @dataclass(kw_only=True)
 class FitOptions:
-    """The options of every command that trains; those of fine_tuning.Options of the same name mean the same."""
+    """The options of every command that trains; those of preparation.Options of the same name mean the same."""
 
     validation_fraction: Annotated[
         float, typer.Option(min=0.01, max=0.9, help="Fraction of the training data to hold out if there is no validation file.")
@@ -111,6 +112,16 @@ class FitOptions:
     ] = False
     lora: Annotated[int | None, typer.Option(min=1, help="Train LoRA adapters of this rank instead of all weights (PyTorch).")] = None
     tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard's event files.")] = None
+    resume: Annotated[
+        Literal["auto", "never"],
+        typer.Option(help="auto: go on where the same command was interrupted. never: start anew."),
+    ] = "auto"
+    snapshot_every: Annotated[
+        int | None, typer.Option(min=1, help="Steps between snapshots. Default: five minutes, and each evaluation that was better.")
+    ] = None
+    devices: Annotated[
+        int | None, typer.Option(min=1, help="Keras: train on so many devices of this machine. PyTorch: see docs/survival.md.")
+    ] = None
     seed: Annotated[int, typer.Option(min=0, max=(1 << 32) - 1, help="Seed for fresh weights, dropout, example order and split.")] = 0
 
 
@@ -131,21 +142,21 @@ class TrainOptions(FitOptions, DataOptions):
 def train(options: TrainOptions) -> None:
     """Train a model for a task, save it, and write a report beside it."""
     given = {field.name: getattr(options, field.name) for field in dataclasses.fields(options) if field.name != "framework"}
-    settings = fine_tuning.Options(
+    settings = preparation.Options(
         **{**given, **{field.name: getattr(options.columns, field.name) for field in dataclasses.fields(Columns)}}
         | {"class_weights": _weights(options.class_weights), "command": command()}
     )
     fit(options.framework, settings)
 
 
-def fit(framework: str, settings: fine_tuning.Options) -> None:
+def fit(framework: str, settings: preparation.Options) -> None:
     """Train a model, and print its scores."""
     twin = open_twin(framework)
     with bar(console) as progress:
-        trained = fine_tuning.fine_tune(twin, FRAMEWORKS[framework][1], settings, progress)
+        trained = fine_tune(twin, FRAMEWORKS[framework][1], settings, progress)
     show(trained.scores)
-    data = trained.report["data"]
-    say(f"{counted(data['validation']['examples'], 'validation ' + data['unit'])}; {trained.report['seconds']:.0f} s")
+    if data := trained.report.get("data"):
+        say(f"{counted(data['validation']['examples'], 'validation ' + data['unit'])}; {trained.report['seconds']:.0f} s")
     say(f"saved in {settings.output}, with report.html")
 
 
@@ -243,7 +254,7 @@ def _setup(options: DataOptions, directory: str) -> Setup:
 
 def _say_left_out(opened: jobs.Opened, examples: Examples) -> None:
     """Say what the model does not see of the data, apart from the results."""
-    for line in fine_tuning.left_out(opened.setup.task, opened.lengths, examples):
+    for line in preparation.left_out(opened.setup.task, opened.lengths, examples):
         typer.echo(printable(line), err=True)
 
 

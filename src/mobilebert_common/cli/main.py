@@ -4,7 +4,9 @@ import io
 import os
 import sys
 
-from ..errors import CheckpointError, ConfigError, DataError, InputError, printable
+from .. import processes
+from ..errors import CheckpointError, ConfigError, DataError, InputError, Interrupted, printable
+from ..interrupts import catching
 from ..optional import needs
 
 # the frameworks read these when they are imported
@@ -15,9 +17,19 @@ ENVIRONMENT = {
 
 
 def main() -> None:
-    """Run the command line. Exit status: 0 success, 1 an error the user can fix, 2 wrong usage, 130 interrupted."""
+    """Run the command line.
+
+    Exit status: 0 success, 1 an error the user can fix, 2 wrong usage, 130 interrupted by SIGINT, 143 by SIGTERM.
+    """
+    with catching():
+        _run()
+
+
+def _run() -> None:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    if not processes.is_main():
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # None where the descriptor is closed
             stream.reconfigure(errors="backslashreplace")  # a text may not fit the terminal's encoding
@@ -29,8 +41,13 @@ def main() -> None:
         app()
     except (CheckpointError, ConfigError, DataError, InputError, ImportError, OSError) as error:
         lists_findings = isinstance(error, CheckpointError | ConfigError | ImportError)
-        print(f"error: {printable(str(error), keep=chr(10) if lists_findings else '')}", file=sys.stderr)
+        if processes.is_first_here():  # the others find the same
+            print(f"error: {printable(str(error), keep=chr(10) if lists_findings else '')}", file=sys.stderr)
         sys.exit(1)
+    except Interrupted as error:
+        if processes.is_main():
+            print(error, file=sys.stderr)
+        sys.exit(error.status)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

@@ -1,4 +1,4 @@
-"""The command `pretrain`, built on training/fine_tuning.py."""
+"""The command `pretrain`, built on training/preparation.py."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ..training import fine_tuning
+from ..training import preparation
 from .learning import FitOptions, command, fit
 from .options import Encoding, Framework, TextColumn
 
@@ -16,7 +16,7 @@ TEXTS = ".txt, folders of .txt, .jsonl, .csv, .tsv or .parquet"
 
 @dataclass(kw_only=True)
 class PretrainOptions(FitOptions):
-    """The options of `pretrain`; those of fine_tuning.Options of the same name mean the same."""
+    """The options of `pretrain`; those of preparation.Options of the same name mean the same."""
 
     data: Annotated[list[Path], typer.Argument(metavar="FILES", help=f"Texts: {TEXTS}; see docs/training.md.")]
     validation: Annotated[
@@ -44,4 +44,4 @@ class PretrainOptions(FitOptions):
 def pretrain(options: PretrainOptions) -> None:
     """Pre-train a model on plain text, and save it."""
     given = {field.name: getattr(options, field.name) for field in dataclasses.fields(options) if field.name != "framework"}
-    fit(options.framework, fine_tuning.Options(**given | {"validation": options.validation or None, "command": command()}))
+    fit(options.framework, preparation.Options(**given | {"validation": options.validation or None, "command": command()}))

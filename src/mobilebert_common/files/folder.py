@@ -108,6 +108,20 @@ class Folder:
         """
         return parse_json(self.path / name, self.read(name, max_bytes))
 
+    def saved(self, name: str) -> StableFile:
+        """A file that must be the one that was saved, whatever else changed.
+
+        Raises:
+            CheckpointError: the manifest does not name it; when it is read, its content is another.
+        """
+        if name not in self.digests:
+            raise CheckpointError(self.path / name, f"is not in {MANIFEST_FILE}")
+        return StableFile(self.path / name, self._places(name), self.digests[name])
+
+    def saved_json(self, name: str, max_bytes: int = MAX_JSON) -> dict[str, Any]:
+        """The JSON object in such a file."""
+        return parse_json(self.path / name, self.saved(name).read(max_bytes))
+
     def is_current(self) -> bool:
         """Whether the manifest is still the one that was read."""
         try:

@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from .. import processes
 from ..errors import ConfigError, DataError
 from ..frameworks import FRAMEWORKS, twin
 from ..tasks.base import Data, beside_data
@@ -17,7 +18,8 @@ from ..tasks.sentences import SentenceTask
 from ..tasks.tables import Columns
 from ..tasks.task import Setup
 from . import jobs
-from .fine_tuning import Options, Trained, fine_tune, left_out
+from .fine_tuning import Trained, fine_tune
+from .preparation import Options, left_out
 from .progress import bar
 
 log = logging.getLogger(__name__)
@@ -26,12 +28,12 @@ COLUMNS = [field.name for field in fields(Columns)]
 
 
 def train(framework: str, model: Any, task: str | None, data: Any, progress: bool, **options: Any) -> Trained:
-    """Fine-tune a model; see `fine_tuning.Options`."""
+    """Fine-tune a model; see `preparation.Options`."""
     known = {field.name for field in fields(Options)}
     if unknown := sorted(set(options) - known):
         raise TypeError(f"train() has no argument {', '.join(unknown)}; it takes {', '.join(sorted(known))}")
     settings = Options(model=model, task=task, data=data, **options)
-    with bar() if progress else contextlib.nullcontext() as shown:
+    with bar() if progress and processes.is_main() else contextlib.nullcontext() as shown:
         return fine_tune(twin(framework), FRAMEWORKS[framework][1], settings, shown)
 
 

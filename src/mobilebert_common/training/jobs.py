@@ -1,6 +1,6 @@
 """Start training from any model, save the result, and evaluate and predict with it, in either framework and for any task."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 from ..checkpoints import checkpoint
 from ..errors import CheckpointError, ConfigError, DataError, shortened
 from ..files import hub
-from ..files.folder import Folder, save_files
+from ..files.folder import Content, Folder
 from ..model.architectures import ARCHITECTURES, named_architecture
 from ..model.config import MAX_CONFIG, MobileBertConfig
 from ..model.schema import expand
@@ -181,19 +181,17 @@ def _learn(texts: list[str], size: int) -> list[str]:
         raise ConfigError(f"cannot learn a vocabulary from these texts: {error}; pass a --vocabulary file") from None
 
 
-def save(twin: Twin, model: Any, begin: Start, directory: Path) -> None:
-    """Write weights, configuration and tokenizer to a checkpoint directory in one step.
+def contents(begin: Start, model: Any, tensors: Mapping[str, np.ndarray]) -> dict[str, Content]:
+    """The files of a checkpoint of a trained model: weights, configuration and tokenizer.
 
     Raises:
-        ConfigError: weights are NaN or infinite; nothing is written.
+        ConfigError: weights are NaN or infinite.
     """
-    tensors = twin.tensors(model)
     if broken := [name for name, array in tensors.items() if not np.isfinite(array).all()]:
         raise ConfigError(f"{len(broken)} tensors are NaN or infinite, so nothing was saved: train with a smaller learning rate")
     begin.tokenizer.model_max_length = begin.setup.lengths.max_length
     config = model.config.replace(**begin.setup.settings())
-    contents = checkpoint.contents(config, model.architecture, tensors)
-    save_files(directory, {**contents, **begin.tokenizer.contents()})
+    return {**checkpoint.contents(config, model.architecture, tensors), **begin.tokenizer.contents()}
 
 
 @dataclass(frozen=True)
@@ -204,6 +202,7 @@ class Opened:
     twin: Twin
     model: Any
     tokenizer: MobileBertTokenizerFast
+    check: Callable[[], None] = lambda: None  # called before each batch; what it raises ends the work
 
     @classmethod
     def open(cls, twin: Twin, directory: str | Path, task: str | None = None) -> "Opened":
@@ -239,7 +238,13 @@ class Opened:
 
     def outputs(self, examples: Examples) -> Iterator[dict[str, np.ndarray]]:
         """Run the model on the examples in order; yields its outputs batch by batch."""
-        return self.twin.infer(self.model, examples.ordered(BATCH))
+
+        def batches() -> Iterator[dict[str, np.ndarray]]:
+            for batch in examples.ordered(BATCH):
+                self.check()
+                yield batch
+
+        return self.twin.infer(self.model, batches())
 
     def predict(self, data: Data, examples: Examples | None = None) -> Predictions:
         """Compute the task's predictions.

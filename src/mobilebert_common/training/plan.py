@@ -54,10 +54,22 @@ class Plan:
         """A random generator for one step, for examples that draw random numbers."""
         return np.random.default_rng([self.recipe.seed, epoch, step])
 
-    def batches(self) -> Iterator[tuple[np.ndarray, np.random.Generator]]:
-        """The example indices of each step of the training, and a random generator for them."""
+    def batches(self, done: int = 0) -> Iterator[tuple[np.ndarray, np.random.Generator]]:
+        """The example indices of each step of the training, and a random generator for them.
+
+        Args:
+            done: the number of steps to leave out, because they are done.
+        """
         batches: list[np.ndarray] = []
-        for done in range(self.steps):
-            epoch, step = divmod(done, self.steps_per_epoch)
-            batches = self.epoch(epoch) if step == 0 else batches
+        for number in range(done, self.steps):
+            epoch, step = divmod(number, self.steps_per_epoch)
+            batches = self.epoch(epoch) if step == 0 or number == done else batches
             yield batches[step], self.generator(epoch, step)
+
+    def dropout_seed(self, done: int, place: int = 0) -> int:
+        """The seed of the dropout in the step after `done` others, below 2**32. Nothing is left to remember from step to step.
+
+        Args:
+            place: of the process, or of the generator in the model.
+        """
+        return int(np.random.SeedSequence([self.recipe.seed, done, place]).generate_state(1)[0])

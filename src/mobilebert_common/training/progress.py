@@ -12,8 +12,8 @@ from ..optional import needs
 class Progress(Protocol):
     """What is told of a run while it goes on."""
 
-    def begin(self, steps: int, title: str) -> None:
-        """Training of so many steps begins."""
+    def begin(self, steps: int, title: str, done: int = 0) -> None:
+        """Training of so many steps begins, or goes on after those that are done."""
 
     def step(self, done: int, loss: float) -> None:
         """A step is done, and this was its loss."""
@@ -28,7 +28,7 @@ class Progress(Protocol):
 class Silence:
     """Shows nothing."""
 
-    def begin(self, steps: int, title: str) -> None: ...
+    def begin(self, steps: int, title: str, done: int = 0) -> None: ...
 
     def step(self, done: int, loss: float) -> None: ...
 
@@ -44,18 +44,19 @@ class Bar:
         self.console, self.bar = console, bar
         self.task: Any = None
         self.started = 0.0
+        self.before = 0  # steps that were done when it started
         self.smoothed: float | None = None
 
-    def begin(self, steps: int, title: str) -> None:
+    def begin(self, steps: int, title: str, done: int = 0) -> None:
         if self.task is not None:
             self.bar.stop_task(self.task)
-        self.started, self.smoothed = time.monotonic(), None
-        self.task = self.bar.add_task(title, total=steps, loss="", speed="", evaluation="")
+        self.started, self.smoothed, self.before = time.monotonic(), None, done
+        self.task = self.bar.add_task(title, total=steps, completed=done, loss="", speed="", evaluation="")
         self.bar.start()
 
     def step(self, done: int, loss: float) -> None:
         self.smoothed = loss if self.smoothed is None else 0.95 * self.smoothed + 0.05 * loss
-        speed = done / max(1e-9, time.monotonic() - self.started)
+        speed = (done - self.before) / max(1e-9, time.monotonic() - self.started)
         self.bar.update(self.task, completed=done, loss=f"loss {self.smoothed:.3f}", speed=f"{speed:.1f} steps/s")
 
     def evaluated(self, step: int, metrics: Mapping[str, float]) -> None:

@@ -8,9 +8,6 @@ from typing import Any
 
 from ..errors import ConfigError, brief
 
-# called after each step with the number of steps done and the loss of that step; True ends the training
-Watch = Callable[[int, float], bool]
-
 
 @dataclass(frozen=True)
 class Recipe:

@@ -21,6 +21,7 @@ from ..tasks import metrics
 from .charts import Line, chart, thinned
 from .markup import Html, join, page, scrolling, table, tag
 
+REPORT_FILE = "report.json"
 EVENTS = "events.out.tfevents.report"  # TensorBoard looks for "tfevents" in the name
 
 LIBRARIES = ("mobilebert-zoo", "torch", "tensorflow", "keras", "accelerate", "peft", "numpy", "tokenizers", "scikit-learn", "scipy")
@@ -48,7 +49,7 @@ def write_report(folder: Path, report: Mapping[str, Any]) -> None:
     plain = _plain(report)
     lines = [f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in plain.items()]
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "report.json", "{{\n{}\n}}\n".format(",\n".join(lines)).encode())
+    write_atomically(folder / REPORT_FILE, "{{\n{}\n}}\n".format(",\n".join(lines)).encode())
     write_atomically(folder / "report.html", _rendered(plain).encode())
 
 
@@ -376,6 +377,8 @@ def _trials(report: Mapping[str, Any]) -> Iterator[Html]:
 def _speed(report: Mapping[str, Any]) -> Iterator[Html]:
     examples, steps = _number(report["examples_per_second"]), _number(report["steps_per_second"])
     yield tag("p", f"Training took {_duration(report['seconds'])}: {examples} examples and {steps} steps per second.")
+    if count := report["snapshots"]:
+        yield tag("p", f"{counted(count, 'snapshot')} took {_duration(report['snapshot_seconds'])} of it.")
 
 
 def _setup(report: Mapping[str, Any]) -> Iterator[Html]:

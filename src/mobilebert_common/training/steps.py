@@ -31,15 +31,17 @@ class Step(NamedTuple):
             yield Step(*({name: array[part] for name, array in arrays.items()} for arrays in self))
 
 
-def steps(examples: Examples, recipe: Recipe, config: MobileBertConfig, architecture: str) -> Iterator[Step]:
+def steps(examples: Examples, recipe: Recipe, config: MobileBertConfig, architecture: str, done: int = 0) -> Iterator[Step]:
     """The steps of the plan for some examples.
 
+    Args:
+        done: the number of steps to leave out, because they are done.
     Raises:
         ConfigError: the class weights do not fit the model.
         DataError: there are no examples.
         InputError: the examples lack a label.
     """
-    for rows, generator in Plan(examples.lengths, recipe).batches():
+    for rows, generator in Plan(examples.lengths, recipe).batches(done):
         yield make_step(examples.batch(rows, generator), config, architecture, recipe.class_weights)
 
 
