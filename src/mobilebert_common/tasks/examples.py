@@ -1,11 +1,14 @@
 """Tokenized examples: ragged columns, padded batch by batch."""
 
+import hashlib
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+PIECE = 10_000  # rows to hash at once
 TOKENS = "input_ids"  # the column that determines the length of a row
 
 
@@ -36,6 +39,15 @@ class Examples:
     def lengths(self) -> list[int]:
         """The number of tokens in each row; with several choices, in the longest one."""
         return [max(map(len, row)) if isinstance(row[0], list) else len(row) for row in self.columns[TOKENS]]
+
+    def digest(self) -> str:
+        """The SHA-256 of all that training sees of the rows."""
+        found = hashlib.sha256(json.dumps([dict(self.fillers), list(self.columns)]).encode())
+        for column in self.columns.values():
+            for start in range(0, len(column), PIECE):
+                piece = json.dumps(list(column[start : start + PIECE]), default=lambda value: value.tolist())
+                found.update(piece.encode())
+        return found.hexdigest()
 
     def without(self, names: Collection[str]) -> "Examples":
         """Return the examples without some columns, such as labels."""

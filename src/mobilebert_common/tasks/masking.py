@@ -5,6 +5,7 @@ each epoch masks other words; special tokens, also [UNK], are neither predicted 
 row is cut into pieces rather than truncated; and a word of segment B does not begin in segment A.
 """
 
+import hashlib
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -106,6 +107,13 @@ class MaskedExamples(Examples):
         """The number of tokens in each row."""
         begin_a, end_a, begin_b, end_b = self.spans.T
         return [*(end_a - begin_a + end_b - begin_b + (2 if self.follows is None else 3)).tolist()]
+
+    def digest(self) -> str:
+        """The SHA-256 of all that training sees of the rows."""
+        found = hashlib.sha256(repr((self.once, self.masking.whole_words)).encode())
+        for array in (self.ids, self.spans, self.follows):
+            found.update(b"" if array is None else np.asarray(array, "<i8").tobytes())
+        return found.hexdigest()
 
     def without(self, names: Collection[str]) -> "MaskedExamples":
         """Return the examples without labels, for evaluation: each document once."""

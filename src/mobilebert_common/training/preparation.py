@@ -230,31 +230,28 @@ def _settings(options: Options, begin: jobs.Start, rates: Sequence[float], data:
         *("epochs", "max_steps", "batch_size", "warmup", "weight_decay", "bf16", "lora", "class_weights"),
         *("evaluate_every", "patience", "metric", "seed"),
     )
-    digests: dict[str, Any] = {name: (examples.columns, examples.fillers) for name, examples in data.items()}
     config = begin.config.replace(**begin.setup.settings(), architectures=[begin.setup.task.architecture], dtype="float32")
-    digests |= {"configuration": config.to_dict(), "vocabulary": begin.tokenizer.get_vocab()}
+    digests = {name: examples.digest() for name, examples in data.items()}
+    digests |= {"configuration": digest(config.to_dict()), "vocabulary": digest(begin.tokenizer.get_vocab())}
     settings = {
         "task": begin.setup.task.name,
         "model": model_name(options.model),
         "learning rates": list(rates),
         **{name: getattr(options, name) for name in names},
-        **{f"{name} (SHA-256)": digest(found) for name, found in digests.items()},
+        **{f"{name} (SHA-256)": found for name, found in digests.items()},
     }
     plain: dict[str, Any] = json.loads(json.dumps(settings, default=_plain))
     return plain
 
 
 def digest(value: Any) -> str:
-    """The SHA-256 of lists, mappings, numbers and arrays."""
-    found = hashlib.sha256()
-    for piece in json.JSONEncoder(default=_plain, sort_keys=True).iterencode(value):
-        found.update(piece.encode())
-    return found.hexdigest()
+    """The SHA-256 of a value as JSON."""
+    return hashlib.sha256(json.dumps(value, default=_plain, sort_keys=True).encode()).hexdigest()
 
 
 def _plain(value: Any) -> Any:
     """What JSON cannot hold, as something it can."""
-    return value.tolist() if hasattr(value, "tolist") else dict(value) if isinstance(value, Mapping) else str(value)
+    return dict(value) if isinstance(value, Mapping) else str(value)
 
 
 def _setup(options: Options) -> tuple[Setup, Any]:
