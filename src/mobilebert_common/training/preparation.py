@@ -199,7 +199,8 @@ def prepare(options: Options) -> Prepared:
     recipe = Recipe(learning_rate=rates[0], class_weights=weights, **{name: getattr(options, name) for name in same})
     if output is not None:
         claim(output, begin.config, setup.task.architecture)
-    settings = _settings(options, begin, rates, {"training data": examples, "validation data": held_examples})
+    data_sets = {"training data": examples, "validation data": held_examples}
+    settings = {} if output is None else _settings(options, begin, rates, data_sets)
     labels = ARCHITECTURES[setup.task.architecture].labels
     return Prepared(begin, training, held_out, examples, held_examples.without(labels), recipe, rates, settings)
 
