@@ -13,6 +13,8 @@ from mobilebert_common.checkpoints.archive import Archive, Entry
 from mobilebert_common.errors import ConfigError
 from mobilebert_common.model.dtypes import parse_dtype
 
+from .sharding import gathered
+
 
 def dtype_name(dtype: str | torch.dtype) -> str:
     """The name of a dtype, "float32" for torch.float32 or "float32"."""
@@ -40,7 +42,7 @@ def to_tensor(array: np.ndarray) -> Tensor:
 
 def to_numpy(tensor: Tensor) -> np.ndarray:
     """An array on the host."""
-    tensor = tensor.detach().cpu().contiguous()
+    tensor = gathered(tensor.detach()).cpu().contiguous()
     if tensor.dtype == torch.bfloat16:
         return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
     return tensor.numpy()

@@ -21,7 +21,7 @@ from mobilebert_common.model.outputs import (
 )
 
 from .checks import check_tensors, sizes
-from .layers import PreTrainingHeads
+from .layers import PreTrainingHeads, TiedDecoder
 from .losses import Losses, class_losses, classification_losses, span_losses, total
 from .model import MobileBertModel, take_positions
 from .pretrained import MobileBertPreTrainedModel
@@ -37,6 +37,13 @@ class HeadModel(MobileBertPreTrainedModel):
         self.mobilebert = MobileBertModel(self.config, add_pooling_layer="pooler" in ARCHITECTURES[self.architecture].blocks)
         rate = self.config.hidden_dropout_prob if self.config.classifier_dropout is None else self.config.classifier_dropout
         self.dropout = nn.Dropout(rate)
+
+    def tied_table(self) -> Tensor | None:
+        """The word embeddings that the masked-LM head multiplies by; None if it has a decoder of its own.
+
+        FSDP gives a gradient of its own making to a parameter that a module takes as an argument and does not use.
+        """
+        return self.get_input_embeddings().weight if isinstance(self.get_output_embeddings(), TiedDecoder) else None
 
     def label_losses(self, scores: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> list[Losses]:
         """The losses of each label given, for labels that are classes."""
@@ -95,10 +102,8 @@ class MobileBertForPreTraining(HeadModel):
         switches = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
         base = self.mobilebert(*tensors, **switches, return_dict=True)
         x = take_positions(base.last_hidden_state, masked_lm_positions)
-        scores = {
-            "prediction_logits": self.cls.predictions(x, self.get_input_embeddings().weight),  # [b t v]
-            "seq_relationship_logits": self.cls.seq_relationship(base.pooler_output),  # [b 2]
-        }
+        words, relation = self.cls(x, base.pooler_output, self.tied_table())  # [b t v], [b 2]
+        scores = {"prediction_logits": words, "seq_relationship_logits": relation}
         given = {"labels": labels, "next_sentence_label": next_sentence_label}
         return self.complete(base, scores, given, return_dict)
 
@@ -137,7 +142,7 @@ class MobileBertForMaskedLM(HeadModel):
         switches = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
         base = self.mobilebert(*tensors, **switches, return_dict=True)
         x = take_positions(base.last_hidden_state, masked_lm_positions)
-        logits = self.cls.predictions(x, self.get_input_embeddings().weight)  # [b t v]
+        logits, _ = self.cls(x, None, self.tied_table())  # [b t v]
         return self.complete(base, {"logits": logits}, {"labels": labels}, return_dict)
 
 
@@ -174,7 +179,7 @@ class MobileBertForNextSentencePrediction(HeadModel):
         tensors = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         switches = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
         base = self.mobilebert(*tensors, **switches, return_dict=True)
-        logits = self.cls.seq_relationship(base.pooler_output)  # [b 2]
+        _, logits = self.cls(None, base.pooler_output, None)  # [b 2]
         given = {"labels": inputs.one_name(labels, next_sentence_label)}
         return self.complete(base, {"logits": logits}, given, return_dict)
 

@@ -18,6 +18,7 @@ from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.schema import letters
 
 from .checks import check_ids
+from .sharding import gathered
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -140,11 +141,11 @@ class Embeddings(nn.Module):
         if self.transform:
             x = self.embedding_transformation(x)  # [b t h]
         if position_ids is None:
-            positions = self.position_embeddings.weight[:length]  # [t h]
+            positions = gathered(self.position_embeddings.weight)[:length]  # [t h]
         else:
             positions = look_up(self.position_embeddings, position_ids, "position_ids")
         if token_type_ids is None:
-            types = self.token_type_embeddings.weight[0]  # [h]
+            types = gathered(self.token_type_embeddings.weight)[0]  # [h]
         else:
             types = look_up(self.token_type_embeddings, token_type_ids, "token_type_ids")
         return self.dropout(self.LayerNorm(x + (positions + types)))
@@ -399,17 +400,19 @@ class Predictions(nn.Module):
         size = letters(config)
         self.transform = Transform(config)
         self.dense = Matrix((size["r"], size["v"]), words=1)
-        tied = config.tie_word_embeddings
-        self.decoder = TiedDecoder(embeddings, self) if tied else Matrix((size["v"], size["e"]), words=0)
+        if config.tie_word_embeddings:
+            self.__dict__["decoder"] = TiedDecoder(embeddings, self)
+        else:
+            self.decoder = Matrix((size["v"], size["e"]), words=0)
         self.bias = nn.Parameter(torch.zeros(size["v"]))
         self.register_load_state_dict_pre_hook(_drop_copies)
 
-    def forward(self, x: Tensor, word_embeddings: Tensor) -> Tensor:
+    def forward(self, x: Tensor, word_embeddings: Tensor | None) -> Tensor:
         x = self.transform(x)
-        table = self.decoder.weight if isinstance(self.decoder, Matrix) else word_embeddings  # [v e]
+        table = gathered(self.decoder.weight if isinstance(self.decoder, Matrix) else word_embeddings)  # [v e]
         own, extra = x.flatten(0, -2).split([table.shape[1], x.shape[-1] - table.shape[1]], dim=-1)
-        scores = F.linear(own, table, self.bias)  # [b*t v], the largest tensor of the model, so added in place
-        scores = scores.addmm_(extra.to(scores.dtype), self.dense.weight.to(scores.dtype))
+        scores = F.linear(own, table.to(own.dtype), self.bias)  # [b*t v], the largest tensor of the model, so added in place
+        scores = scores.addmm_(extra.to(scores.dtype), gathered(self.dense.weight).to(scores.dtype))
         return scores.unflatten(0, x.shape[:-1])
 
     def resize(self, rows: int, deviation: float) -> None:
@@ -420,14 +423,20 @@ class Predictions(nn.Module):
         self.bias = resized(self.bias, rows, 0, 0.0)
 
 
-class TiedDecoder:
+class TiedDecoder(nn.Module):
     """What transformers calls the decoder of a tied model: the word embeddings and the head's bias, to be read.
 
-    It is not a module: in parameters() and in a state_dict each of the two is once.
+    It is a module because accelerate shards the decoder together with the word embeddings, but neither has sub-modules nor is one
+    of the model's: in parameters() and in a state_dict each of the two is once.
     """
 
     def __init__(self, embeddings: Embeddings, predictions: Predictions) -> None:
-        self._embeddings, self._predictions = embeddings, predictions
+        super().__init__()
+        self.__dict__ |= {"_embeddings": embeddings, "_predictions": predictions}
+
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """Refuse a weight of its own."""
+        raise AttributeError(f"a tied decoder has no {name} of its own: set that of the word embeddings or of the head")
 
     @property
     def weight(self) -> Tensor:
@@ -457,3 +466,10 @@ class PreTrainingHeads(nn.Module):
         blocks = ARCHITECTURES[architecture].blocks
         self.predictions = Predictions(config, embeddings) if "predictions" in blocks else None
         self.seq_relationship = nn.Linear(config.hidden_size, 2) if "relation" in blocks else None
+
+    def forward(
+        self, x: Tensor | None, pooled: Tensor | None, word_embeddings: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Scores of words [b t v] and of the relation [b 2]; None for the one that the model class does not have."""
+        words = None if self.predictions is None else self.predictions(x, word_embeddings)
+        return words, None if self.seq_relationship is None else self.seq_relationship(pooled)

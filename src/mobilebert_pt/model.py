@@ -59,7 +59,10 @@ class MobileBertModel(MobileBertPreTrainedModel):
         output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
         x = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)  # [b t h]
         states, attentions = self.encoder(
-            x, self.attention_bias(attention_mask), self.layer_masks(head_mask), output_attentions=output_attentions
+            x,
+            self.attention_bias(attention_mask, x.dtype),
+            self.layer_masks(head_mask, x.dtype),
+            output_attentions=output_attentions,
         )
         output = BaseModelOutputWithPooling(
             last_hidden_state=states[-1],
@@ -69,12 +72,16 @@ class MobileBertModel(MobileBertPreTrainedModel):
         )
         return self.finish(output, return_dict)
 
-    def attention_bias(self, attention_mask: Tensor | None) -> AttentionBias | None:
-        """[b t] or [b t t] of zeros and ones -> [b 1 1 t] or [b 1 t t]: see AttentionBias."""
+    def attention_bias(self, attention_mask: Tensor | None, dtype: torch.dtype) -> AttentionBias | None:
+        """[b t] or [b t t] of zeros and ones -> [b 1 1 t] or [b 1 t t]: see AttentionBias.
+
+        Args:
+            dtype: that of the hidden states; under FSDP2's mixed precision it is not that of the parameters.
+        """
         if attention_mask is None:
             return None
         device = self.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self.dtype
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else dtype
         visible = (attention_mask[:, None, None] if attention_mask.dim() == 2 else attention_mask[:, None]) != 0
         seen = visible.any(dim=-1, keepdim=True)
         bias = torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill(
@@ -82,12 +89,12 @@ class MobileBertModel(MobileBertPreTrainedModel):
         )
         return AttentionBias(bias, seen.to(dtype))
 
-    def layer_masks(self, head_mask: Tensor | None) -> Tensor | None:
+    def layer_masks(self, head_mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
         """[n] or [L n] -> [L n 1 1]."""
         if head_mask is None:
             return None
         layers, heads = self.config.num_hidden_layers, self.config.num_attention_heads
-        return head_mask.to(self.dtype).expand(layers, heads)[:, :, None, None]
+        return head_mask.to(dtype).expand(layers, heads)[:, :, None, None]
 
 
 def take_positions(x: Tensor, positions: Tensor | list[list[int]] | None) -> Tensor:

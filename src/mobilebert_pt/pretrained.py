@@ -17,7 +17,7 @@ from mobilebert_common.files.folder import save_files
 from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.pretrained import Pretrained, absent_blocks, canonical_class, first_given, resized_config
 
-from . import arrays
+from . import arrays, sharding
 from .layers import Matrix, TiedDecoder, initialize, resize
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
         for module in modules:
             if not _is_initialized(module):
                 initialize_rest(self, module, known)
-                module.__dict__["_initialized"] = True
+                if not any(tensor.is_meta for tensor in module.parameters(recurse=False)):  # which have values only after to_empty()
+                    module.__dict__["_initialized"] = True
 
     init_weights = post_init  # the older name
 
@@ -167,8 +168,11 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
     ) -> None:
         """Write config.json, model.safetensors and manifest.json in one step; other files of the directory stay.
 
+        Tensors that are sharded over processes (FSDP2) are gathered, so all of these processes must call this, including those for
+        which is_main_process is false. The first for which it is true writes; the others return when it has finished.
+
         Args:
-            is_main_process: if false, nothing is written; of several processes, one saves.
+            is_main_process: if false, nothing is written.
             state_dict: saved instead of the model's own; it must have the same names, but for what torch.compile and
                 DistributedDataParallel put before them.
             safe_serialization: False writes pytorch_model.bin in place of model.safetensors.
@@ -178,20 +182,24 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
             ConfigError: an option that is unknown or not supported.
         """
         keywords.refuse_meaningful(options, keywords.SAVING)
-        if not is_main_process:
-            return
         own = distinct(self)
         tensors = own if state_dict is None else without_wrappers(state_dict)
+        mesh = sharding.mesh_of(tensors.values())
+        if mesh is None and not is_main_process:
+            return
         if wrong := sorted((own.keys() - tensors.keys()) | (tensors.keys() - self.state_dict().keys())):
             raise ConfigError(f"state_dict does not have the names of this {type(self).__name__}: {shortened(wrong)}")
-        canonical = {name: arrays.to_numpy(tensors[name]) for name in own}
-        contents = checkpoint.contents(self.config, self.architecture, canonical)
-        if not safe_serialization:
-            if (better := Path(save_directory) / SAFETENSORS_FILE).exists():
-                raise ConfigError(f"{better} would be read in place of {BIN_FILE}: save into another folder, or delete it first")
-            del contents[SAFETENSORS_FILE]
-            contents[BIN_FILE] = lambda path: torch.save({name: tensors[name].detach().cpu().clone() for name in own}, path)
-        save_files(Path(save_directory), contents)
+        whole = {name: sharding.gathered(tensors[name].detach()).cpu() for name in own}
+        with sharding.one_of(mesh, is_main_process) as writes:
+            if not writes:
+                return
+            contents = checkpoint.contents(self.config, self.architecture, {name: arrays.to_numpy(whole[name]) for name in own})
+            if not safe_serialization:
+                if (better := Path(save_directory) / SAFETENSORS_FILE).exists():
+                    raise ConfigError(f"{better} would be read in place of {BIN_FILE}: save into another folder, or delete it first")
+                del contents[SAFETENSORS_FILE]
+                contents[BIN_FILE] = lambda path: torch.save({name: tensor.clone() for name, tensor in whole.items()}, path)
+            save_files(Path(save_directory), contents)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -242,6 +250,7 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
 
     def set_input_embeddings(self, value: nn.Module) -> None:
         """Replace the word embeddings; if they have another number of rows, the vocabulary of the model is resized to it."""
+        sharding.refuse_sharded(self)
         base_model(self).embeddings.word_embeddings = value
         self._resize_vocabulary(resized_config(self.config, value.weight.shape[0], None))
 
@@ -279,11 +288,14 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
         Args:
             new_num_tokens: rows of the new table; default: as many as it has.
             pad_to_multiple_of: round the rows up to a multiple, which is faster on some hardware.
+        Raises:
+            ConfigError: the model cannot have this size, or is sharded already (FSDP2).
         """
         resized = resized_config(self.config, new_num_tokens, pad_to_multiple_of)
         table = self.get_input_embeddings()
         if resized.vocab_size == self.config.vocab_size:
             return table
+        sharding.refuse_sharded(self)
         resize(table, resized.vocab_size, self.config.initializer_range)
         self._resize_vocabulary(resized)
         return table
@@ -299,8 +311,9 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
 
 
 def is_ours(cls: type) -> bool:
-    """Whether a model class has only layers that the schema knows."""
-    return cls.__module__.partition(".")[0] == __package__
+    """Whether a model class has only layers that the schema knows; FSDP2 derives a class of its own from it."""
+    origins = (base.__module__.partition(".")[0] for base in cls.__mro__)
+    return next(origin for origin in origins if origin != "torch") == __package__
 
 
 def distinct(model: nn.Module) -> dict[str, Tensor]:
@@ -331,12 +344,15 @@ def initialize_missing(model: MobileBertPreTrainedModel, dtype: torch.dtype, loa
             initialize_rest(model, module, known)
         elif not _is_initialized(module):
             initialize_rest(model, module, known)
+    for module in model.modules():
+        module.__dict__["_initialized"] = True
 
 
 def initialize_rest(model: MobileBertPreTrainedModel, module: nn.Module, known: Collection[int]) -> None:
     """Initialize a module, but for tensors that have their values already, by their id; a tied weight is a part of two modules."""
     kept = {tensor: tensor.detach().clone() for tensor in module.parameters(recurse=False) if id(tensor) in known}
-    model._init_weights(module)
+    with sharding.whole_parameters(module):
+        model._init_weights(module)
     with torch.no_grad():
         for tensor, values in kept.items():
             tensor.copy_(values)

@@ -15,6 +15,7 @@ ONLY_TORCH = {
     "Matrix.weight": "kernel in Keras",
     "_drop_copies": "a Keras model has no state_dict",
     "class TiedDecoder": "transformers' TF classes have no decoder either",
+    "HeadModel.tied_table": "Keras has no FSDP",
     "initialize": "in Keras each layer has its initializer",
     "initialize_missing": "a Keras model is born with values",
     "initialize_rest": "a Keras model is born with values",
