@@ -400,11 +400,10 @@ class Predictions(nn.Module):
         size = letters(config)
         self.transform = Transform(config)
         self.dense = Matrix((size["r"], size["v"]), words=1)
-        if config.tie_word_embeddings:
-            self.__dict__["decoder"] = TiedDecoder(embeddings, self)
-        else:
-            self.decoder = Matrix((size["v"], size["e"]), words=0)
+        self.decoder = None if config.tie_word_embeddings else Matrix((size["v"], size["e"]), words=0)
         self.bias = nn.Parameter(torch.zeros(size["v"]))
+        if config.tie_word_embeddings:
+            self.__dict__["decoder"] = TiedDecoder(embeddings, self)  # past __setattr__, which would make it a sub-module
         self.register_load_state_dict_pre_hook(_drop_copies)
 
     def forward(self, x: Tensor, word_embeddings: Tensor | None) -> Tensor:
