@@ -56,11 +56,12 @@ class HeadModel(MobileBertPreTrainedModel):
         scores: dict[str, Tensor],
         labels: dict[str, Tensor | None],
         return_dict: bool | None,
+        num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """The head's output, with a loss if labels are given."""
         given = {name: label for name, label in labels.items() if label is not None}
         check_tensors(**given)
-        loss = total(self.label_losses(scores, given)) if given else None
+        loss = total(self.label_losses(scores, given), num_items_in_batch) if given else None
         states = {"hidden_states": base.hidden_states, "attentions": base.attentions}
         return self.finish(self.output_class(loss=loss, **scores, **states), return_dict)
 
@@ -112,6 +113,7 @@ class MobileBertForMaskedLM(HeadModel):
     """A score of every word for every token, or for some of them."""
 
     output_class = MaskedLMOutput
+    accepts_loss_kwargs = True  # of Hugging Face's Trainer: it passes num_items_in_batch
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__(config)
@@ -131,11 +133,14 @@ class MobileBertForMaskedLM(HeadModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         masked_lm_positions: Tensor | list[list[int]] | None = None,
+        num_items_in_batch: Tensor | int | None = None,
     ) -> MaskedLMOutput | tuple[Any, ...]:
         """
         Args:
             labels: [b t] words, -100 where there is nothing to predict; [b m] with masked_lm_positions.
             masked_lm_positions: [b m], a tensor or a list of lists, to score only these.
+            num_items_in_batch: the labels of a step over all processes and accumulated batches, not counting -100; the loss
+                is divided by it, not by the number of its own labels.
             the others: as MobileBertModel.
         """
         tensors = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
@@ -143,7 +148,7 @@ class MobileBertForMaskedLM(HeadModel):
         base = self.mobilebert(*tensors, **switches, return_dict=True)
         x = take_positions(base.last_hidden_state, masked_lm_positions)
         logits, _ = self.cls(x, None, self.tied_table())  # [b t v]
-        return self.complete(base, {"logits": logits}, {"labels": labels}, return_dict)
+        return self.complete(base, {"logits": logits}, {"labels": labels}, return_dict, num_items_in_batch)
 
 
 class MobileBertForNextSentencePrediction(HeadModel):
@@ -271,6 +276,7 @@ class MobileBertForTokenClassification(HeadModel):
     """A label for each token, as in named-entity recognition."""
 
     output_class = TokenClassifierOutput
+    accepts_loss_kwargs = True
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__(config)
@@ -289,17 +295,19 @@ class MobileBertForTokenClassification(HeadModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
+        num_items_in_batch: Tensor | int | None = None,
     ) -> TokenClassifierOutput | tuple[Any, ...]:
         """
         Args:
             labels: [b t] classes, -100 for tokens to ignore.
+            num_items_in_batch: as MobileBertForMaskedLM.
             the others: as MobileBertModel.
         """
         tensors = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         switches = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
         base = self.mobilebert(*tensors, **switches, return_dict=True)
         logits = self.classifier(self.dropout(base.last_hidden_state))  # [b t num_labels]
-        return self.complete(base, {"logits": logits}, {"labels": labels}, return_dict)
+        return self.complete(base, {"logits": logits}, {"labels": labels}, return_dict, num_items_in_batch)
 
 
 class MobileBertForQuestionAnswering(HeadModel):

@@ -61,11 +61,11 @@ def raised(logits: Tensor) -> Tensor:
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 
-def mean(losses: Tensor, weights: Tensor) -> Tensor:
-    """The weighted mean; 0 if all weights are 0."""
-    return (losses * weights).sum() / weights.sum().clamp(min=1)
+def mean(losses: Tensor, weights: Tensor, count: Tensor | int | None = None) -> Tensor:
+    """The weighted mean, 0 if all weights are 0; or the weighted sum divided by a count that is known."""
+    return (losses * weights).sum() / (weights.sum().clamp(min=1) if count is None else count)
 
 
-def total(terms: list[Losses]) -> Tensor:
+def total(terms: list[Losses], count: Tensor | int | None = None) -> Tensor:
     """The sum of the means."""
-    return sum((mean(*term) for term in terms[1:]), start=mean(*terms[0]))
+    return sum((mean(*term, count) for term in terms[1:]), start=mean(*terms[0], count))
