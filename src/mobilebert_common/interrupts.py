@@ -1,4 +1,8 @@
-"""SIGINT and SIGTERM as an exception: raised at once, or, while work must not be cut in two, where that work checks for it."""
+"""SIGINT, SIGTERM and SIGHUP as an exception: raised at once, or, while work must not be cut in two, where that work checks for it.
+
+SIGHUP, which a process gets when its terminal closes, ends work as SIGTERM does. What is ignored stays ignored: SIGHUP under nohup,
+SIGINT in a script's background job.
+"""
 
 import contextlib
 import signal
@@ -8,7 +12,8 @@ from collections.abc import Iterator
 
 from .errors import Interrupted
 
-AGAIN = 1.0  # seconds after which a second Ctrl-C does not wait; launchers send a signal twice
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+AGAIN = 1.0  # seconds after which a second signal counts; launchers send a signal twice
 
 
 class Interrupts:
@@ -32,9 +37,14 @@ class Interrupts:
     def held(self, hold: bool = True) -> Iterator[None]:
         """Raise nothing in the block, however many signals arrive, but for a second Ctrl-C after a while.
 
+        In another thread than the main one, where no signal arrives, it does nothing.
+
         Args:
             hold: False raises again, in a block inside of one that holds.
         """
+        if not _is_main_thread():
+            yield
+            return
         before, self._held = self._held, hold
         try:
             if not hold:
@@ -44,13 +54,14 @@ class Interrupts:
             self._held = before
 
     def arrive(self, signum: int, frame: object = None) -> None:
-        """The handler of both signals."""
+        """The handler of all of them."""
         now = time.monotonic()
-        impatient = self.signum == signum == signal.SIGINT and now - self._since > AGAIN
-        if not self.signum:
+        first, again = not self.signum, self.signum and now - self._since > AGAIN
+        impatient = again and self.signum == signum == signal.SIGINT
+        if first:
             self.signum, self._since = signum, now
-        if impatient or not self._held:
-            raise Interrupted(signum)
+        if impatient or ((first or again) and not self._held):  # one that comes at once must not cut off what the first one ends
+            raise Interrupted(self.signum)
 
 
 _active: list[Interrupts] = []
@@ -58,7 +69,7 @@ _active: list[Interrupts] = []
 
 @contextlib.contextmanager
 def catching() -> Iterator[Interrupts]:
-    """Turn SIGINT and SIGTERM into Interrupted while the block runs; a block inside of one shares it.
+    """Turn the signals into Interrupted while the block runs; a block inside of one shares it.
 
     Only the main thread can: in another one, signals do what they did before.
     """
@@ -66,10 +77,12 @@ def catching() -> Iterator[Interrupts]:
         yield _active[0]
         return
     interrupts = Interrupts()
-    if threading.current_thread() is not threading.main_thread():
+    if not _is_main_thread():
         yield interrupts
         return
-    before = {signum: signal.signal(signum, interrupts.arrive) for signum in (signal.SIGINT, signal.SIGTERM)}
+    signals = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
+    listened = [signum for signum in signals if signal.getsignal(signum) != signal.SIG_IGN]
+    before = {signum: signal.signal(signum, interrupts.arrive) for signum in listened}
     _active.append(interrupts)
     try:
         yield interrupts
@@ -77,3 +90,7 @@ def catching() -> Iterator[Interrupts]:
         _active.remove(interrupts)
         for signum, handler in before.items():
             signal.signal(signum, signal.SIG_DFL if handler is None else handler)
+
+
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

@@ -7,7 +7,6 @@ from typing import Any
 import typer
 
 from .. import processes
-from ..errors import Interrupted
 from .checkpoints import convert, info, verify
 from .console import takes_object
 from .demo import demo
@@ -22,28 +21,18 @@ app = typer.Typer(
 )
 
 
-def served(command: Callable[..., None], by_all: bool) -> Callable[..., None]:
-    """A command that ends with a line and its exit status where a signal interrupts it.
-
-    Args:
-        by_all: whether several processes work on it together; if not, the first one does.
-    """
+def by_one(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that the first of several processes runs alone."""
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
-        if not by_all and not processes.is_main():
-            return
-        try:
+        if processes.is_main():
             command(*args, **kwargs)
-        except Interrupted as error:
-            if processes.is_main():
-                typer.echo(error, err=True)
-            raise typer.Exit(error.status) from None
 
     return run
 
 
 for command in (takes_object(train), takes_object(pretrain)):
-    app.command()(served(command, by_all=True))
+    app.command()(command)
 for command in (demo, takes_object(evaluate), takes_object(predict), verify, takes_object(convert), info):
-    app.command()(served(command, by_all=False))
+    app.command()(by_one(command))

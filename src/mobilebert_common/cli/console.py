@@ -19,6 +19,7 @@ from rich.table import Table as Grid
 from .. import processes
 from ..errors import printable
 from ..frameworks import twin
+from ..interrupts import catching
 from ..training.twin import Twin
 
 console = Console()
@@ -57,8 +58,10 @@ def show_warnings() -> None:
 
 def open_twin(framework: str) -> Twin:
     """Import a framework, hiding what TensorFlow's C++ code prints before it reads its log level."""
-    with _silent_stderr():
-        opened: Twin = twin(framework)
+    with catching() as interrupts:
+        with _silent_stderr(), interrupts.held():  # C code that imports Python turns an exception into another
+            opened: Twin = twin(framework)
+        interrupts.check()
     show_warnings()  # again, because frameworks add their own handlers
     return opened
 

@@ -1,5 +1,6 @@
 """The entry point of `mobilebert`, which prints errors as one line instead of a traceback."""
 
+import contextlib
 import io
 import os
 import sys
@@ -19,10 +20,26 @@ ENVIRONMENT = {
 def main() -> None:
     """Run the command line.
 
-    Exit status: 0 success, 1 an error the user can fix, 2 wrong usage, 130 interrupted by SIGINT, 143 by SIGTERM.
+    Exit status: 0 success, 1 an error the user can fix, 2 wrong usage, 129 interrupted by SIGHUP, 130 by SIGINT, 143 by SIGTERM.
     """
     with catching():
-        _run()
+        try:
+            _run()
+        except BaseException as error:
+            interrupted = _interruption(error)
+            if interrupted is None:
+                raise
+            if processes.is_main():
+                with contextlib.suppress(OSError):  # the terminal may be closed
+                    print(interrupted, file=sys.stderr, flush=True)
+            sys.exit(interrupted.status)
+
+
+def _interruption(error: BaseException | None) -> Interrupted | None:
+    """The signal that caused an exception: Typer makes an exit of its own from it."""
+    while error is not None and not isinstance(error, Interrupted):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _run() -> None:
@@ -44,10 +61,3 @@ def _run() -> None:
         if processes.is_first_here():  # the others find the same
             print(f"error: {printable(str(error), keep=chr(10) if lists_findings else '')}", file=sys.stderr)
         sys.exit(1)
-    except Interrupted as error:
-        if processes.is_main():
-            print(error, file=sys.stderr)
-        sys.exit(error.status)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
