@@ -1,12 +1,9 @@
 """What every training does around the steps, with a twin that only pretends: no framework is needed to get it right."""
 
-import contextlib
-import functools
 import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,104 +17,16 @@ from mobilebert_common.tasks.task import MEMORY, new_setup
 from mobilebert_common.tasks.tokens import Tags
 from mobilebert_common.training import jobs
 from mobilebert_common.training.fine_tuning import Trained, fine_tune
-from mobilebert_common.training.plan import Plan
 from mobilebert_common.training.preparation import Options, default_rate, left_out, prepare
 from mobilebert_common.training.recipe import Recipe
 from mobilebert_common.training.summary import worst
-from mobilebert_common.training.twin import State
-from support.configs import CLASSIFIER, random_weights
-
-ROWS = [
-    {"text": f"the film was {word} {number}", "label": label, "id": number}
-    for number in range(20)
-    for word, label in (("fine", "good"), ("odd", "bad"))
-]
-HELD_OUT = [{"text": "a fine film", "label": "good"}, {"text": "an odd film", "label": "bad"}, {"text": "fine", "label": "good"}]
-
-
-class Model:
-    """A model whose first weight is how many of HELD_OUT it gets right."""
-
-    architecture = CLASSIFIER
-
-    def __init__(self, config: MobileBertConfig) -> None:
-        self.config = config
-        self.right = 0
-        self.weights = random_weights(config, CLASSIFIER)
-
-
-class Twin:
-    """A twin whose steps have the losses it is told, and leave a model that gets so many of HELD_OUT right."""
-
-    def __init__(self, losses: Sequence[float] = (), right: Sequence[int] = ()) -> None:
-        self.losses, self.right = losses, right
-        self.recipes: list[Recipe] = []
-
-    def create(self, config: MobileBertConfig, architecture: str, seed: int) -> Model:
-        return Model(config)
-
-    def train(self, model: Model, examples: Any, recipe: Recipe, watch: Any, state: State | None = None) -> None:
-        self.recipes.append(recipe)
-        first = 0 if state is None else state.done
-        for step in range(first + 1, Plan(examples.lengths, recipe).steps + 1):
-            loss = self.losses[(step - 1) % len(self.losses)] if self.losses else 0.5
-            if not np.isfinite(loss) or recipe.learning_rate > 1:
-                raise DivergedError(step, loss)
-            if self.right:
-                model.right = self.right[min(step, len(self.right)) - 1]
-            if watch(step, loss, functools.partial(self.capture, model, step)):
-                return
-
-    def capture(self, model: Model, step: int) -> State:
-        moments = {name: np.full_like(array, step) for name, array in model.weights.items()}
-        return State(step, self.tensors(model), moments, moments, {}, {})
-
-    def infer(self, model: Model, batches: Any) -> Any:
-        for batch in batches:
-            truth = np.array([1, 0, 1])
-            found = np.where(np.arange(3) < model.right, truth, 1 - truth)[: len(batch["input_ids"])]
-            yield {"logits": np.eye(2)[found]}
-
-    def set_tensors(self, model: Model, tensors: Any) -> None:
-        model.right = int(tensors["classifier.bias"][0])
-
-    def tensors(self, model: Model) -> dict[str, np.ndarray]:
-        model.weights["classifier.bias"][0] = model.right
-        return model.weights
-
-    def devices(self, count: int | None) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext()
-
-    def largest(self, values: Sequence[float]) -> list[float]:
-        return list(values)
-
-
-class Heard(NamedTuple):
-    """A progress that notes what it is told."""
-
-    told: list[Any]
-
-    def begin(self, steps: int, title: str, done: int = 0) -> None:
-        self.told.append((title, steps))
-
-    def step(self, done: int, loss: float) -> None: ...
-
-    def evaluated(self, step: int, metrics: Any) -> None:
-        self.told.append(step)
-
-    def say(self, line: str) -> None:
-        self.told.append(line)
+from support.pretending import ROWS, SMALL, Heard, Model, Twin, options
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Saving takes no time."""
-    monkeypatch.setitem(ZOO, "tiny", {"hidden_size": 16, "embedding_size": 8, "intra_bottleneck_size": 8, "num_hidden_layers": 1})
-
-
-def options(**changes: Any) -> Options:
-    given = {"model": "tiny", "data": ROWS, "validation": HELD_OUT, "batch_size": 10, "vocabulary_size": 60, "max_length": 16}
-    return Options(**{**given, **changes})
+    monkeypatch.setitem(ZOO, "tiny", SMALL)
 
 
 def run(twin: Twin, told: list[Any] | None = None, **changes: Any) -> Trained:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .. import processes
-from ..errors import ConfigError, DivergedError, counted
+from ..errors import ConfigError, DivergedError, Interrupted, counted
 from ..files.folder import save_files
 from ..interrupts import Interrupts, catching
 from ..tasks.metrics import Scores
@@ -117,7 +117,7 @@ class Work:
         write = functools.partial(self.run.write, self.trials, state, seconds=self.seconds, framework=self.framework)
         self.alone(lambda: write(jobs.contents(self.ready.begin, model, state.weights)), f"write a snapshot in {where}")
         self.snapshots.append(time.monotonic() - began)
-        return f"{where} holds what was trained until step {state.done:,}, and the same command goes on from there"
+        return self.run.kept()
 
     def alone(self, do: Callable[[], T], what: str) -> T | None:
         """Do something in one of the processes, for all of them; they fail together, or the others would wait for it.
@@ -169,7 +169,10 @@ def fine_tune(twin: Twin, framework: str, options: Options, progress: Progress |
             finished = work.alone(begin, f"use {found.path}")
             if twin.largest([bool(finished)])[0]:
                 return _finished(work)
-        return _fine_tune(work)
+        try:
+            return _fine_tune(work)
+        except Interrupted as error:
+            raise error if error.kept or found is None else Interrupted(error.signum, found.kept()) from None
 
 
 def _begin(found: Run, options: Options, stack: contextlib.ExitStack) -> bool:
@@ -177,10 +180,12 @@ def _begin(found: Run, options: Options, stack: contextlib.ExitStack) -> bool:
     stack.enter_context(found.alone())
     if options.resume == "never":
         found.discard()
-    if found.names():
-        return False
-    if found.is_finished() and not options.overwrite:
+    names = found.names()
+    if found.is_finished() and (names or not options.overwrite):  # names: it was killed while it removed its snapshots
+        found.tidy()
         return True
+    if names:
+        return False
     refuse_overwriting(found.path.parent, options.overwrite)
     found.discard()
     return False
@@ -239,6 +244,7 @@ def _finish(work: Work, model: Any, kept: Trial, best: Best) -> Trained:
         work.framework, ready, kept, (best.scores, best.predictions), work.trials, options, work.seconds, work.snapshots
     )
     with work.interrupts.held():
+        work.interrupts.check()
         work.alone(functools.partial(_write, work, model, best, report), "save the trained model")
     if len(ready.rates) > 1:
         progress.say(f"learning rate {kept.rate:g} is best, and its model is kept")

@@ -238,6 +238,7 @@ def _settings(options: Options, begin: jobs.Start, rates: Sequence[float], data:
         "task": begin.setup.task.name,
         "model": model_name(options.model),
         "learning rates": list(rates),
+        **asdict(begin.setup.lengths),
         **{name: getattr(options, name) for name in names},
         **{f"{name} (SHA-256)": found for name, found in digests.items()},
     }

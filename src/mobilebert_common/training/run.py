@@ -12,12 +12,15 @@ framework or the number of processes that wrote it.
         state.json                                      settings, evaluations, and what else training has come to
         manifest.json                                   the SHA-256 of all of these
     run/finished/       in place of the snapshots, once the model is saved
+
+What else is in the folder is not ours, and stays.
 """
 
 import contextlib
 import json
 import math
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +32,7 @@ import numpy as np
 
 from ..checkpoints import safetensors
 from ..errors import CheckpointError, ConfigError, counted
-from ..files.folder import MANIFEST_FILE, Content, Folder, read_consistently, save_files
+from ..files.folder import Content, Folder, read_consistently, save_files
 from .trial import Evaluation, Trial
 from .twin import State
 
@@ -47,6 +50,8 @@ TENSORS = {  # the attributes of a State in files
     "adapters": "adapters.safetensors",
 }
 OPTIONAL = {"adapters"}
+NAME = re.compile(r"[1-9]\d*-\d{8,}")  # of a snapshot
+REMOVED = ".removed-"  # begins the name of what is being removed
 KEPT = 2  # the newest snapshots
 MAX_STATE = 64 << 20  # bytes of state.json
 FRESH = "--resume never (resume=\"never\" in Python) starts anew"
@@ -87,7 +92,7 @@ class Run:
 
     def names(self) -> list[str]:
         """The snapshots, the newest first."""
-        return sorted((path.parent.name for path in self.path.glob(f"[1-9]*-*/{MANIFEST_FILE}")), key=_order, reverse=True)
+        return sorted((path.name for path in self._own() if NAME.fullmatch(path.name) and _is_there(path)), key=_order, reverse=True)
 
     def read_newest(self, say: Any) -> Snapshot | None:
         """The newest snapshot that is not damaged; None if there is none.
@@ -102,12 +107,12 @@ class Run:
             try:
                 found = self.read(name)
             except CheckpointError as error:
-                say(f"warning: a snapshot is damaged, and the one before is used: {error}")
+                say(f"warning: a snapshot is damaged and not used: {error}")
                 continue
             self.require_settings(found.settings)
             return found
         if names:
-            raise ConfigError(f"{self.path}: none of its {counted(len(names), 'snapshot')} can be used; {FRESH}")
+            raise ConfigError(f"{self.path} has {counted(len(names), 'snapshot')}, and all are damaged; {FRESH}")
         return None
 
     def read(self, name: str) -> Snapshot:
@@ -119,11 +124,11 @@ class Run:
         content, state, losses = read_consistently(self.path / name, _read)
         with _understood(self.path / name / STATE_FILE):
             trials = [_trial(found, losses) for found in content["trials"]]
-            best = {each.number: self._weights(each, state) for each in _referred(trials)}
+            best = {each.number: self._weights(each) for each in _referred(trials)}
             settings, seconds, framework = dict(content["settings"]), float(content["seconds"]), str(content["framework"])
         return Snapshot(name, settings, trials, state, best, seconds, framework)
 
-    def _weights(self, trial: Trial, state: State) -> Mapping[str, np.ndarray]:
+    def _weights(self, trial: Trial) -> Mapping[str, np.ndarray]:
         """The best weights of a trial."""
         place = name_of(trial.number, trial.best_step)
         return read_consistently(self.path / place, lambda folder: _tensors(folder, TENSORS["weights"]))
@@ -167,9 +172,20 @@ class Run:
                 needed |= {name_of(each.number, each.best_step) for each in referred}
         self._remove_others(needed)
 
+    def kept(self) -> str:
+        """What the newest snapshot is good for, in one sentence; empty if there is none."""
+        if not (names := self.names()):
+            return ""
+        return f"{self.path} holds what was trained until step {_order(names[0])[1]:,}, and the same command goes on from there"
+
     def finish(self) -> None:
-        """Mark the run as finished, and remove its snapshots."""
-        save_files(self.path / FINISHED, {STATE_FILE: (json.dumps({"settings": self.settings}, indent=1) + "\n").encode()})
+        """Mark the run as finished with the model that the output folder has, and remove its snapshots."""
+        content = {"settings": self.settings, "saved": dict(Folder.open(self.path.parent).digests)}
+        save_files(self.path / FINISHED, {STATE_FILE: (json.dumps(content, indent=1) + "\n").encode()})
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Remove the snapshots of a run that is finished."""
         self._remove_others({FINISHED})
 
     def discard(self) -> None:
@@ -177,19 +193,33 @@ class Run:
         self._remove_others(set())
 
     def remove(self) -> None:
-        """Remove the folder with all snapshots."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Remove all snapshots, and the folder unless something else is in it."""
+        self.discard()
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
+
+    def _own(self) -> list[Path]:
+        """The folders in it that a run wrote."""
+        found = [(path.name.removeprefix(REMOVED), path) for path in self.path.iterdir()] if self.path.is_dir() else []
+        return [path for name, path in found if path.is_dir() and (name == FINISHED or NAME.fullmatch(name))]
 
     def _remove_others(self, needed: set[str]) -> None:
-        for path in self.path.iterdir() if self.path.is_dir() else ():
-            if path.name not in needed:
+        """Remove folders, each at once by renaming it: a kill must not leave half a snapshot, which would look damaged."""
+        for path in self._own():
+            if path.name.startswith(REMOVED):
                 shutil.rmtree(path, ignore_errors=True)
+        for path in self._own():
+            if path.name not in needed:
+                gone = path if path.name.startswith(REMOVED) else path.rename(path.with_name(f"{REMOVED}{path.name}"))
+                shutil.rmtree(gone, ignore_errors=True)
 
     def is_finished(self) -> bool:
-        """Whether the same training is finished, and its snapshots are gone."""
+        """Whether the same training is finished, and its model is still in the output folder."""
         with contextlib.suppress(CheckpointError):
-            folder = Folder.open(self.path / FINISHED)
-            return bool(folder.digests) and _state(folder).get("settings") == self.settings
+            folder, output = Folder.open(self.path / FINISHED), Folder.open(self.path.parent)
+            if folder.digests:
+                content = _state(folder)
+                return content.get("settings") == self.settings and content.get("saved") == output.digests
         return False
 
     def require_settings(self, others: Mapping[str, Any]) -> None:
@@ -232,13 +262,19 @@ def name_of(trial: int, step: int) -> str:
 
 
 def exists(output: Path) -> bool:
-    """Whether there is a run in an output folder that is not finished, or was finished with its model in place."""
-    return (output / FOLDER).is_dir() and any((output / FOLDER).glob(f"*/{MANIFEST_FILE}"))
+    """Whether there is a run in an output folder, finished or not."""
+    found = Run(output / FOLDER, {})
+    return bool(found.names()) or _is_there(found.path / FINISHED)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a folder that was saved has files, even if damaged; a save that was cut off left hidden ones only."""
+    return path.is_dir() and any(not each.name.startswith(".") for each in path.iterdir())
 
 
 def _order(name: str) -> tuple[int, int]:
-    trial, step = name.split("-")[:2]
-    return (int(trial), int(step)) if trial.isdigit() and step.isdigit() else (0, 0)
+    trial, step = name.split("-")
+    return int(trial), int(step)
 
 
 def _difference(name: str, value: Any, other: Any) -> str:
@@ -257,31 +293,35 @@ def _referred(trials: Sequence[Trial]) -> list[Trial]:
 
 def _plain(trial: Trial) -> dict[str, Any]:
     """A trial without its losses, as JSON can hold it."""
-    content = asdict(trial) | {"best_score": trial.best_score if math.isfinite(trial.best_score) else None}
+    content = asdict(trial) | {"best_score": _plain_number(trial.best_score)}
     del content["losses"]
-    finite = {each.step: {title: _finite(value) for title, value in each.metrics.items()} for each in trial.evaluations}
-    content["evaluations"] = [[each.step, finite[each.step], _finite(each.loss)] for each in trial.evaluations]
+    plain = [{title: _plain_number(value) for title, value in each.metrics.items()} for each in trial.evaluations]
+    content["evaluations"] = [[each.step, found, _plain_number(each.loss)] for each, found in zip(trial.evaluations, plain, strict=True)]
     return content
 
 
 def _trial(content: Mapping[str, Any], losses: Mapping[str, np.ndarray]) -> Trial:
     """The inverse of _plain."""
     found = {**content, "losses": losses.get(str(content["number"]), np.zeros(0)).tolist()}
-    found["best_score"] = -math.inf if content["best_score"] is None else float(content["best_score"])
+    found["best_score"] = float(content["best_score"])
     found["evaluations"] = [
-        Evaluation(step, {title: math.nan if value is None else value for title, value in metrics.items()}, loss)
+        Evaluation(step, {title: float(value) for title, value in metrics.items()}, None if loss is None else float(loss))
         for step, metrics, loss in content["evaluations"]
     ]
     return Trial(**found)
 
 
-def _finite(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else float(value)
+def _plain_number(value: float | None) -> float | str | None:
+    """A number as JSON can hold it: nan and the infinities as text."""
+    return None if value is None else float(value) if math.isfinite(value) else str(float(value))
 
 
 def _read(folder: Folder) -> tuple[dict[str, Any], State, dict[str, np.ndarray]]:
-    """state.json, the tensors and the losses of a snapshot."""
+    """state.json, the tensors and the losses of a snapshot, of which every file must be the one that was saved."""
     content = _state(folder)
+    for name in {*folder.digests} - {STATE_FILE, LOSSES_FILE, *TENSORS.values()}:
+        with folder.saved(name).open(verify=True):
+            pass
     arrays = {name: _tensors(folder, file) if _needs(folder, name) else {} for name, file in TENSORS.items()}
     with _understood(folder.path / STATE_FILE):
         state = State(done=int(content["done"]), scaler=dict(content["scaler"]), **arrays)
