@@ -259,3 +259,111 @@ def test_models_in_several_processes_save_what_one_process_saves(tmp_path: Path)
 
 def test_a_distributed_checkpoint_resumes(tmp_path: Path) -> None:
     call(distributed_checkpoint, str(tmp_path))
+
+
+def resumes_exactly(accelerator: Any, architecture: str, folder: Path) -> Any:
+    """Train with dropout through accelerate, in one go and with a stop; the same weights come out. Returns the model."""
+    from accelerate.utils import set_seed
+
+    rows = [batch(architecture, 0, slice(row, row + 1)) for row in range(ROWS)] * 4
+    rows = [{name: values[0] for name, values in row.items()} for row in rows]
+
+    def run(stop: int | None, resume: bool) -> tuple[Any, dict[str, torch.Tensor]]:
+        set_seed(1 if resume else 0)
+        model = make(architecture, hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1)
+        loader = torch.utils.data.DataLoader(rows, batch_size=2, generator=torch.Generator())  # leaves the state of dropout alone
+        model, optimizer, loader = accelerator.prepare(model, torch.optim.AdamW(model.parameters(), 1e-2), loader)
+        if resume:
+            accelerator.load_state(str(folder))
+        for number, inputs in enumerate(loader):
+            if resume and number < 2:
+                continue
+            accelerator.backward(loss_of(model.train(), inputs))
+            accelerator.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            if number + 1 == stop:
+                accelerator.save_state(str(folder))
+                accelerator.wait_for_everyone()
+                break
+        state = {name: values.clone() for name, values in accelerator.get_state_dict(model).items()}
+        accelerator.free_memory()
+        return model, state
+
+    _, whole = run(None, False)
+    run(2, False)
+    model, resumed = run(None, True)
+    assert resumed.keys() == whole.keys()
+    assert all(torch.equal(resumed[name], whole[name]) for name in whole)
+    return model
+
+
+def saves_as_documented(accelerator: Any, folder: Path) -> None:
+    model = make(MASKED)
+    prepared, _ = accelerator.prepare(model, torch.optim.AdamW(model.parameters()))
+    accelerator.unwrap_model(prepared).save_pretrained(
+        folder / "documented",
+        is_main_process=accelerator.is_main_process,
+        save_function=accelerator.save,
+        state_dict=accelerator.get_state_dict(prepared),
+    )
+    accelerator.unwrap_model(prepared).save_pretrained(folder / "plain")
+    accelerator.wait_for_everyone()
+    accelerator.free_memory()
+
+
+def accelerate_ddp(folder: str) -> None:
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(cpu=True)
+    assert accelerator.num_processes == 2
+    resumes_exactly(accelerator, MASKED, Path(folder) / "state")
+    saves_as_documented(accelerator, Path(folder))
+
+
+def accelerate_fsdp2(folder: str) -> None:
+    from accelerate import Accelerator, PartialState
+    from accelerate.utils import DistributedType
+
+    PartialState(cpu=True)
+    PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU  # on CPUs, accelerate ignores what asks for FSDP
+    accelerator = Accelerator(cpu=True)
+    assert accelerator.is_fsdp2
+    for architecture in (MASKED, CLASSIFIER):
+        model = resumes_exactly(accelerator, architecture, Path(folder) / architecture)
+        sharded = {name for name, module in model.named_modules() if type(module).__name__.startswith("FSDP")}
+        assert sharded == {"", *(f"mobilebert.{part}" for part in ("embeddings.word_embeddings", "encoder.layer.0", "encoder.layer.1"))}
+    saves_as_documented(accelerator, Path(folder))
+
+
+FSDP = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP"}
+
+
+@pytest.mark.parametrize(("function", "env"), [(accelerate_ddp, {}), (accelerate_fsdp2, FSDP)])
+def test_accelerate_resumes_and_saves(function: Callable[..., None], env: dict[str, str], tmp_path: Path) -> None:
+    call(function, str(tmp_path), **env)
+    make(MASKED).save_pretrained(tmp_path / "one")
+    for folder in ("documented", "plain"):
+        assert (tmp_path / folder / "model.safetensors").read_bytes() == (tmp_path / "one" / "model.safetensors").read_bytes()
+
+
+def token_losses() -> None:
+    """With unequal numbers of labels, num_items_in_batch makes the average of the processes' gradients that of one process."""
+    begin()
+    torch.set_default_dtype(torch.float64)
+    for architecture in (MASKED, "MobileBertForTokenClassification"):
+        inputs = batch(architecture, 0)
+        inputs["labels"] = inputs["labels"].clone()
+        inputs["labels"][0, 1:] = -100
+        inputs["labels"][3] = -100
+        count = (inputs["labels"] != -100).sum()
+        model, whole = DistributedDataParallel(make(architecture)), make(architecture)
+        output = model(**{name: values[mine()] for name, values in inputs.items()}, num_items_in_batch=count)
+        (output.loss * dist.get_world_size()).backward()
+        whole(**inputs).loss.backward()
+        for ours, theirs in zip(model.parameters(), whole.parameters(), strict=True):
+            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-9, atol=1e-12)
+
+
+def test_token_losses_count_the_labels_of_all_processes() -> None:
+    call(token_losses)
