@@ -5,9 +5,12 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from mobilebert_common.model import inputs
 from mobilebert_common.model.config import MobileBertConfig
+
+from .strategies import current_strategy
 
 
 def check_ids(ids: Any, limit: Any, name: str) -> tuple[Any, Any]:
@@ -16,6 +19,7 @@ def check_ids(ids: Any, limit: Any, name: str) -> tuple[Any, Any]:
     In eager code this is a ValueError. In a TensorFlow graph it is an assertion with the same text; XLA drops assertions,
     so the ids returned are clipped, and the caller fills the rows of invalid ones with NaN.
     """
+    ids = ids_of_build(ids)
     inputs.check_integer(name, keras.backend.standardize_dtype(ids.dtype))
     values = concrete(ids)
     if values is not None:
@@ -67,8 +71,19 @@ def whole_classes(labels: Any, name: str) -> tuple[Any, Any]:
     return integers, whole
 
 
+def ids_of_build(ids: Any) -> Any:
+    """Ids as they are, but floats as integers where Keras builds a user's model under a strategy of TensorFlow.
+
+    Keras does so with the mean of the replicas' batches, which makes floats of ids, and computes no values. The data itself
+    is checked when the first step is traced.
+    """
+    is_build = current_strategy() is not None and in_symbolic_scope()
+    return ops.cast(ids, "int32") if is_build and keras.backend.is_float_dtype(ids.dtype) else ids
+
+
 def check_classes(labels: Any, classes: Any, name: str) -> None:
     """Refuse class labels outside the classes that are scored, whose number may be a tensor in a graph."""
+    labels = ids_of_build(labels)
     inputs.check_integer(name, keras.backend.standardize_dtype(labels.dtype))
     values = concrete(labels)
     if values is not None:

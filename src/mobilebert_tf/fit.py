@@ -23,11 +23,13 @@ from mobilebert_common.model.architectures import ARCHITECTURES, has_choices
 from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.outputs import ModelOutput, flat
 
+from .backup import with_positions
 from .base import unbuilt
 from .datasets import batched, collator
 from .labels import LABEL_NAMES, labels_by_name, match_scores, split_labels
-from .losses import Losses, total
+from .losses import Losses, replica_loss, total
 from .metrics import update_metrics
+from .strategies import batch_spec, check_strategy, move_optimizer, replicas
 from .streams import checked_stream, is_arrays
 
 log = logging.getLogger(__name__)
@@ -53,6 +55,8 @@ class TrainableModel(keras.Model):
         self.called_with: SimpleNamespace | None = None  # what that call was made with
         self.first_inputs: SimpleNamespace | None = None  # of the first call, for what is exported
         self._convert_input_args = False  # `__call__` does it here, and layers cast floats
+        self.progress: SimpleNamespace | None = None  # position and metrics for, or from, a file of BackupAndRestore
+        self.epoch_iterator: Any = None  # of the fit that runs
         self._inference_function: Any = None
         self._dropped: frozenset[str] = frozenset()  # columns of data sets, which were reported
 
@@ -187,7 +191,7 @@ class TrainableModel(keras.Model):
         terms = self.label_losses(y_pred, {name: ops.convert_to_tensor(label) for name, label in labels.items()})
         if sample_weight is not None:
             terms = weighted(terms, sample_weight, list(labels))
-        return (total(terms) + sum(self.losses)) / replicas()
+        return replica_loss(terms) + sum(self.losses) / replicas()
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """The metrics given to compile(), on the labels that count and their scores."""
@@ -254,7 +258,14 @@ class TrainableModel(keras.Model):
     # Training and prediction
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, validation_data: Any = None, **kwargs: Any) -> Any:
-        """`keras.Model.fit` on a dict, an array, tf.data, a PyDataset or a generator."""
+        """`keras.Model.fit` on a dict, an array, tf.data, a PyDataset or a generator.
+
+        A keras.callbacks.BackupAndRestore among `callbacks` goes on at the batch where it saved, see backup.py.
+
+        Raises:
+            ConfigError: a strategy that Keras cannot train with, or a model that was not made in the scope it is trained in.
+        """
+        check_strategy(self, "fit")
         kwargs.setdefault("shuffle", is_arrays(x))
         x, y = self._prepared(x, y)
         if self.optimizer is not None and not self.optimizer.built and not unbuilt(self) and not self._strategy():
@@ -262,11 +273,20 @@ class TrainableModel(keras.Model):
         if isinstance(validation_data, tuple):
             val_x, val_y, val_weights = keras.utils.unpack_x_y_sample_weight(validation_data)
             validation_data = (*self._prepared(val_x, val_y), val_weights)
-        with readable_errors():
-            return super().fit(x, y, *args, validation_data=validation_data, **kwargs)
+        if len(args) > 3:  # callbacks by position
+            args = (*args[:3], with_positions(args[3]), *args[4:])
+        else:
+            kwargs["callbacks"] = with_positions(kwargs.get("callbacks"))
+        self.epoch_iterator = None
+        try:
+            with readable_errors():
+                return super().fit(x, y, *args, validation_data=validation_data, **kwargs)
+        finally:
+            self.epoch_iterator = self.progress = None
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """`keras.Model.evaluate` on a dict, an array, tf.data, a PyDataset or a generator."""
+        check_strategy(self, "evaluate")
         x, y = self._prepared(x, y)
         with readable_errors():
             return super().evaluate(x, y, *args, **kwargs)
@@ -314,10 +334,18 @@ class TrainableModel(keras.Model):
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         """What Keras does before it trains under a strategy, with the batch of one replica: the mean of ids is no id."""
-        if iterator is not None and (strategy := self._strategy()) is not None:
-            batch = next(next(iter(iterator))[2])
-            data_batch = keras.tree.map_structure(lambda value: strategy.experimental_local_results(value)[0], batch)
+        self.epoch_iterator = iterator if self.epoch_iterator is None else self.epoch_iterator
+        check_strategy(self, "train")
+        if (strategy := self._strategy()) is not None:
+            move_optimizer(self.optimizer, strategy)
+            if iterator is not None and (data_batch := batch_spec(iterator)) is None:
+                batch = next(next(iter(iterator))[2])
+                data_batch = keras.tree.map_structure(lambda value: strategy.experimental_local_results(value)[0], batch)
         super()._maybe_symbolic_build(data_batch=data_batch)
+
+    def _get_metrics_result_or_logs(self, logs: Any) -> Any:
+        """The metrics of an epoch, also if no batch of it was left to do."""
+        return super()._get_metrics_result_or_logs(logs or self.get_metrics_result())
 
     # Data
 
@@ -399,15 +427,6 @@ def symbolic(args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
 def as_arrays(tensors: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Named tensors as numpy arrays."""
     return {name: ops.convert_to_numpy(value) for name, value in tensors.items()}
-
-
-def replicas() -> int:
-    """The number of replicas of TensorFlow, over which Keras sums gradients and takes the mean of reported losses."""
-    if keras.backend.backend() != "tensorflow":
-        return 1
-    import tensorflow as tf
-
-    return int(tf.distribute.get_strategy().num_replicas_in_sync)
 
 
 def weighted(terms: list[Losses], sample_weight: Any, names: list[str]) -> list[Losses]:

@@ -13,7 +13,8 @@ from keras import ops
 from mobilebert_common.model import inputs
 from mobilebert_common.model.config import MobileBertConfig
 
-from .checks import check_classes, is_integer, sizes, whole_classes
+from .checks import check_classes, ids_of_build, is_integer, sizes, whole_classes
+from .strategies import replicas, sum_replicas
 
 Losses = tuple[Any, Any]  # losses and weights of one shape
 
@@ -55,6 +56,7 @@ def class_losses(logits: Any, labels: Any, name: str = "labels") -> Losses:
 
 def span_losses(logits: Any, positions: Any, name: str) -> Losses:
     """Cross entropy of places [b] under logits [b t]; a place outside the sequence is ignored."""
+    positions = ids_of_build(positions)
     inputs.check_integer(name, keras.backend.standardize_dtype(positions.dtype))
     inside = ops.logical_and(positions >= 0, ops.less(positions, ops.shape(logits)[-1]))
     return class_losses(logits, ops.where(inside, positions, inputs.IGNORE_INDEX), name)
@@ -74,3 +76,19 @@ def mean(losses: Any, weights: Any) -> Any:
 def total(terms: list[Losses]) -> Any:
     """The sum of the means."""
     return sum((mean(*term) for term in terms[1:]), start=mean(*terms[0]))
+
+
+def replica_loss(terms: list[Losses]) -> Any:
+    """This replica's share of `total` of all replicas' terms: the sum over replicas is the loss of one process.
+
+    The value is the same on all replicas, so that the mean which Keras reports is right if they have unequal numbers of
+    rows; the gradient is that of the replica's own losses.
+    """
+    if replicas() == 1:
+        return total(terms)
+    sums = [(ops.sum(losses * counted), ops.sum(counted)) for losses, counted in terms]
+    everywhere = sum_replicas([ops.stop_gradient(value) for pair in sums for value in pair])
+    counts = [ops.maximum(count, 1) for count in everywhere[1::2]]
+    own = sum(value / count for (value, _), count in zip(sums, counts, strict=True))
+    whole = sum(value / count for value, count in zip(everywhere[::2], counts, strict=True))
+    return own + ops.stop_gradient(whole / replicas() - own)

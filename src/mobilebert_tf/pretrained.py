@@ -17,6 +17,7 @@ from mobilebert_common.model.pretrained import Pretrained, absent_blocks, canoni
 from mobilebert_common.model.schema import ROOT, Tensor, expand
 
 from . import arrays
+from .backup import read_state, write_state
 from .base import BuiltAfterInit, accepted, build_children, call_symbolically, layers_by_name, parts, unbuilt
 from .fit import TrainableModel
 from .layers import Embedding, Predictions
@@ -180,10 +181,11 @@ class TFMobileBertPreTrainedModel(Pretrained, TrainableModel, metaclass=BuiltAft
     def save_own_variables(self, store: Any) -> None:
         self.require_built()
         super().save_own_variables(store)
+        write_state(self, store)
 
     def load_own_variables(self, store: Any) -> None:
         self.require_built()
-        super().load_own_variables(store)
+        super().load_own_variables(read_state(self, store))
 
     def require_built(self) -> None:
         """Raise a ConfigError if layers have no weights yet, which neither saving nor loading may pass over."""

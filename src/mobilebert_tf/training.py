@@ -18,6 +18,7 @@ from mobilebert_common.training.twin import State, Watch, require_shapes
 
 from .arrays import assign, canonical_shape, to_numpy
 from .fit import readable_errors, weights_like
+from .strategies import move_optimizer, strategy_of
 
 
 def train(model: Any, examples: Examples, recipe: Recipe, watch: Watch, state: State | None = None) -> None:
@@ -243,6 +244,7 @@ class AdamW(keras.optimizers.AdamW):
     def build(self, variables: Any) -> None:
         if half := [variable.path for variable in variables if variable.dtype in ("float16", "bfloat16")]:
             raise ConfigError(f"{half[0]} is too coarse to train: use float32, or a policy such as mixed_bfloat16")
+        move_optimizer(self, strategy_of(variables))
         super().build(variables)
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
