@@ -6,10 +6,12 @@ that Keras writes of a model here also holds its dropout seeds.
 """
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 from keras import ops
@@ -117,6 +119,15 @@ def read_state(model: Any, store: Any) -> dict[str, Any]:
     if position is not None:
         model.progress = SimpleNamespace(position=tuple(int(value) for value in position), metrics=metrics)
     return entries
+
+
+def holds_optimizer(filepath: Any, optimizer: Any) -> bool:
+    """Whether a file of weights has state for an optimizer that is not built, which Keras would pass over with a warning."""
+    path = str(filepath)
+    if optimizer is None or optimizer.built or not path.endswith(".weights.h5") or not os.path.isfile(path):
+        return False
+    with h5py.File(path) as file:
+        return len(file.get("optimizer/vars", ())) > len(optimizer.variables)
 
 
 def set_metrics(model: Any, values: list[np.ndarray]) -> None:

@@ -23,13 +23,13 @@ from mobilebert_common.model.architectures import ARCHITECTURES, has_choices
 from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.outputs import ModelOutput, flat
 
-from .backup import with_positions
+from .backup import holds_optimizer, with_positions
 from .base import unbuilt
 from .datasets import batched, collator
 from .labels import LABEL_NAMES, labels_by_name, match_scores, split_labels
 from .losses import Losses, replica_loss, total
 from .metrics import update_metrics
-from .strategies import batch_spec, check_strategy, move_optimizer, replicas
+from .strategies import batch_spec, check_optimizer, check_scope, check_strategy, move_optimizer, replicas, scope
 from .streams import checked_stream, is_arrays
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,8 @@ class TrainableModel(keras.Model):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         args, kwargs = self._arguments([as_tensor(value) for value in args], {n: as_tensor(v) for n, v in kwargs.items()})
-        found = super().__call__(*args, **kwargs)
+        with scope(self._strategy() if self.is_waiting else None):
+            found = super().__call__(*args, **kwargs)
         if self.first_inputs is None:
             self.first_inputs = SimpleNamespace(inputs=symbolic([], {**dict(zip(self._names(), args, strict=False)), **kwargs})[1])
         if self.is_waiting and not unbuilt(self):
@@ -266,6 +267,8 @@ class TrainableModel(keras.Model):
             ConfigError: a strategy that Keras cannot train with, or a model that was not made in the scope it is trained in.
         """
         check_strategy(self, "fit")
+        check_scope(self)
+        check_optimizer(self.optimizer, self._strategy())
         kwargs.setdefault("shuffle", is_arrays(x))
         x, y = self._prepared(x, y)
         if self.optimizer is not None and not self.optimizer.built and not unbuilt(self) and not self._strategy():
@@ -296,6 +299,14 @@ class TrainableModel(keras.Model):
         x, _ = self._prepared(x, None)
         with readable_errors():
             return super().predict(x, *args, **kwargs)
+
+    def load_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """`keras.Model.load_weights`, with the state of an optimizer given to compile(): Keras wants that built before."""
+        if holds_optimizer(filepath, self.optimizer):
+            move_optimizer(self.optimizer, self._strategy())
+            with scope(self._strategy()):
+                self.optimizer.build(self.trainable_variables)
+        super().load_weights(filepath, *args, **kwargs)
 
     def inference_function(self) -> Callable[[Mapping[str, Any]], Any]:
         """A function from named tensors to the output without dropout, compiled once for all lengths."""
@@ -342,6 +353,31 @@ class TrainableModel(keras.Model):
                 batch = next(next(iter(iterator))[2])
                 data_batch = keras.tree.map_structure(lambda value: strategy.experimental_local_results(value)[0], batch)
         super()._maybe_symbolic_build(data_batch=data_batch)
+
+    def _make_function(self, step_function: Callable[..., Any]) -> Callable[..., Any]:
+        """Keras's function for the steps of one execution; under a strategy, where its loop of several fails, they run one by one."""
+        strategy, size = self._strategy(), self.steps_per_execution
+        if strategy is None or strategy.num_replicas_in_sync == 1 or size == 1:
+            return super()._make_function(step_function)
+        import tensorflow as tf
+
+        one_step = super()._make_function(step_function)
+
+        def execute(iterator: Any) -> Any:
+            logs = None
+            several = isinstance(iterator, tf.data.Iterator | tf.distribute.DistributedIterator)
+            self.steps_per_execution = 1  # which Keras's function asks for when it is called
+            try:
+                for _ in range(size if several else 1):
+                    logs = one_step(iterator)
+            except StopIteration:
+                if logs is None:
+                    raise
+            finally:
+                self.steps_per_execution = size
+            return logs
+
+        return execute
 
     def _get_metrics_result_or_logs(self, logs: Any) -> Any:
         """The metrics of an epoch, also if no batch of it was left to do."""

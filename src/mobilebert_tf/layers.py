@@ -21,6 +21,7 @@ from mobilebert_common.model.schema import letters
 from .base import Layer, Sized, checkpoint
 from .checks import check_ids
 from .seeds import dropout, seed_for
+from .strategies import scope, strategy_of
 
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "relu": ops.relu,
@@ -142,7 +143,8 @@ def resized(layer: Any, variable: Any, rows: int, axis: int, initializer: keras.
     values = ops.concatenate([values, ops.cast(initializer(fresh), values.dtype)], axis=axis)
     layer._tracker.unlock()
     layer._untrack_variable(variable)
-    found = layer.add_weight(values.shape, initializer="zeros", name=variable.name, trainable=layer.trainable)
+    with scope(strategy_of([variable])):
+        found = layer.add_weight(values.shape, initializer="zeros", name=variable.name, trainable=layer.trainable)
     layer._tracker.lock()
     found.assign(values)
     return found

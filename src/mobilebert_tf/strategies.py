@@ -3,6 +3,7 @@
 On other backends nothing here does anything.
 """
 
+import contextlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,6 +19,11 @@ REFUSED = {
     "CentralStorageStrategy": ("CentralStorageStrategy", "use MirroredStrategy"),
 }  # strategies that Keras 3 cannot train with, by TensorFlow's class: their public names, and what to use instead
 
+UNSUPPORTED = {
+    "gradient_accumulation_steps": "use larger batches",
+    "ema_overwrite_frequency": "leave it out, and the averages are taken over at the end of fit",
+}  # options of optimizers
+
 
 def current_strategy() -> Any:
     """The strategy of TensorFlow whose scope this is; None outside any."""
@@ -29,25 +35,38 @@ def current_strategy() -> Any:
 
 
 def check_strategy(model: keras.Model, task: str) -> None:
-    """Refuse strategies that Keras 3 cannot train with, and a scope that is not that of the model.
+    """Refuse strategies that Keras 3 cannot train with, of the model or of the scope.
 
     Args:
         task: the method that is about to run, for the message.
     Raises:
         ConfigError: one line that names what to use instead.
     """
-    own, current = getattr(model, "_distribute_strategy", None), current_strategy()
-    for strategy in (own, current):
+    for strategy in (getattr(model, "_distribute_strategy", None), current_strategy()):
         for base in type(strategy).__mro__:
             if (kind := base.__name__.removesuffix("V1").removesuffix("V2")) in REFUSED:
                 name, instead = REFUSED[kind]
                 raise ConfigError(f"Keras 3 cannot {task} under {name}: {instead}")
-    if current is not None and current is not own and (own is not None or current.num_replicas_in_sync > 1):
-        where = "outside of its scope" if own is None else "in the scope of another strategy"
-        raise ConfigError(
-            f"{task} runs in the scope of a {type(current).__name__}, and the model was made {where}: "
-            "make or open the model in this scope"
-        )
+
+
+def check_scope(model: keras.Model) -> None:
+    """Refuse to train a model in a scope in which it was not made: replicas would each update the same weights."""
+    own, current = getattr(model, "_distribute_strategy", None), current_strategy()
+    if current is None or current is own or (own is None and current.num_replicas_in_sync == 1):
+        return
+    where = "outside of its scope" if own is None else "in the scope of another strategy"
+    name = type(current).__name__
+    raise ConfigError(f"this is the scope of a {name}, and the model was made {where}: make or open the model in this scope")
+
+
+def check_optimizer(optimizer: Any, strategy: Any) -> None:
+    """Refuse options that Keras cannot carry out under a strategy with several replicas; it raises a page of TensorFlow's text."""
+    if strategy is None or strategy.num_replicas_in_sync == 1:
+        return
+    inner = getattr(optimizer, "inner_optimizer", optimizer)  # of LossScaleOptimizer
+    for option, instead in UNSUPPORTED.items():
+        if getattr(inner, option, None):
+            raise ConfigError(f"Keras 3 has no {option} under {type(strategy).__name__}: {instead}")
 
 
 def move_optimizer(optimizer: Any, strategy: Any) -> None:
@@ -66,8 +85,17 @@ def move_optimizer(optimizer: Any, strategy: Any) -> None:
 
 def strategy_of(variables: Iterable[keras.Variable]) -> Any:
     """The strategy that variables were made under; None if there was none."""
-    found = (getattr(variable.value, "distribute_strategy", None) for variable in variables)
-    return next((strategy for strategy in found if strategy is not None), None)
+    if keras.backend.backend() != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    values = (variable.value for variable in variables)
+    return next((value.distribute_strategy for value in values if isinstance(value, tf.distribute.DistributedValues)), None)
+
+
+def scope(strategy: Any) -> contextlib.AbstractContextManager[Any]:
+    """The scope of a strategy, unless there is none or a scope is open already."""
+    return contextlib.nullcontext() if strategy is None or current_strategy() is not None else strategy.scope()
 
 
 def replicas() -> int:
