@@ -161,16 +161,19 @@ def resume(iterator: Any, epoch: int, done: int) -> None:
 
 
 def skip_epoch(iterator: Any) -> None:
-    """Draw the batches of an epoch whose end is the next one's begin, else only the first one, which has the whole shuffled."""
-    steps = iterator._enumerate_iterator()
-    if iterator.steps_per_epoch:
-        for _ in skipped(lambda: steps, iterator.steps_per_execution, iterator.steps_per_epoch):
-            pass
-        return
-    for _, _, batches in steps:
-        next(batches, None)
-        break
-    iterator.data_adapter.on_epoch_end()
+    """Go through an epoch without training.
+
+    Where steps_per_epoch is given, its end is the begin of the next one, so all batches are drawn. Otherwise each epoch starts
+    anew, and the first batch is enough to shuffle the data as that epoch did.
+    """
+    for begin, _, batches in iterator._enumerate_iterator():
+        if iterator.steps_per_epoch:
+            draw(batches, iterator.steps_per_execution)
+        elif begin == 0:
+            draw(batches, 1)
+        if iterator.num_batches is None:  # Keras would never stop
+            iterator.data_adapter.on_epoch_end()
+            return
 
 
 def skipped(enumerate_epoch: Callable[[], Iterator[tuple[int, int, Any]]], size: int, done: int) -> Iterator[tuple[int, int, Any]]:
@@ -180,8 +183,18 @@ def skipped(enumerate_epoch: Callable[[], Iterator[tuple[int, int, Any]]], size:
         size: batches of a step.
         done: batches to drop.
     """
+    drawn = 0
     for begin, end, batches in enumerate_epoch():
         if begin >= done:
             yield begin, end, batches
-        elif sum(1 for _ in zip(range(size), batches, strict=False)) == 0:
-            raise ConfigError(f"the data ends after {begin} batches, and the backup was made after {done}: give fit the same data")
+        elif draw(batches, size):
+            drawn = end + 1
+        else:
+            break
+    if drawn < done:
+        raise ConfigError(f"the data ends after {drawn} batches, and the backup was made after {done}: give fit the same data")
+
+
+def draw(batches: Iterator[Any], number: int) -> int:
+    """Draw batches and drop them; returns how many there were."""
+    return sum(1 for _ in zip(range(number), batches, strict=False))
