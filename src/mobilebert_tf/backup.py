@@ -18,6 +18,7 @@ from keras import ops
 
 from mobilebert_common.errors import ConfigError
 
+from .seeds import seed_generators
 from .strategies import batch_spec
 
 log = logging.getLogger(__name__)
@@ -88,12 +89,6 @@ class Restored(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.model.progress = None
-
-
-def seed_generators(model: Any) -> list[keras.random.SeedGenerator]:
-    """Those of a model and of all layers in it."""
-    found = [generator for layer in model._flatten_layers() for generator in layer._seed_generators]
-    return list({id(generator): generator for generator in found}.values())
 
 
 def write_state(model: Any, store: Any) -> None:

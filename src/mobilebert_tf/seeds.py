@@ -43,3 +43,9 @@ class GivenSeed(keras.random.SeedGenerator):
 
     def next(self, ordered: bool = True) -> Any:
         return self.seed
+
+
+def seed_generators(model: Any) -> list[keras.random.SeedGenerator]:
+    """The generators of a model and of all layers in it, those of a user's own among them."""
+    found = [generator for layer in model._flatten_layers() for generator in layer._seed_generators]
+    return list({id(generator): generator for generator in found}.values())

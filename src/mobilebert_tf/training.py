@@ -18,6 +18,7 @@ from mobilebert_common.training.twin import State, Watch, require_shapes
 
 from .arrays import assign, canonical_shape, to_numpy
 from .fit import readable_errors, weights_like
+from .seeds import seed_generators
 from .strategies import move_optimizer, strategy_of
 
 
@@ -115,12 +116,6 @@ def restore_moments(model: Any, optimizer: Any, state: State) -> None:
             number, layout = places[name]
             assign(kept[number], array, layout)
     optimizer.iterations.assign(state.done)
-
-
-def seed_generators(model: Any) -> list[keras.random.SeedGenerator]:
-    """The generators of all dropout in a model, those of layers of a user's own among them."""
-    found = [model.seed_generator, *(each for layer in model._flatten_layers() for each in layer._seed_generators)]
-    return list({id(each): each for each in found}.values())
 
 
 class Training(keras.Model):
