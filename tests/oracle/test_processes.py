@@ -42,6 +42,8 @@ def train(folder: str, share: int) -> None:
     whole = trainer("whole", eval_strategy="epoch", load_best_model_at_end=True)
     whole.train()
     whole.save_model(f"{folder}/saved")
+    if transformers.__version__ < "5" and whole.args.world_size > 1:  # cannot resume on CPUs: it loads optimizers to "cpu:0"
+        return
     parts = trainer("parts")
     parts.add_callback(StopEarly())
     parts.train()
