@@ -268,7 +268,7 @@ class TrainableModel(keras.Model):
         """
         check_strategy(self, "fit")
         check_scope(self)
-        check_optimizer(self.optimizer, self._strategy())
+        check_optimizer(getattr(self, "optimizer", None), self._strategy())
         kwargs.setdefault("shuffle", is_arrays(x))
         x, y = self._prepared(x, y)
         if self.optimizer is not None and not self.optimizer.built and not unbuilt(self) and not self._strategy():
@@ -302,7 +302,7 @@ class TrainableModel(keras.Model):
 
     def load_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
         """`keras.Model.load_weights`, with the state of an optimizer given to compile(): Keras wants that built before."""
-        if holds_optimizer(filepath, self.optimizer):
+        if holds_optimizer(filepath, getattr(self, "optimizer", None)):
             move_optimizer(self.optimizer, self._strategy())
             with scope(self._strategy()):
                 self.optimizer.build(self.trainable_variables)
