@@ -108,7 +108,8 @@ WRAPPINGS: list[Callable[..., Any]] = [fully_shard, by_layer, by_child, by_modul
 
 
 def begin() -> int:
-    dist.init_process_group("gloo")
+    if not dist.is_initialized():
+        dist.init_process_group("gloo")
     return dist.get_rank()
 
 
@@ -237,29 +238,28 @@ def distributed_checkpoint(folder: str) -> None:
         assert torch.equal(ours.full_tensor(), theirs.full_tensor())
 
 
-def test_ddp_trains_like_one_process() -> None:
-    call(ddp_trains)
-
-
 def test_fsdp2_trains_like_one_process() -> None:
     call(fsdp_trains)
+
+
+def saves(folder: str) -> None:
+    for function in (ddp_saves, fsdp_saves, meta_device):
+        function(f"{folder}/{function.__name__}")
+    distributed_checkpoint(f"{folder}/checkpoint")
 
 
 def test_models_in_several_processes_save_what_one_process_saves(tmp_path: Path) -> None:
     make(MASKED).save_pretrained(tmp_path / "one")
     expected = {path.name: path.read_bytes() for path in (tmp_path / "one").iterdir()}
-    for function in (ddp_saves, fsdp_saves, meta_device):
-        root = tmp_path / function.__name__
+    roots = [tmp_path / function.__name__ for function in (ddp_saves, fsdp_saves, meta_device)]
+    for root in roots:
         root.mkdir()
-        call(function, str(root))
+    call(saves, str(tmp_path))
+    for root in roots:
         for folder in {path for path in root.iterdir() if path.is_dir()} - {root / "bin"}:
             assert {path.name: path.read_bytes() for path in folder.iterdir()} == expected, folder
     saved = torch.load(tmp_path / "fsdp_saves" / "bin" / "pytorch_model.bin")
     assert all(torch.equal(saved[name], value) for name, value in make(MASKED).state_dict().items())
-
-
-def test_a_distributed_checkpoint_resumes(tmp_path: Path) -> None:
-    call(distributed_checkpoint, str(tmp_path))
 
 
 def resumes_exactly(accelerator: Any, architecture: str, folder: Path) -> Any:
@@ -365,5 +365,10 @@ def token_losses() -> None:
             torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-9, atol=1e-12)
 
 
-def test_token_losses_count_the_labels_of_all_processes() -> None:
-    call(token_losses)
+def ddp() -> None:
+    ddp_trains()
+    token_losses()
+
+
+def test_ddp_trains_like_one_process() -> None:
+    call(ddp)
