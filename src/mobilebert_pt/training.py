@@ -43,7 +43,7 @@ def train(model: Any, examples: Examples, recipe: Recipe, watch: Watch, state: S
     """
     accelerator, plan = make_accelerator(), Plan(examples.lengths, recipe)
     first = 0 if state is None else state.done
-    with adapters(model, recipe.lora), checkpointing(model, recipe.gradient_checkpointing):
+    with adapters(model, recipe), checkpointing(model, recipe.gradient_checkpointing):
         if state is not None:
             restore_weights(model, state)
         prepared, optimizer = accelerator.prepare(model, make_optimizer(model, recipe))
@@ -107,7 +107,8 @@ def restore_weights(model: Any, state: State) -> None:
         CheckpointError: they are not those of the model.
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    tensors = {name: array for name, array in {**state.weights, **state.adapters}.items() if name in shapes}
+    merged = {name.replace(".base_layer.", ".") for name in shapes if ".base_layer." in name}  # they are among the adapters, apart
+    tensors = {name: array for name, array in {**state.weights, **state.adapters}.items() if name not in merged}
     require_shapes("weights", tensors, shapes)
     model.load_state_dict({name: to_tensor(array) for name, array in tensors.items()})
 
@@ -199,15 +200,16 @@ def checkpointing(model: Any, wanted: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def adapters(model: Any, rank: int | None) -> Iterator[None]:
-    """Add LoRA adapters of a rank, with only them and the head to train; at the end they are merged into the weights."""
-    if rank is None:
+def adapters(model: Any, recipe: Recipe) -> Iterator[None]:
+    """Add LoRA adapters, with only them and the head to train; at the end they are merged into the weights."""
+    if recipe.lora is None:
         yield
         return
     with needs("peft"):
         import peft
     trainable = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
-    adapted = peft.get_peft_model(model, peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=ADAPTED))
+    torch.manual_seed(recipe.seed)  # PEFT draws their weights
+    adapted = peft.get_peft_model(model, peft.LoraConfig(r=recipe.lora, lora_alpha=2 * recipe.lora, target_modules=ADAPTED))
     for name, parameter in model.named_parameters():
         if not name.startswith(ARCHITECTURES[model.architecture].root):
             parameter.requires_grad = True

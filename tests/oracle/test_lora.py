@@ -1,5 +1,6 @@
 """Training with LoRA adapters, which PEFT makes: only they and the head are trained, and they end up in the weights."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 
 from mobilebert_common.tasks.examples import Examples
 from mobilebert_common.training.recipe import Recipe
+from mobilebert_common.training.twin import State
 from mobilebert_pt import MobileBertConfig, MobileBertForSequenceClassification, twin
 
 from .models import SIZES
@@ -77,3 +79,41 @@ def test_earlier_weights_are_restored(model: MobileBertForSequenceClassification
     twin.set_tensors(model, seen[1][0])
     np.testing.assert_allclose(logits(model, examples), seen[1][1], rtol=1e-12)
     assert not np.allclose(seen[1][1], seen[3][1])
+
+
+def test_adapters_go_on_bit_by_bit(model: MobileBertForSequenceClassification, examples: Examples, tmp_path: Path) -> None:
+    """Interrupted twice, with dropout: the same losses, adapters, moments and merged weights."""
+    model.config.hidden_dropout_prob = 0.3
+    model.save_pretrained(tmp_path)
+    recipe = replace(RECIPE, max_steps=6)
+
+    def begin() -> Any:
+        return twin.load(tmp_path, "MobileBertForSequenceClassification", "float32")
+
+    def go_on(model: Any, state: State | None, last: int) -> tuple[State, list[float]]:
+        losses: list[float] = []
+        found: list[State] = []
+
+        def watch(done: int, loss: float, capture: Any) -> bool:
+            losses.append(loss)
+            if done == last:
+                state = capture()
+                found.append(State(done, *({name: array.copy() for name, array in each.items()} for each in state[1:5]), {}))
+            return done == last
+
+        twin.train(model, examples, recipe, watch, state)
+        return found[0], losses
+
+    whole, state, losses = begin(), None, []
+    expected, expected_losses = go_on(whole, None, 6)
+    for last in (1, 3, 6):
+        continued = begin()
+        if state is not None:
+            twin.set_tensors(continued, state.weights)  # as it is done before adapters are added
+        state, more = go_on(continued, state, last)
+        losses += more
+    assert losses == expected_losses and state is not None and state.adapters
+    for title in ("weights", "exp_avg", "exp_avg_sq", "adapters"):
+        ours, theirs = getattr(state, title), getattr(expected, title)
+        assert set(ours) == set(theirs) and all(np.array_equal(ours[name], theirs[name]) for name in theirs), title
+    assert all(np.array_equal(copied(whole)[name], array) for name, array in copied(continued).items())
