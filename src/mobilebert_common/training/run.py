@@ -204,11 +204,14 @@ class Run:
         return [path for name, path in found if path.is_dir() and (name == FINISHED or NAME.fullmatch(name))]
 
     def _remove_others(self, needed: set[str]) -> None:
-        """Remove folders, each at once by renaming it: a kill must not leave half a snapshot, which would look damaged."""
+        """Remove folders, each at once by renaming it: a kill must not leave half a snapshot, which would look damaged.
+
+        The newest goes first, because the others do not refer to it.
+        """
         for path in self._own():
             if path.name.startswith(REMOVED):
                 shutil.rmtree(path, ignore_errors=True)
-        for path in self._own():
+        for path in sorted(self._own(), key=lambda path: _order(path.name) if NAME.fullmatch(path.name) else (0, 0), reverse=True):
             if path.name not in needed:
                 gone = path if path.name.startswith(REMOVED) else path.rename(path.with_name(f"{REMOVED}{path.name}"))
                 shutil.rmtree(gone, ignore_errors=True)
