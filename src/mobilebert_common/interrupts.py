@@ -20,7 +20,7 @@ class Interrupts:
     """What arrives while `catching` is in force.
 
     Attributes:
-        signum: of the first signal that arrived; 0 before.
+        signum: of the first signal that arrived, here or at another process of the same work; 0 before.
     """
 
     def __init__(self) -> None:
@@ -53,13 +53,17 @@ class Interrupts:
         finally:
             self._held = before
 
+    def note(self, signum: int) -> None:
+        """Keep a signal, which may have reached another process of the same work, if it is the first one."""
+        if not self.signum:
+            self.signum, self._since = signum, time.monotonic()
+
     def arrive(self, signum: int, frame: object = None) -> None:
         """The handler of all of them."""
         now = time.monotonic()
         first, again = not self.signum, self.signum and now - self._since > AGAIN
         impatient = again and self.signum == signum == signal.SIGINT
-        if first:
-            self.signum, self._since = signum, now
+        self.note(signum)
         if impatient or ((first or again) and not self._held):  # one that comes at once must not cut off what the first one ends
             raise Interrupted(self.signum)
 

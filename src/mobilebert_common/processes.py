@@ -1,6 +1,10 @@
 """Which of several processes this is, by the variables that torchrun and `accelerate launch` set."""
 
 import os
+import signal
+import time
+
+PATIENCE = 10.0  # seconds
 
 
 def count() -> int:
@@ -18,9 +22,21 @@ def is_main() -> bool:
     return index() == 0
 
 
-def is_first_here() -> bool:
-    """Whether this is the first process on its machine, which reports what is wrong with the machine's files."""
-    return count() == 1 or _number("LOCAL_RANK", 0) == 0
+def place_here() -> int:
+    """The number of this process among those on its machine, from 0."""
+    return _number("LOCAL_RANK", 0) if count() > 1 else 0
+
+
+def wait_for_the_first() -> None:
+    """Wait, but for the first process on a machine, before this one reports an error and exits.
+
+    The first one usually has the same error. It reports it and exits, and the launcher ends all others. If one of those exited before,
+    the launcher would end the first one, without a word. If the first one has no error, this returns after a while.
+    """
+    if place_here() > 0:
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signum, signal.SIG_DFL)
+        time.sleep(PATIENCE)
 
 
 def _number(name: str, default: int) -> int:

@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
 
 from mobilebert_common import processes
@@ -77,7 +76,14 @@ def make_accelerator() -> Any:
     """
     with needs("train"):
         from accelerate import Accelerator, DistributedType
-    accelerator = Accelerator(cpu=processes.count() > 1 and not torch.accelerator.is_available())  # or each would be alone
+    started, here = processes.count(), processes.place_here()
+    if torch.accelerator.is_available() and here >= (found := torch.accelerator.device_count()):
+        raise ConfigError(f"there are more processes on this machine than GPUs: start {found}")
+    accelerator = Accelerator(cpu=started > 1 and not torch.accelerator.is_available())  # or each would be alone
+    joined = torch.distributed.get_world_size() if torch.distributed.is_available() and torch.distributed.is_initialized() else 1
+    if not started == joined == accelerator.num_processes:
+        reason = f"{joined} processes have joined, but RANK and WORLD_SIZE say {started}"
+        raise ConfigError(f"{reason}: start them with torchrun or accelerate launch")
     kind = accelerator.distributed_type
     refused = (DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM, DistributedType.XLA)
     if kind in refused or (kind == DistributedType.FSDP and not accelerator.is_fsdp2):
@@ -146,11 +152,7 @@ def backward(accelerator: Any, model: Any, prepared: Any, step: Step, recipe: Re
 
     The loss is multiplied by the number of processes, because their gradients are averaged.
     """
-    rows = np.arange(len(next(iter(step.labels.values()))))[accelerator.process_index :: accelerator.num_processes]
-    if not len(rows):  # every process must take part
-        rows = np.zeros(1, np.int64)
-        step = step._replace(weights={name: np.zeros_like(weights) for name, weights in step.weights.items()})
-    parts = list(step.parts(rows, recipe.accumulation))
+    parts = list(step.share(accelerator.process_index, accelerator.num_processes).parts(recipe.accumulation))
     total = torch.zeros((), device=accelerator.device)
     for number, part in enumerate(parts):
         synchronize = number == len(parts) - 1

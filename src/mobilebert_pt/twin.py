@@ -75,14 +75,25 @@ def devices(count: int | None) -> Iterator[None]:
         raise ConfigError(f"PyTorch needs a process for each of {count} devices, and here it has {started}: start it with {start}")
     if started > 1:
         make_accelerator()
-    yield
+    try:
+        yield
+    except RuntimeError as error:
+        if started > 1 and is_from_group(error):
+            reason = "another process of this training has ended, and this one cannot go on alone"
+            raise ConnectionError(f"{reason}; the same command goes on from the last snapshot") from error
+        raise
+
+
+def is_from_group(error: RuntimeError) -> bool:
+    """Whether an exchange with other processes failed."""
+    return isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error)
 
 
 def largest(values: Sequence[float]) -> list[float]:
     """The largest of each value over all processes."""
     if processes.count() == 1:
         return [float(value) for value in values]
-    shared = torch.tensor(values, dtype=torch.float32, device=make_accelerator().device)
+    shared = torch.tensor(values, dtype=torch.float64, device=make_accelerator().device)
     torch.distributed.all_reduce(shared, torch.distributed.ReduceOp.MAX)
     found: list[float] = shared.tolist()
     return found

@@ -99,8 +99,19 @@ def test_each_label_weighs_the_same_whatever_the_part() -> None:
     step = make_step({"input_ids": np.ones((2, 3), int), **LABELS}, make_config(), "MobileBertForTokenClassification")
     assert list(step.inputs) == ["input_ids"] and list(step.labels) == ["labels"]
     np.testing.assert_allclose(step.weights["labels"], np.array([[1, 1, 0], [1, 0, 0]]) / 3)
-    parts = list(step.parts(np.array([1, 0]), 3))
-    assert [part.weights["labels"].tolist() for part in parts] == [[[1 / 3, 0.0, 0.0]], [[1 / 3, 1 / 3, 0.0]]]
+    parts = list(step.parts(3))
+    assert [part.weights["labels"].tolist() for part in parts] == [[[1 / 3, 1 / 3, 0.0]], [[1 / 3, 0.0, 0.0]]]
+
+
+def test_several_processes_have_as_many_examples_and_each_example_counts_once() -> None:
+    labels = np.array([2, 0, 1, 2, 1])
+    step = make_step({"input_ids": np.arange(10).reshape(5, 2), "labels": labels}, make_config(), CLASSIFIER)
+    shares = [step.share(index, 3) for index in range(3)]
+    assert [share.labels["labels"].tolist() for share in shares] == [[2, 2], [0, 1], [1, 2]]
+    assert [share.weights["labels"].tolist() for share in shares] == [[0.2, 0.2], [0.2, 0.2], [0.2, 0]]
+    assert [share.inputs["input_ids"].tolist() for share in shares] == [[[0, 1], [6, 7]], [[2, 3], [8, 9]], [[4, 5], [0, 1]]]
+    assert step.weights["labels"].tolist() == [0.2] * 5  # as it was
+    np.testing.assert_array_equal(step.share(0, 1).labels["labels"], labels)
 
 
 @pytest.mark.parametrize(

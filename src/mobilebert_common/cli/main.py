@@ -58,6 +58,9 @@ def _run() -> None:
         app()
     except (CheckpointError, ConfigError, DataError, InputError, ImportError, OSError) as error:
         lists_findings = isinstance(error, CheckpointError | ConfigError | ImportError)
-        if processes.is_first_here():  # the others find the same
-            print(f"error: {printable(str(error), keep=chr(10) if lists_findings else '')}", file=sys.stderr)
+        processes.wait_for_the_first()
+        print(f"error: {printable(str(error), keep=chr(10) if lists_findings else '')}", file=sys.stderr)
         sys.exit(1)
+    except Exception:
+        processes.wait_for_the_first()
+        raise

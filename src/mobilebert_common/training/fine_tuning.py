@@ -7,7 +7,7 @@ import contextlib
 import functools
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,12 +19,12 @@ from ..interrupts import Interrupts, catching
 from ..tasks.metrics import Scores
 from . import jobs, run
 from .plan import Plan
-from .preparation import Options, Prepared, model_name, notices, prepare, refuse_overwriting
+from .preparation import Options, Prepared, digest, model_name, notices, prepare, refuse_overwriting
 from .progress import Progress, Silence
 from .report import REPORT_FILE, write_report, write_tensorboard
 from .run import Run, Snapshot
 from .summary import make_report
-from .trial import Best, Trial, Watcher
+from .trial import Best, Trial, Watcher, stop_together
 from .twin import State, Twin
 
 T = TypeVar("T")
@@ -119,6 +119,10 @@ class Work:
         self.snapshots.append(time.monotonic() - began)
         return self.run.kept()
 
+    def check(self) -> None:
+        """Raise Interrupted if a signal reached any of the processes."""
+        stop_together(self.twin, self.interrupts)
+
     def alone(self, do: Callable[[], T], what: str) -> T | None:
         """Do something in one of the processes, for all of them; they fail together, or the others would wait for it.
 
@@ -160,6 +164,8 @@ def fine_tune(twin: Twin, framework: str, options: Options, progress: Progress |
     with catching() as interrupts, contextlib.ExitStack() as stack:
         ready = prepare(options)
         stack.enter_context(twin.devices(options.devices))
+        stack.enter_context(interrupts.held(processes.count() > 1))  # from here on, several processes stop together, by `check`
+        require_equal_settings(twin, ready.settings)
         found = None if options.output is None else Run(Path(options.output) / run.FOLDER, ready.settings)
         work = Work(twin, framework, options, ready, progress, interrupts, found)
         for line in notices(ready, model_name(options.model), framework):
@@ -173,6 +179,20 @@ def fine_tune(twin: Twin, framework: str, options: Options, progress: Progress |
             return _fine_tune(work)
         except Interrupted as error:
             raise error if error.kept or found is None else Interrupted(error.signum, found.kept()) from None
+
+
+def require_equal_settings(twin: Twin, settings: Mapping[str, Any]) -> None:
+    """Require all processes to do the same training.
+
+    Raises:
+        ConfigError: in all of them; the message says in what they differ.
+    """
+    numbers = [int(digest(value)[:12], 16) for value in settings.values()]  # 48 bits, which are exact in float64
+    largest = twin.largest([*numbers, *(-number for number in numbers)])
+    differing = [name for name, high, low in zip(settings, largest, largest[len(numbers) :], strict=False) if high != -low]
+    if differing:
+        names = ", ".join(name.removesuffix(" (SHA-256)") for name in differing)
+        raise ConfigError(f"the processes differ in {names}: give all of them the same files and options, and the same versions")
 
 
 def _begin(found: Run, options: Options, stack: contextlib.ExitStack) -> bool:
@@ -212,7 +232,7 @@ def _fine_tune(work: Work) -> Trained:
         progress.say(f"going on after {step}, from a snapshot written in {resumed.framework}")
     model = None
     for number in range(max(1, len(work.trials)), len(ready.rates) + 1):
-        work.interrupts.check()
+        work.check()
         going_on = resumed if number == len(work.trials) else None
         model = ready.begin.make(twin, work.options.seed)
         try:
@@ -239,7 +259,7 @@ def _finish(work: Work, model: Any, kept: Trial, best: Best) -> Trained:
     twin.set_tensors(model, best.weights)
     opened = ready.opened(twin, model)
     if best.scores is None or best.predictions is None:  # they were there before an interruption
-        best.scores, best.predictions = opened.evaluate(ready.held_out, ready.held_examples)
+        best.scores, best.predictions = replace(opened, check=work.check).evaluate(ready.held_out, ready.held_examples)
     report = make_report(
         work.framework, ready, kept, (best.scores, best.predictions), work.trials, options, work.seconds, work.snapshots
     )
@@ -277,17 +297,21 @@ def _finished(work: Work) -> Trained:
         report |= json.loads((output / REPORT_FILE).read_text())
     work.progress.say(f"{output} holds the model of this run already; --overwrite trains it again")
     opened = jobs.Opened.open(work.twin, output, ready.begin.setup.task.name)
-    scores, _ = opened.evaluate(ready.held_out, ready.held_examples)
+    scores, _ = replace(opened, check=work.check).evaluate(ready.held_out, ready.held_examples)
     return Trained(opened.model, scores, opened, report)
 
 
 def _kept(work: Work, model: Any, error: DivergedError) -> DivergedError:
     """Save the weights of the step before the loss was no longer finite, and say so in the error."""
     output, weights = work.options.output, work.twin.tensors(model)
-    if output is not None and error.step > 1 and processes.is_main():
-        with contextlib.suppress(ConfigError):
-            save_files(Path(output), jobs.contents(work.ready.begin, model, weights))
-            error.args = (f"{error}; {output} has the weights after step {error.step - 1:,}",)
-    if work.run is not None and processes.is_main():
-        work.run.remove()  # it would come to the same
+
+    def keep() -> None:
+        if output is not None and error.step > 1:
+            with contextlib.suppress(ConfigError):
+                save_files(Path(output), jobs.contents(work.ready.begin, model, weights))
+                error.args = (f"{error}; {output} has the weights after step {error.step - 1:,}",)
+        if work.run is not None:
+            work.run.remove()  # it would come to the same
+
+    work.alone(keep, f"save the weights from before that in {output}")
     return error

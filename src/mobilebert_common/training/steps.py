@@ -23,12 +23,25 @@ class Step(NamedTuple):
     labels: dict[str, np.ndarray]
     weights: dict[str, np.ndarray]
 
-    def parts(self, rows: np.ndarray, count: int) -> Iterator["Step"]:
-        """Split some rows into at most `count` parts of one size; the last may be smaller."""
-        size = -(-len(rows) // count)
-        for start in range(0, len(rows), size):
-            part = rows[start : start + size]
-            yield Step(*({name: array[part] for name, array in arrays.items()} for arrays in self))
+    @property
+    def rows(self) -> int:
+        """The number of examples."""
+        return len(next(iter(self.labels.values())))
+
+    def share(self, index: int, count: int) -> "Step":
+        """The part of one of several processes. All have the same number of examples: one of weight 0 fills up."""
+        rows = np.arange(index, index + -(-self.rows // count) * count, count)
+        filler = rows >= self.rows
+        inputs, labels, weights = ({name: array[np.where(filler, 0, rows)] for name, array in arrays.items()} for arrays in self)
+        for weight in weights.values():
+            weight[filler] = 0
+        return Step(inputs, labels, weights)
+
+    def parts(self, count: int) -> Iterator["Step"]:
+        """Split the examples into at most `count` parts of one size; the last may be smaller."""
+        size = -(-self.rows // count)
+        for start in range(0, self.rows, size):
+            yield Step(*({name: array[start : start + size] for name, array in arrays.items()} for arrays in self))
 
 
 def steps(examples: Examples, recipe: Recipe, config: MobileBertConfig, architecture: str, done: int = 0) -> Iterator[Step]:

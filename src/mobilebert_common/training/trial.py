@@ -1,5 +1,6 @@
 """One training at one learning rate: what was measured on the way, and what watches it step by step."""
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -118,16 +119,15 @@ class Watcher:
         self.trial.losses.append(loss)
         self.progress.step(done, loss)
         improved = False
-        try:
+        with contextlib.suppress(Interrupted):  # the evaluation is made when training goes on
             improved = self.catch_up()
-        except Interrupted:  # the evaluation is made when training goes on
-            assert self.interrupts.signum
         signum, late = self.twin.largest([self.interrupts.signum, self.is_late(done)])
         kept = ""
         if self.keep is not None and (improved or late or signum or self.trial.is_over):
             kept = self.keep(capture())
             self.kept_step, self.kept_at = done, time.monotonic()
         if signum:
+            self.interrupts.note(int(signum))
             raise Interrupted(int(signum), kept)
         return self.trial.is_over
 
@@ -139,7 +139,7 @@ class Watcher:
         """
         if not self.trial.is_due:
             return False
-        with self.interrupts.held(processes.count() > 1):  # several processes must stop at the same batch
+        with self.interrupts.held(processes.count() > 1):  # several must stop at the same batch
             scores, predictions = self.evaluate(self.check)
         score = next(iter(scores.metrics.values()))
         score = self.twin.largest([-math.inf if math.isnan(score) else score])[0]  # all processes decide alike
@@ -158,6 +158,12 @@ class Watcher:
 
     def check(self) -> None:
         """Raise Interrupted if a signal reached any of the processes."""
-        if signum := self.twin.largest([self.interrupts.signum])[0]:
-            raise Interrupted(int(signum))
+        stop_together(self.twin, self.interrupts)
+
+
+def stop_together(twin: Twin, interrupts: Interrupts) -> None:
+    """Raise Interrupted if a signal reached any of the processes, which all call this."""
+    if signum := twin.largest([interrupts.signum])[0]:
+        interrupts.note(int(signum))
+        raise Interrupted(int(signum))
 
