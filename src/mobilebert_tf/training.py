@@ -32,11 +32,12 @@ def train(model: Any, examples: Examples, recipe: Recipe, watch: Watch, state: S
         state: to go on from.
     Raises:
         CheckpointError: the state does not fit the model.
-        ConfigError: the class weights do not fit the model, or the recipe has LoRA adapters.
+        ConfigError: the class weights do not fit the model, the recipe has LoRA adapters, or the model is spread over machines.
         DivergedError: a loss or a gradient is not finite; the model has the weights from before that step.
     """
     if recipe.lora is not None:
         raise ConfigError("LoRA adapters are for PyTorch only: PEFT has none for Keras")
+    require_one_machine(model.distribute_strategy, model.weights[0])
     plan = Plan(examples.lengths, recipe)
     first = 0 if state is None else state.done
     data = batches(examples, recipe, model, first)
@@ -52,6 +53,23 @@ def train(model: Any, examples: Examples, recipe: Recipe, watch: Watch, state: S
         steps_left = plan.steps - first
         with readable_errors():
             trained.fit(data, steps_per_epoch=steps_left, shuffle=False, callbacks=[Progress(watch, plan, first)], verbose=0)
+
+
+def require_one_machine(strategy: Any, weight: Any = None) -> None:
+    """Refuse a tf.distribute strategy that Keras's `fit` cannot train with.
+
+    Args:
+        weight: of the model to be trained.
+    Raises:
+        ConfigError: it is neither MirroredStrategy nor one for a single device, or the model was made outside of its scope.
+    """
+    import tensorflow as tf
+
+    name, default = type(strategy).__name__, not tf.distribute.has_strategy() and strategy is tf.distribute.get_strategy()
+    if not default and not isinstance(strategy, tf.distribute.MirroredStrategy | tf.distribute.OneDeviceStrategy):
+        raise ConfigError(f"Keras's fit does not train with {name}: use MirroredStrategy, on one machine, or PyTorch on several")
+    if weight is not None and not strategy.extended.variable_created_in_scope(weight.value):
+        raise ConfigError(f"the model was made outside of the scope of the {name} that is to train it: make it inside")
 
 
 @contextlib.contextmanager
@@ -327,8 +345,12 @@ class Progress(keras.callbacks.Callback):
         self.done = done
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        for place, generator in enumerate(seed_generators(self.model.model)):
-            generator.state.assign([self.plan.dropout_seed(self.done, place), 0])
+        model = self.model.model
+        generators = seed_generators(model)
+        for place, generator in enumerate(generators):
+            replicas = model.distribute_strategy.experimental_local_results(generator.state.value)
+            for replica, state in enumerate(replicas):  # whose masks must differ
+                state.assign([self.plan.dropout_seed(self.done, place + replica * len(generators)), 0])
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.done += 1

@@ -1,6 +1,8 @@
 """Keras as mobilebert_common.training.twin describes it. mobilebert_pt/twin.py is its translation."""
 
 import contextlib
+import functools
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,11 +20,11 @@ from mobilebert_common.model.outputs import flat
 from . import arrays, heads
 from .arrays import to_numpy
 from .fit import readable_errors
-from .training import train
+from .training import require_one_machine, train
 
 __all__ = ["create", "devices", "infer", "largest", "load", "outputs", "set_tensors", "tensor", "tensors", "train"]
 
-ONE_PROCESS = "Keras's fit trains in one process: start one without a launcher and TF_CONFIG, and use --devices, or --framework pt"
+ONE_PROCESS = "Keras's fit trains in one process: start one, without a launcher or TF_CONFIG, with --devices, or use --framework pt"
 
 
 def tensor(array: Any) -> Any:
@@ -78,16 +80,36 @@ def devices(count: int | None) -> Iterator[None]:
     """
     import tensorflow as tf
 
-    if processes.count() > 1 or "TF_CONFIG" in os.environ:
+    if processes.count() > 1 or workers() > 1:
         raise ConfigError(ONE_PROCESS)
+    if tf.distribute.has_strategy():
+        require_one_machine(tf.distribute.get_strategy())
+        if count not in (None, found := tf.distribute.get_strategy().num_replicas_in_sync):
+            raise ConfigError(f"devices is {count}, but the strategy has {found}: leave devices out")
+        count = None
     if count in (None, 1):
         yield
         return
-    found = tf.config.list_logical_devices("GPU") or virtual_cpus(count)
+    found = tf.config.list_logical_devices("GPU") if tf.config.list_physical_devices("GPU") else virtual_cpus(count)
     if len(found) < count:
         raise ConfigError(f"devices is {count}, and TensorFlow has {len(found)}: {', '.join(device.name for device in found)}")
-    with tf.distribute.MirroredStrategy([device.name for device in found[:count]]).scope():
+    with mirrored(*(device.name for device in found[:count])).scope():
         yield
+
+
+@functools.cache
+def mirrored(*names: str) -> Any:
+    """The strategy for some devices, once and for all: TensorFlow takes the sums of a second one for those of the first."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(names)
+
+
+def workers() -> int:
+    """The number of processes that TF_CONFIG says train together."""
+    with contextlib.suppress(ValueError, TypeError, AttributeError):
+        return sum(map(len, json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {}).values()))
+    return 0
 
 
 def virtual_cpus(count: int) -> list[Any]:
