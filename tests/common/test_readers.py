@@ -8,8 +8,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
+from safetensors.numpy import save as library_save
 
 import mobilebert_common
 from mobilebert_common.checkpoints import checkpoint, h5, safetensors, torch_bin
@@ -240,3 +242,17 @@ def test_an_index_maps_names_to_files(index: object, tmp_path: Path) -> None:
     path.write_text(json.dumps({"weight_map": index}))
     with pytest.raises(CheckpointError, match="does not map tensor names to file names"):
         read_index(path)
+
+
+def test_safetensors_are_written_as_by_the_library(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    shapes = [(), (0,), (3,), (2, 5), (1, 1, 7)]
+    tensors = {
+        f"{dtype}.ü{number}": generator.integers(0, 2, shape).astype(dtype)
+        for dtype in (ml_dtypes.bfloat16 if name == "bfloat16" else name for name in safetensors.WRITTEN)
+        for number, shape in enumerate(shapes)
+    }
+    tensors["transposed"] = generator.normal(size=(4, 3)).T
+    safetensors.write(tmp_path / "ours", tensors)
+    arrays = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in tensors.items()}
+    assert (tmp_path / "ours").read_bytes() == library_save(arrays, metadata={"format": "pt"})

@@ -4,10 +4,10 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
-from safetensors.numpy import save
 
 from ..errors import CheckpointError
 from ..files.reading import StableFile, stable
@@ -26,6 +26,8 @@ DTYPES = {
     "BF16": np.dtype(ml_dtypes.bfloat16),
     "I64": np.dtype(np.int64),  # an old checkpoint's embeddings.position_ids
 }
+# what can be written, in the order of the library, which begins a file with the last
+WRITTEN = ["bool", "uint8", "int8", "int16", "uint16", "float16", "bfloat16", "int32", "uint32", "float32", "float64", "int64", "uint64"]
 
 
 def open_file(file: StableFile | Path, limit: int = MAX_TENSORS) -> Archive:
@@ -83,13 +85,30 @@ def _check_places(path: Path, places: Mapping[str, tuple[int, int]], start: int,
 
 
 def write(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
-    """Write tensors under the metadata that transformers asks for.
+    """Write tensors under the metadata that transformers asks for, to the bytes that the library safetensors writes.
 
-    Not by the library's save_file: it reports a full disk as an error of its own, and leaves temporary files of its own
-    when killed.
+    Not by the library: its save_file reports a full disk as an error of its own, and leaves temporary files of its own when
+    killed; its save copies all tensors first, which takes longer than writing them.
     """
-    arrays = {name: np.require(array, requirements="C") for name, array in tensors.items()}
-    path.write_bytes(save(arrays, metadata={"format": "pt"}))
+    kinds = {name: WRITTEN.index(array.dtype.name) for name, array in tensors.items()}
+    arrays = {name: np.require(tensors[name], requirements="C") for name in sorted(tensors, key=lambda name: (-kinds[name], name))}
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, array in arrays.items():
+        begin, end = end, end + array.nbytes
+        header[name] = {"dtype": _title(array.dtype.name), "shape": list(array.shape), "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for array in arrays.values():
+            file.write(array.reshape(-1).view(np.uint8).data)
+
+
+def _title(dtype: str) -> str:
+    """What a header calls a dtype of numpy: F32 for float32."""
+    letter = "BF" if dtype.startswith("b") else dtype[0].upper()
+    return "BOOL" if dtype == "bool" else letter + dtype.lstrip("abcdefghijklmnopqrstuvwxyz")
 
 
 def _entry(path: Path, name: str, found: object) -> Entry:
