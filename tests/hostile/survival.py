@@ -223,17 +223,19 @@ def signals(campaign: Campaign, count: int) -> collections.Counter[str]:
     found: collections.Counter[str] = collections.Counter()
     while found["signals"] < count:
         for _ in range(campaign.draw.randint(1, 4)):
-            process, signum = campaign.start(), campaign.draw.choice(SIGNALS)
+            began, process, signum = campaign.newest(), campaign.start(), campaign.draw.choice(SIGNALS)
             process.join(campaign.draw.uniform(0, 1.1 * campaign.seconds))
             if process.exitcode is not None:
                 found["failed"] += process.exitcode != 0
                 break
-            compiled, sent = campaign.newest() > (0, 0), time.monotonic()
+            compiled, sent = campaign.newest() > began, time.monotonic()  # this process has taken a step
             os.kill(process.pid, signum)
             process.join(60)
             took, status, printed = time.monotonic() - sent, process.exitcode, campaign.log()
             found["signals"] += 1
-            found["late"] += compiled and took > SECONDS
+            if compiled and took > SECONDS and campaign.newest()[1] != 1:  # each learning rate compiles a first step
+                print(f"{took:.1f} s after {signal.Signals(signum).name}: {printed}", file=sys.stderr)
+                found["late"] += 1
             if status == 0 and "saved in" in printed:
                 break
             before_the_program = status == -signum  # or in the last moments of it
