@@ -232,7 +232,7 @@ def test_what_is_refused_before_any_work(name: str, tmp_path: Path) -> None:
 
 def test_a_folder_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
-    with pytest.raises(ConfigError, match=r"out has 0 MB free, but the model takes 4 MB: choose another folder"):
+    with pytest.raises(ConfigError, match=r"out has 0 MB free, but the model takes 7 MB with its snapshots: choose another folder"):
         prepare(options(output=tmp_path / "out"))
 
 

@@ -261,8 +261,10 @@ def full_disks(campaign: Campaign, count: int) -> collections.Counter[str]:
             filler = campaign.output / "filler"
             for _ in range(2):
                 filler.write_bytes(b"")
-                process = campaign.start()
-                process.join(campaign.draw.choice([0, campaign.draw.uniform(0, campaign.seconds)]))
+                before, process, is_early = campaign.newest(), campaign.start(), campaign.draw.random() < 0.2
+                while not is_early and process.exitcode is None and campaign.newest() == before:  # past the claim
+                    process.join(0.005)
+                process.join(0 if is_early else campaign.draw.uniform(0, campaign.seconds / 4))
                 left = shutil.disk_usage(campaign.output).free - campaign.draw.randrange(0, room)
                 with contextlib.suppress(OSError):
                     filler.write_bytes(bytes(max(0, left)))

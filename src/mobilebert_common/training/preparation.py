@@ -30,6 +30,7 @@ from .twin import Twin
 RATE = 0.6  # the default learning rate is this over hidden_size and over num_hidden_layers: 5e-5 for the full model
 MAX_RATE = 2e-3
 BALANCED = "balanced"
+MOST_SNAPSHOTS = run.KEPT + 2  # those that are kept, the one with the best weights, and the one that is being written
 RESUME = ("auto", "never")
 
 
@@ -339,7 +340,7 @@ def claim(output: Path, config: MobileBertConfig | None = None, architecture: st
     Args:
         config, architecture: of the model to be written there.
     Raises:
-        ConfigError: the folder cannot be created, is not writable, or has no room for the model.
+        ConfigError: the folder cannot be created, is not writable, or has no room for the model and its snapshots.
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -349,9 +350,11 @@ def claim(output: Path, config: MobileBertConfig | None = None, architecture: st
         raise ConfigError(f"{output} is not writable: choose another folder with --output")
     if config is None:
         return
-    size = 4 * sum(math.prod(tensor.shape) for tensor in expand(config, architecture).values()) + (1 << 22)  # and 4 MB of other files
+    weights = 4 * sum(math.prod(tensor.shape) for tensor in expand(config, architecture).values())
+    snapshots = 0 if run.exists(output) else MOST_SNAPSHOTS * 3 * weights  # each with two moments
+    size = weights + snapshots + (1 << 22)  # and 4 MB of other files
     if (free := shutil.disk_usage(output).free) < size:
-        room = f"{free / 1e6:,.0f} MB free, but the model takes {size / 1e6:,.0f} MB"
+        room = f"{free / 1e6:,.0f} MB free, but the model takes {size / 1e6:,.0f} MB with its snapshots"
         raise ConfigError(f"{output} has {room}: choose another folder with --output")
 
 
