@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import processes
 from ..errors import ConfigError, DataError, counted
 from ..files.folder import CONFIG_FILE
 from ..model.architectures import ARCHITECTURES
@@ -201,7 +202,8 @@ def prepare(options: Options) -> Prepared:
     if output is not None:
         claim(output, begin.config, setup.task.architecture)
     data_sets = {"training data": examples, "validation data": held_examples}
-    settings = {} if output is None else _settings(options, begin, rates, data_sets)
+    is_compared = output is not None or processes.count() > 1
+    settings = _settings(options, begin, rates, data_sets) if is_compared else {}
     labels = ARCHITECTURES[setup.task.architecture].labels
     return Prepared(begin, training, held_out, examples, held_examples.without(labels), recipe, rates, settings)
 
