@@ -378,7 +378,7 @@ def main() -> None:
                 if share:
                     found += measure(campaign, share)
             if counts[title]:
-                told = ", ".join(f"{count} {name}" for name, count in found.items())
+                told = ", ".join(f"{count} {name}" for name, count in sorted(found.items()) if count)
                 print(f"{TITLES[framework]}: {title}: {told}; {time.monotonic() - begun:.0f} s", flush=True)
             wrong += sum(found[name] for name in WRONG)
         shutil.rmtree(place)

@@ -17,5 +17,5 @@ def run(**counts: int) -> str:
 
 def test_kills_and_signals() -> None:
     printed = run(kills=4, signals=4)
-    assert re.search(r"^nothing: kills: \d+ kills, \d+ identical; \d+ s$", printed, re.MULTILINE), printed
-    assert re.search(r"^nothing: signals: \d+ signals, \d+ identical; \d+ s$", printed, re.MULTILINE), printed
+    assert re.search(r"^nothing: kills: \d+ identical, \d+ kills; \d+ s$", printed, re.MULTILINE), printed
+    assert re.search(r"^nothing: signals: \d+ identical, \d+ signals; \d+ s$", printed, re.MULTILINE), printed
