@@ -172,7 +172,7 @@ def test_both_frameworks_learn_alike(files: Path) -> None:
         begin = jobs.start(setup, str(files / "tiny"), data)
         recipe = Recipe(learning_rate=1e-3, epochs=2, batch_size=8)
         door = twin(framework)
-        door.train(begin.make(door, 0), begin.examples(data), recipe, lambda done, loss: bool(reported.append(loss)))
+        door.train(begin.make(door, 0), begin.examples(data), recipe, lambda done, loss, capture: bool(reported.append(loss)))
         return reported
 
     expected = losses("pt")

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,11 @@ VARIANTS: dict[str, tuple[str, Recipe]] = {
     **{f"{case} in parts": (case, replace(SHORT, accumulation=3)) for case in ("classes", TOKENS, WHOLE)},
     **{f"{case} checkpointed": (case, replace(SHORT, gradient_checkpointing=True)) for case in (TOKENS, MASKED)},
     **{f"{case} weighted": (case, replace(SHORT, class_weights=(1.0, 3.0, 0.5))) for case in ("classes", TOKENS)},
-    **{f"{case} with LoRA": (case, replace(SHORT, lora=2)) for case in ("classes", MASKED)},
 }
-
-
-SHARDED = ("several labels", "MobileBertForMultipleChoice", f"{TOKENS} weighted", f"{WHOLE} in parts", "classes with LoRA")
+SHARDED = ["several labels", "MobileBertForMultipleChoice", f"{TOKENS} weighted", f"{WHOLE} in parts"]
+if find_spec("peft"):
+    VARIANTS |= {f"{case} with LoRA": (case, replace(SHORT, lora=2)) for case in ("classes", MASKED)}
+    SHARDED.append("classes with LoRA")
 
 
 def trained(folder: Path, name: str) -> dict[str, np.ndarray]:
