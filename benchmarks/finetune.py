@@ -50,7 +50,7 @@ def ours(options: argparse.Namespace) -> dict[str, float]:
     columns = {name: encoded[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
     examples = Examples({**columns, "labels": labels}, {"input_ids": tokenizer.pad_token_id}, range(len(texts)))
     clock = Clock(time.perf_counter() - begin)
-    twin.train(model, examples, Recipe(5e-5, batch_size=BATCH, epochs=1), lambda done, loss: clock.step())
+    twin.train(model, examples, Recipe(5e-5, batch_size=BATCH, epochs=1), lambda done, loss, capture: clock.step())
     return clock.result()
 
 

@@ -354,14 +354,14 @@ class TrainableModel(keras.Model):
                 data_batch = keras.tree.map_structure(lambda value: strategy.experimental_local_results(value)[0], batch)
         super()._maybe_symbolic_build(data_batch=data_batch)
 
-    def _make_function(self, step_function: Callable[..., Any]) -> Callable[..., Any]:
+    def _make_function(self, step_function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
         """Keras's function for the steps of one execution; under a strategy, where its loop of several fails, they run one by one."""
         strategy, size = self._strategy(), self.steps_per_execution
         if strategy is None or strategy.num_replicas_in_sync == 1 or size == 1:
-            return super()._make_function(step_function)
+            return super()._make_function(step_function, **options)
         import tensorflow as tf
 
-        one_step = super()._make_function(step_function)
+        one_step = super()._make_function(step_function, **options)
 
         def execute(iterator: Any) -> Any:
             logs = None
