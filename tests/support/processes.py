@@ -18,7 +18,7 @@ GRACE = 10.0  # seconds for the others to end after one has failed; torchrun kil
 def launch(
     command: list[str],
     processes: int = 2,
-    timeout: float = 120.0,
+    timeout: float = 300.0,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> list[subprocess.CompletedProcess[str]]:
@@ -74,7 +74,7 @@ def wait(running: list[subprocess.Popen[str]], timeout: float) -> bool:
             process.wait()
 
 
-def call(function: Callable[..., Any], *arguments: Any, processes: int = 2, timeout: float = 120.0, **env: str) -> list[Any]:
+def call(function: Callable[..., Any], *arguments: Any, processes: int = 2, timeout: float = 300.0, **env: str) -> list[Any]:
     """Call a function of a module in several processes, and return what it returns in each.
 
     Args:
