@@ -93,7 +93,9 @@ def largest(values: Sequence[float]) -> list[float]:
     """The largest of each value over all processes."""
     if processes.count() == 1:
         return [float(value) for value in values]
-    shared = torch.tensor(values, dtype=torch.float64, device=make_accelerator().device)
+    from accelerate import PartialState  # which `devices` or `train` has set up
+
+    shared = torch.tensor(values, dtype=torch.float64, device=PartialState().device)
     torch.distributed.all_reduce(shared, torch.distributed.ReduceOp.MAX)
     found: list[float] = shared.tolist()
     return found
