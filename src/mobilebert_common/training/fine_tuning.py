@@ -157,7 +157,7 @@ def fine_tune(twin: Twin, framework: str, options: Options, progress: Progress |
         DataError: the data cannot be used; the message gives the file and the line.
         CheckpointError: the checkpoint is unusable.
         DivergedError: the loss is no longer finite; the weights of the step before are saved if there is an `output`.
-        Interrupted: by SIGINT or SIGTERM; a snapshot in `output` has all that was trained.
+        Interrupted: by SIGINT, SIGTERM or SIGHUP; a snapshot in `output` has all that was trained.
         OSError: the disk is full, or `output` cannot be written; the last snapshot is intact.
     """
     progress = Silence() if progress is None or not processes.is_main() else progress

@@ -69,7 +69,6 @@ class Snapshot:
         framework: that wrote it.
     """
 
-    place: str
     settings: Mapping[str, Any]
     trials: Sequence[Trial]
     state: State
@@ -126,7 +125,7 @@ class Run:
             trials = [_trial(found, losses) for found in content["trials"]]
             best = {each.number: self._weights(each) for each in _referred(trials)}
             settings, seconds, framework = dict(content["settings"]), float(content["seconds"]), str(content["framework"])
-        return Snapshot(name, settings, trials, state, best, seconds, framework)
+        return Snapshot(settings, trials, state, best, seconds, framework)
 
     def _weights(self, trial: Trial) -> Mapping[str, np.ndarray]:
         """The best weights of a trial."""
