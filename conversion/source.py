@@ -69,7 +69,7 @@ def locate(source: str | Path) -> Path:
         CheckpointError: there is none, or the choice is ambiguous.
         OSError, ImportError: see hub.resolve.
     """
-    if isinstance(source, str) and not os.path.lexists(source) and hub.is_owned(source):
+    if isinstance(source, str) and not os.path.lexists(source) and hub.is_known(source):
         source = hub.resolve(source, [CONFIG_FILE, *TOKENIZER_FILES], [known.file for known in checkpoint.SOURCES])
     source = Path(source)
     if source.is_dir() and (weights := checkpoint.find_weights(Folder.open(source))):

@@ -368,7 +368,7 @@ def test_training_on_misplaced_answers(tmp_path: Path) -> None:
     mixed = Options(data=write(tmp_path, [*good, article(qa("q7", "wrong", 3))]), validation=tmp_path / "held_out.json", **options)
     ready = prepare(mixed)
     assert set(ready.examples.sources) == set(range(6)) and set(ready.held_examples.sources) == {0, 1}
-    [line] = [line for line in notices(ready, "mobilebert-mini", "PyTorch") if "dropped" in line]
+    [line] = [line for line in notices(ready, "PyTorch") if "dropped" in line]
     place = r"the answer is not at its start in the context \(.*squad\.json: data\[{}\]\.paragraphs\[0\]\.qas\[0\] \(id 'q7'\)\)"
     assert re.fullmatch("1 training example dropped: " + place.format(6), line)
     alone = Options(data=write(tmp_path, [article(qa("q7", "wrong", 3))]), validation=tmp_path / "held_out.json", **options)

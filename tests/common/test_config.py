@@ -512,7 +512,8 @@ def test_zoo(name: str, sizes: tuple[Any, ...]) -> None:
 
 def test_zoo_names_and_overrides() -> None:
     edgetpu = [f"mobilebert-edgetpu-{size}" for size in ("xs", "s", "m")]
-    assert list(ZOO) == ["mobilebert", "mobilebert-tiny", "mobilebert-without-opt", *edgetpu, "ib-bert-large", "mobilebert-mini"]
+    ours = ["mobilebert-mini", "mobilebert-small"]
+    assert list(ZOO) == ["mobilebert", "mobilebert-tiny", "mobilebert-without-opt", *edgetpu, "ib-bert-large", *ours]
     assert 4 <= MobileBertConfig.from_zoo("mobilebert-mini").num_hidden_layers <= 8
     assert MobileBertConfig.from_zoo("mobilebert-tiny", num_labels=3, vocab_size=9).num_labels == 3
     with pytest.raises(ConfigError, match="mobilebert-tiny"):

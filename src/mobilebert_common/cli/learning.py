@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from ..errors import ConfigError, counted, printable
+from ..files.hub import BUNDLED
 from ..frameworks import FRAMEWORKS
 from ..model.zoo import ZOO
 from ..tasks.base import beside_data
@@ -21,7 +22,8 @@ from ..tasks.tables import Columns
 from ..tasks.task import Setup
 from ..training import jobs, preparation
 from ..training.fine_tuning import fine_tune
-from ..training.preparation import BALANCED
+from ..training.jobs import FRESH, PRETRAINED, VOCABULARY
+from ..training.preparation import BALANCED, RATES
 from ..training.progress import bar
 from .console import add_row, console, make_grid, open_twin, say
 from .options import (
@@ -77,19 +79,25 @@ class FitOptions:
     limit: Annotated[int | None, typer.Option(min=1, help="Train on this many examples at most, drawn by the seed.")] = None
     validation_limit: Annotated[int | None, typer.Option(min=1, help="Validate on this many examples at most.")] = None
     model: Annotated[
-        str,
-        typer.Option(help=f"A checkpoint directory, owner/name on the hub, or, for fresh weights, {', '.join(ZOO)}."),
-    ] = "mobilebert-mini"
+        str | None,
+        typer.Option(
+            help=f"{', '.join(BUNDLED)}, a checkpoint directory, owner/name on the hub, or, for fresh weights, {', '.join(ZOO)}. "
+            f"Default: {PRETRAINED} for English texts, otherwise {FRESH}."
+        ),
+    ] = None
     vocabulary: Annotated[
         Path | None, typer.Option(help="vocab.txt for a fresh model. Default: learn one from the training texts.")
     ] = None
-    vocabulary_size: Annotated[int, typer.Option(min=10, help="Tokens of a vocabulary to learn.")] = 8000
+    vocabulary_size: Annotated[
+        int | None, typer.Option(min=10, help=f"Tokens of a vocabulary to learn for a fresh model. Default: {VOCABULARY}.")
+    ] = None
     output: Output = Path("mobilebert-model")
     overwrite: Overwrite = False
     learning_rate: Annotated[
         list[float] | None,
         typer.Option(
-            help="Peak learning rate; given several times, the best is kept. Default: 0.6 / (hidden size * layers), at most 2e-3."
+            help="Peak learning rate; given several times, the best is kept. Default: 0.6 / (hidden size * layers), at most 2e-3; "
+            f"{RATES[PRETRAINED]:g} for {PRETRAINED}."
         ),
     ] = None
     epochs: Annotated[int, typer.Option(min=1, max=1_000_000, help="Passes over the training data.")] = 3

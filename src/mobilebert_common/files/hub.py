@@ -1,4 +1,4 @@
-"""Resolve a model's name on the Hugging Face hub to a folder in the local cache.
+"""Resolve a model's name to a folder: one of this package's own models, or a model on the Hugging Face hub in the local cache.
 
 huggingface_hub downloads only the files we ask for by name. The repository's own file list is never used: a file has a name this
 package knows, or one from an index of shards, which must be a plain name in the same folder. Otherwise we trust the server as far
@@ -20,6 +20,10 @@ from .shard_index import INDEX, is_plain, read_index
 T = TypeVar("T")
 
 MAX_NAME = 96  # characters of an owner's or a repository's name
+
+# The models that come with this package: name -> checkpoint directory. They need no network.
+DATA = Path(__file__).parents[1] / "data"
+BUNDLED = {name: DATA / name for name in ("mobilebert-small-uncased",)}
 
 # The client's exception class, most specific first, and what to say about the repository.
 REFUSALS = (
@@ -70,8 +74,8 @@ def resolve(
     """Return the folder with a model's files: the local folder itself, or one in the cache after downloading the files.
 
     Args:
-        name_or_path: a local folder, or "owner/name" or "name" on the hub. A Path, or a str that exists locally, is never
-            looked up; a Folder is returned as it is.
+        name_or_path: a local folder, a name in BUNDLED, or "owner/name" or "name" on the hub. A Path, or a str that exists
+            locally, is never looked up; a Folder is returned as it is.
         files: fetch each of these that exists.
         first_of: fetch only the first of these that exists, e.g. the best weights file; an index also fetches its shards.
         options: see Options.
@@ -88,6 +92,10 @@ def resolve(
         if subfolder and not is_inside(path / subfolder, path):
             raise CheckpointError(path / subfolder, "is outside the checkpoint folder, or a link out of it")
         return path / subfolder
+    if name_or_path in BUNDLED:
+        if subfolder or options.get("revision") not in (None, "main"):
+            raise CheckpointError(name_or_path, "comes with this package: it has no other revision and no subfolder")
+        return BUNDLED[name_or_path]
     if not is_name(name_or_path):
         shown = name_or_path if name_or_path.isprintable() and len(name_or_path) < 200 else f"{name_or_path!r:.200}"
         raise CheckpointError(shown, "is neither a local folder nor a hub name (name or owner/name)")
@@ -157,9 +165,9 @@ def is_name(text: str) -> bool:
     return len(parts) <= 2 and all(map(_is_part, parts)) and not text.endswith(".git")
 
 
-def is_owned(text: str) -> bool:
-    """Whether a text has the form "owner/name", which unlike "name" cannot be mistaken for a folder."""
-    return "/" in text and is_name(text)
+def is_known(text: str) -> bool:
+    """Whether a text is a name in BUNDLED or has the form "owner/name", which unlike "name" cannot be mistaken for a folder."""
+    return text in BUNDLED or ("/" in text and is_name(text))
 
 
 def _is_part(text: str) -> bool:

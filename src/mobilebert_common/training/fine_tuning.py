@@ -19,7 +19,7 @@ from ..interrupts import Interrupts, catching
 from ..tasks.metrics import Scores
 from . import jobs, run
 from .plan import Plan
-from .preparation import Options, Prepared, digest, model_name, notices, prepare, refuse_overwriting
+from .preparation import Options, Prepared, digest, notices, prepare, refuse_overwriting
 from .progress import Progress, Silence
 from .report import REPORT_FILE, write_report, write_tensorboard
 from .run import Run, Snapshot
@@ -168,7 +168,7 @@ def fine_tune(twin: Twin, framework: str, options: Options, progress: Progress |
         require_equal_settings(twin, ready.settings)
         found = None if options.output is None else Run(Path(options.output) / run.FOLDER, ready.settings)
         work = Work(twin, framework, options, ready, progress, interrupts, found)
-        for line in notices(ready, model_name(options.model), framework):
+        for line in notices(ready, framework):
             progress.say(line)
         if found is not None:
             begin = functools.partial(_begin, found, options, stack)

@@ -15,7 +15,7 @@ from ..model.architectures import ARCHITECTURES, named_architecture
 from ..model.config import MAX_CONFIG, MobileBertConfig
 from ..model.schema import expand
 from ..model.zoo import ZOO
-from ..tasks.base import Data, Lengths, Predictions
+from ..tasks.base import Data, Lengths, Predictions, Task
 from ..tasks.examples import Examples
 from ..tasks.metrics import Scores
 from ..tasks.task import Setup, setup_of
@@ -25,6 +25,15 @@ from .twin import Twin
 BASE = "MobileBertModel"
 WHOLE = "MobileBertForPreTraining"  # also has the heads of masked-LM and next-sentence prediction
 BATCH = 64  # rows per batch in evaluation and prediction
+FRESH = "mobilebert-mini"
+PRETRAINED = "mobilebert-small-uncased"  # of English
+VOCABULARY = 8000  # tokens to learn
+
+# English has 1.3 to 1.8 tokens a word in the vocabulary of PRETRAINED, and hardly a word that it does not know; German, French and
+# Spanish have 2.3 and more, and most words of other scripts are unknown.
+SAMPLE = 1000  # texts to look at
+MAX_TOKENS_PER_WORD = 2.1
+MAX_UNKNOWN = 0.05
 
 
 @dataclass(frozen=True)
@@ -35,7 +44,8 @@ class Start:
         config: the configuration of the model to train.
         fresh: whether the model starts from fresh weights.
         make: (twin, seed) -> the model.
-        notice: why a checkpoint's head is not used, in one line; empty if it is.
+        name: how to call the model.
+        notice: in one line, why this model was chosen, or why a checkpoint's head is not used; empty if there is nothing to say.
     """
 
     setup: Setup
@@ -43,6 +53,7 @@ class Start:
     config: MobileBertConfig
     fresh: bool
     make: Callable[[Twin, int], Any]
+    name: str
     notice: str = ""
 
     def examples(self, data: Data) -> Examples:
@@ -57,40 +68,62 @@ class Start:
         return self.setup.task.make_examples(data, self.tokenizer, self.config, self.setup.lengths)
 
 
-def start(setup: Setup, model: str, data: Data, vocabulary: Path | None = None, vocabulary_size: int = 8000) -> Start:
+def start(setup: Setup, model: str | None, data: Data, vocabulary: Path | None = None, vocabulary_size: int | None = None) -> Start:
     """Prepare training: configuration, tokenizer and model.
 
     Args:
-        model: a name from the zoo for fresh weights, a checkpoint directory, or owner/name on the hub.
+        model: a name from the zoo for fresh weights, the name of a model that comes with this package, a checkpoint directory, or
+            owner/name on the hub; None for the one that `choose` names.
         data: the training data, which determine the labels and, for a fresh model without `vocabulary`, the vocabulary.
         vocabulary: a vocab.txt for a fresh model.
-        vocabulary_size: number of tokens to learn if there is no `vocabulary`.
+        vocabulary_size: number of tokens to learn if there is no `vocabulary`; default: VOCABULARY.
     Raises:
-        ConfigError: `model` is neither in the zoo nor a checkpoint, or `vocabulary` was given for a checkpoint.
+        ConfigError: `model` is neither in the zoo nor a checkpoint, or a vocabulary was given for a checkpoint.
         CheckpointError: the checkpoint is unusable.
         DataError: no model can be trained on the data.
     """
     task = setup.task
     setup = replace(setup, columns=data.columns, lengths=setup.task.lengths_for(data, setup.lengths))
-    architecture = task.architecture
+    architecture, reason = task.architecture, ""
+    if model is None:
+        model, reason = choose(task, data, vocabulary is not None or vocabulary_size is not None)
     if model in ZOO:
         settings = task.settings(data, None)
-        tokens = _learn(task.texts(data), vocabulary_size) if vocabulary is None else None
+        tokens = _learn(task.texts(data), vocabulary_size or VOCABULARY) if vocabulary is None else None
         tokenizer = MobileBertTokenizerFast(vocabulary) if tokens is None else MobileBertTokenizerFast(vocab=tokens)
         config = MobileBertConfig.from_zoo(model, vocab_size=len(tokenizer), **settings)
         _check_size(config, data)
-        return Start(setup, tokenizer, config, True, lambda twin, seed: twin.create(config, architecture, seed))
+        return Start(setup, tokenizer, config, True, lambda twin, seed: twin.create(config, architecture, seed), model, reason)
     check_place(model, f" nor in the zoo ({', '.join(ZOO)})")
-    if vocabulary is not None:
-        raise ConfigError("--vocabulary is for fresh models only: a checkpoint has its own vocabulary")
+    if vocabulary is not None or vocabulary_size is not None:
+        option = "--vocabulary-size" if vocabulary is None else "--vocabulary"
+        raise ConfigError(f"{option} is for fresh models only: a checkpoint has its own vocabulary")
     stored = MobileBertConfig.from_pretrained(model)
     settings = task.settings(data, stored)
     config = stored.replace(**settings)
     _check_size(config, data)
     tokenizer = MobileBertTokenizerFast.from_pretrained(model)
     if notice := _new_head(model, architecture, stored, config):
-        return Start(setup, tokenizer, config, False, lambda twin, seed: _renewed(twin, model, architecture, config, seed), notice)
-    return Start(setup, tokenizer, config, False, lambda twin, seed: twin.load(model, architecture, **settings))
+        make = lambda twin, seed: _renewed(twin, model, architecture, config, seed)  # noqa: E731
+    else:
+        make = lambda twin, seed: twin.load(model, architecture, **settings)  # noqa: E731
+    return Start(setup, tokenizer, config, False, make, model, reason or notice)
+
+
+def choose(task: Task, data: Data, fresh: bool) -> tuple[str, str]:
+    """The model to train where none is named: PRETRAINED for English texts, otherwise FRESH; and why, in one line.
+
+    Args:
+        fresh: whether the caller wants a vocabulary that only fresh weights can have.
+    """
+    if fresh or "predictions" in ARCHITECTURES[task.architecture].blocks:  # PRETRAINED comes without that head
+        return FRESH, ""
+    tokenizer, texts = MobileBertTokenizerFast.from_pretrained(PRETRAINED), task.texts(data)[:SAMPLE]
+    found = [token for text in texts for token in tokenizer.tokenize(text)]
+    per_word = len(found) / max(1, sum(len(text.split()) for text in texts))
+    if per_word > MAX_TOKENS_PER_WORD or found.count(str(tokenizer.unk_token)) > MAX_UNKNOWN * len(found):
+        return FRESH, f"the texts do not look like English, which {PRETRAINED} is for: {FRESH} learns its own vocabulary"
+    return PRETRAINED, ""
 
 
 def start_with(setup: Setup, model: Any, tokenizer: Any, data: Data) -> Start:
@@ -111,7 +144,7 @@ def start_with(setup: Setup, model: Any, tokenizer: Any, data: Data) -> Start:
         labels = shortened([*config.id2label.values()], ", ")
         raise ConfigError(f"the model has {model.config.num_labels} labels, the data have {config.num_labels}: {labels}")
     model.config.update(settings)
-    return Start(setup, tokenizer, config, False, lambda twin, seed: model)
+    return Start(setup, tokenizer, config, False, lambda twin, seed: model, type(model).__name__)
 
 
 def _check_size(config: MobileBertConfig, data: Data) -> None:
@@ -123,6 +156,8 @@ def _check_size(config: MobileBertConfig, data: Data) -> None:
 def _new_head(model: str, architecture: str, stored: MobileBertConfig, config: MobileBertConfig) -> str:
     """Why a checkpoint's head cannot be trained further, in one line; empty if it can."""
     head = named_architecture(stored)
+    if head == BASE:
+        return f"{model} has no head: a new one is trained with it"
     has_it = head == WHOLE and set(ARCHITECTURES[architecture].blocks) <= set(ARCHITECTURES[WHOLE].blocks)
     if head not in (None, architecture) and not has_it:
         reason = f"holds {head}, not a {architecture}"
@@ -170,7 +205,7 @@ def check_place(model: str | Path, besides: str = "") -> None:
     Raises:
         ConfigError: it is neither.
     """
-    if not Path(model).exists() and not hub.is_owned(str(model)):
+    if not Path(model).exists() and not hub.is_known(str(model)):
         raise ConfigError(f"{str(model)!r} is neither a checkpoint directory{besides} nor owner/name on the hub")
 
 

@@ -30,6 +30,7 @@ from .twin import Twin
 
 RATE = 0.6  # the default learning rate is this over hidden_size and over num_hidden_layers: 5e-5 for the full model
 MAX_RATE = 2e-3
+RATES = {jobs.PRETRAINED: 1e-3}  # where measurements say otherwise: docs/mobilebert-small-uncased.md
 BALANCED = "balanced"
 MOST_SNAPSHOTS = run.KEPT + 2  # those that are kept, the one with the best weights, and the one that is being written
 RESUME = ("auto", "never")
@@ -40,7 +41,8 @@ class Options:
     """All that a training is told.
 
     Attributes:
-        model: a name from the zoo for fresh weights, a checkpoint directory, owner/name on the hub, or a model of this package.
+        model: a name from the zoo for fresh weights, the name of a model that comes with this package, a checkpoint directory,
+            owner/name on the hub, or a model of this package's classes; None for the one that jobs.choose names.
         tokenizer: of a model that is given as such.
         task: a name in tasks.task.TASKS, or GLUE's name of one of its tasks; None to guess it from the data.
         data: a file, a pandas DataFrame, a dataset of the library `datasets`, columns or rows.
@@ -71,7 +73,7 @@ class Options:
         command: the command line, for the report.
     """
 
-    model: Any = "mobilebert-mini"
+    model: Any = None
     tokenizer: Any = None
     task: str | None = None
     data: Any
@@ -95,7 +97,7 @@ class Options:
     output: str | Path | None = None
     overwrite: bool = False
     vocabulary: str | Path | None = None
-    vocabulary_size: int = 8000
+    vocabulary_size: int | None = None
     learning_rate: float | Sequence[float] | None = None
     epochs: int = 3
     max_steps: int | None = None
@@ -183,8 +185,9 @@ def prepare(options: Options) -> Prepared:
     training = sample(training, options.limit, options.seed)
     held_out = sample(held_out, options.validation_limit, options.seed)
     vocabulary = None if options.vocabulary is None else Path(options.vocabulary)
-    if isinstance(options.model, str | Path):
-        begin = jobs.start(setup, str(options.model), training, vocabulary, options.vocabulary_size)
+    if options.model is None or isinstance(options.model, str | Path):
+        model = None if options.model is None else str(options.model)
+        begin = jobs.start(setup, model, training, vocabulary, options.vocabulary_size)
     else:
         begin = jobs.start_with(setup, options.model, options.tokenizer, training)
         if len(options.rates) > 1:
@@ -195,7 +198,7 @@ def prepare(options: Options) -> Prepared:
     if not len(examples):
         reasons = ", ".join(f"{len(found):,} {reason}" for reason, found in examples.dropped.items())
         raise DataError(f"{training.path}: no example can be trained on: {reasons}")
-    rates = options.rates or (default_rate(begin.config),)
+    rates = options.rates or (RATES.get(begin.name) or default_rate(begin.config),)
     weights = class_weights(options.class_weights, begin.config, examples)
     same = {each.name for each in fields(Recipe)} & {each.name for each in fields(Options)} - {"learning_rate", "class_weights"}
     recipe = Recipe(learning_rate=rates[0], class_weights=weights, **{name: getattr(options, name) for name in same})
@@ -214,7 +217,7 @@ def check_numbers(options: Options) -> None:
     Raises:
         ConfigError: one is out of range, or no number.
     """
-    for name in ("limit", "validation_limit", "evaluate_every", "patience", "max_length", "snapshot_every", "devices"):
+    for name in ("limit", "validation_limit", "vocabulary_size", "evaluate_every", "patience", "max_length", "snapshot_every", "devices"):
         if (number := getattr(options, name)) is not None:
             require_number(name, number, is_whole, "a whole number from 1")
     for rate in options.rates:
@@ -239,7 +242,7 @@ def _settings(options: Options, begin: jobs.Start, rates: Sequence[float], data:
     digests |= {"configuration": digest(config.to_dict()), "vocabulary": digest(begin.tokenizer.get_vocab())}
     settings = {
         "task": begin.setup.task.name,
-        "model": model_name(options.model),
+        "model": begin.name,
         "learning rates": list(rates),
         **asdict(begin.setup.lengths),
         **{name: getattr(options, name) for name in names},
@@ -297,7 +300,7 @@ def class_weights(wanted: str | Mapping[str, float] | None, config: MobileBertCo
     return tuple(float(labels[labels >= 0].size / (count * len(names))) if count else 0.0 for count in counts)
 
 
-def notices(ready: Prepared, model: str, framework: str) -> list[str]:
+def notices(ready: Prepared, framework: str) -> list[str]:
     """What to tell before training."""
     setup, config = ready.begin.setup, ready.begin.config
     given = {role: (name,) if isinstance(name, str) else name for role, name in asdict(setup.columns).items() if name and role != "header"}
@@ -307,7 +310,7 @@ def notices(ready: Prepared, model: str, framework: str) -> list[str]:
     rates = ", ".join(f"{rate:g}" for rate in ready.rates)
     lines.append(
         f"{counted(len(ready.training), setup.task.unit)} to train on, {len(ready.held_out):,} to validate; "
-        f"{'fresh ' if ready.begin.fresh else ''}{model} in {framework}, learning rate {rates}"
+        f"{'fresh ' if ready.begin.fresh else ''}{ready.begin.name} in {framework}, learning rate {rates}"
     )
     for title, examples in (("training", ready.examples), ("validation", ready.held_examples)):
         lines += left_out(setup.task, setup.lengths, examples, title)
@@ -358,8 +361,3 @@ def claim(output: Path, config: MobileBertConfig | None = None, architecture: st
     if (free := shutil.disk_usage(output).free) < size:
         room = f"{free / 1e6:,.0f} MB free, but the model takes {size / 1e6:,.0f} MB with its snapshots"
         raise ConfigError(f"{output} has {room}: choose another folder with --output")
-
-
-def model_name(model: Any) -> str:
-    """How to call the model that training starts from."""
-    return str(model) if isinstance(model, str | Path) else type(model).__name__

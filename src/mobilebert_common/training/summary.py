@@ -10,7 +10,7 @@ from ..tasks.base import Data, Predictions, Task
 from ..tasks.examples import Examples
 from ..tasks.metrics import Scores
 from .plan import Plan
-from .preparation import Options, Prepared, model_name
+from .preparation import Options, Prepared
 from .report import environment
 from .trial import Trial
 
@@ -41,7 +41,7 @@ def make_report(
     return {
         "title": f"{task.name}: {ready.training.path.name}",
         "task": task.name,
-        "model": model_name(options.model),
+        "model": ready.begin.name,
         "framework": framework,
         "command": options.command,
         "data": {
