@@ -70,25 +70,25 @@ def convert(trained: Any, batches: list[Batch]) -> Any:
     model.load_state_dict(trained.state_dict())
     wanted = outputs(trained.eval(), [norm for _, norm in blocks(trained)], batches)
     for (dense, norm), y in zip(blocks(model), wanted, strict=True):
-        x, z = inputs(model, dense, norm, batches)
-        fit(dense, norm, x, z - dense(x), y)
+        if y is not None:
+            fit(dense, norm, *inputs(model, dense, norm, batches), y)
     return model
 
 
-def blocks(model: nn.Module) -> list[tuple[nn.Linear, nn.Module]]:
-    """The dense layer and the norm at the end of each block, in the order of computation."""
-    found: list[tuple[nn.Linear, nn.Module]] = []
+def blocks(model: nn.Module) -> list[tuple[nn.Linear | None, nn.Module]]:
+    """The dense layer and the norm at the end of each block, in the order of computation; embeddings may have no dense layer."""
+    found: list[tuple[nn.Linear | None, nn.Module]] = []
     for module in model.modules():
         if isinstance(module, Embeddings):
-            found.append((module.embedding_transformation, module.LayerNorm))
+            found.append((module.embedding_transformation if module.transform else None, module.LayerNorm))
         elif isinstance(module, Projection):
             found.append((module.dense, module.LayerNorm))
     return found
 
 
 @torch.no_grad()
-def outputs(model: Any, modules: list[nn.Module], batches: list[Batch]) -> list[Tensor]:
-    """What each module gives for every token that is not padding: [tokens size]."""
+def outputs(model: Any, modules: list[nn.Module], batches: list[Batch]) -> list[Tensor | None]:
+    """What each module gives for every token that is not padding: [tokens size]; None for one that the model does not use."""
     found: list[list[Tensor]] = [[] for _ in modules]
     hooks = [
         module.register_forward_hook(lambda _, taken, given, into=into: into.append(given))
@@ -98,7 +98,7 @@ def outputs(model: Any, modules: list[nn.Module], batches: list[Batch]) -> list[
         model(**batch)
     for hook in hooks:
         hook.remove()
-    return [visible(states, batches) for states in found]
+    return [visible(states, batches) if states else None for states in found]
 
 
 class Reached(Exception):
@@ -106,8 +106,8 @@ class Reached(Exception):
 
 
 @torch.no_grad()
-def inputs(model: Any, dense: nn.Module, norm: nn.Module, batches: list[Batch]) -> tuple[Tensor, Tensor]:
-    """What the two modules of a block take, for every token that is not padding: [tokens size] each."""
+def inputs(model: Any, dense: nn.Linear | None, norm: nn.Module, batches: list[Batch]) -> tuple[Tensor, Tensor]:
+    """What the dense layer of a block takes, and the residual, for every token that is not padding: [tokens size] each."""
     x: list[Tensor] = []
     z: list[Tensor] = []
 
@@ -115,13 +115,18 @@ def inputs(model: Any, dense: nn.Module, norm: nn.Module, batches: list[Batch]) 
         z.append(taken[0])
         raise Reached
 
-    hooks = [dense.register_forward_pre_hook(lambda _, taken: x.append(taken[0])), norm.register_forward_pre_hook(stop)]
+    hooks = [norm.register_forward_pre_hook(stop)]
+    if dense is not None:
+        hooks.append(dense.register_forward_pre_hook(lambda _, taken: x.append(taken[0])))
     for batch in batches:
         with contextlib.suppress(Reached):
             model(**batch)
     for hook in hooks:
         hook.remove()
-    return visible(x, batches), visible(z, batches)
+    taken = visible(z, batches)
+    if dense is None:
+        return taken[:, :0], taken
+    return visible(x, batches), taken - dense(visible(x, batches))
 
 
 def visible(states: list[Tensor], batches: list[Batch]) -> Tensor:
@@ -131,7 +136,7 @@ def visible(states: list[Tensor], batches: list[Batch]) -> Tensor:
 
 
 @torch.no_grad()
-def fit(dense: nn.Linear, norm: nn.Module, x: Tensor, residual: Tensor, y: Tensor) -> None:
+def fit(dense: nn.Linear | None, norm: nn.Module, x: Tensor, residual: Tensor, y: Tensor) -> None:
     """Fit y = scale * (W x + residual) + shift, exactly up to the ridge.
 
     x and a constant are regressed out of y and of the residual; what remains of both gives the scale of each feature, and with it
@@ -148,8 +153,9 @@ def fit(dense: nn.Linear, norm: nn.Module, x: Tensor, residual: Tensor, y: Tenso
     scale = torch.where(has_residual, (rest_of_residual * rest_of_y).sum(0) / power, 1.0)
     scale = torch.where(scale.abs() < LEAST_SCALE, LEAST_SCALE, scale)
     found = regress(y - scale * residual)
-    dense.weight.copy_((found[:-1] / scale).T)
-    dense.bias.zero_()
+    if dense is not None:
+        dense.weight.copy_((found[:-1] / scale).T)
+        dense.bias.zero_()
     norm.weight.copy_(scale)
     norm.bias.copy_(found[-1])
 

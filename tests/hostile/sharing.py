@@ -133,7 +133,8 @@ def kills(folder: Path, count: int, seed: int = 0) -> Counts:
     rows = [f"{'good' if number % 2 else 'bad'} film number {number},{number % 2}\n" for number in range(40)]
     data.write_text("text,label\n" + "".join(rows))
     output, draw, found = folder / "model", random.Random(seed), Counts()
-    command = ["train", str(data), "--output", str(output), "--overwrite", "--epochs", "1", "--max-length", "12"]
+    sizes = ["--model", "mobilebert-mini", "--epochs", "1", "--max-length", "12"]
+    command = ["train", str(data), "--output", str(output), "--overwrite", *sizes]
 
     def train(number: int, left: int) -> None:
         devnull = os.open(os.devnull, os.O_WRONLY)
