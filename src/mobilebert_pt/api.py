@@ -12,10 +12,12 @@ FRAMEWORK = "pt"
 
 
 def train(model: Any, task: str | None, data: Any, *, progress: bool = True, **options: Any) -> Trained:
-    """Fine-tune a model for a task: `model, scores = train("mobilebert-mini", "classification", "reviews.csv")`.
+    """Fine-tune a model for a task: `model, scores = train(None, "classification", "reviews.csv")`.
 
     Args:
-        model: a name from the zoo for fresh weights, a checkpoint directory, owner/name on the hub, or a model with its tokenizer=.
+        model: a checkpoint directory, owner/name on the hub, "mobilebert-small-uncased", which comes with this package, a name from
+            the zoo for fresh weights, or a model with its tokenizer=; None for the one that comes with this package if the texts
+            are English, otherwise fresh weights.
         task: classification, regression, multi-label, tokens, answers, choices, or GLUE's name of one of its tasks; None to
             guess it from the data.
         data: a .csv, .tsv, .jsonl or .parquet file, a pandas DataFrame, a dataset of the library `datasets`, columns or rows.
