@@ -3,7 +3,7 @@
     mobilebert train sst2/train.tsv --validation sst2/dev.tsv --output sst2
     python recipes/no_norm.py sst2 sst2/train.tsv sst2-no-norm
     mobilebert evaluate sst2-no-norm sst2/dev.tsv
-    mobilebert train sst2/train.tsv --validation sst2/dev.tsv --model sst2-no-norm --learning-rate 1e-4 --output sst2-mobile
+    mobilebert train sst2/train.tsv --validation sst2/dev.tsv --model sst2-no-norm --learning-rate 4e-4 --epochs 1 --output sst2-mobile
 
 Training with NoNorm from the start is slower and needs smaller learning rates: nothing keeps activations in range. Here the layers are
 fitted instead, one after the other, so that each gives on real texts what the trained model gives. A block of MobileBERT ends with
