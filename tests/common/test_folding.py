@@ -1,0 +1,271 @@
+"""Folded models against the models they were folded from, both in numpy: relative L2 1e-12 in float64."""
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from mobilebert_common.errors import ConfigError, InputError
+from mobilebert_common.model.architectures import ARCHITECTURES
+from mobilebert_common.model.folding import BOUND, Folded, fold, refuse_head_mask
+from support.configs import BASE, CLASSIFIER, SIZES, make_config, random_weights
+from support.reference import ACTIVATIONS, distances, random_inputs, run, run_folded, scaled_weights
+
+TOLERANCE = 1e-12
+MASKED_LM = "MobileBertForMaskedLM"
+
+FLAGS = ("trigram_input", "use_bottleneck", "use_bottleneck_attention", "key_query_shared_bottleneck")
+CHANGES = st.fixed_dictionaries(
+    {
+        **dict.fromkeys((*FLAGS, "classifier_activation", "tie_word_embeddings"), st.booleans()),
+        "normalization_type": st.sampled_from(["no_norm", "no_norm", "no_norm", "layer_norm"]),
+        "hidden_act": st.sampled_from(sorted(ACTIVATIONS)),
+        "num_hidden_layers": st.integers(1, 3),
+        "num_feedforward_networks": st.integers(1, 4),
+        "num_attention_heads": st.sampled_from([1, 2, 4]),
+        "embedding_size": st.sampled_from([8, SIZES["hidden_size"]]),
+        "intra_bottleneck_size": st.sampled_from([16, SIZES["hidden_size"]]),
+        "type_vocab_size": st.integers(1, 3),
+        "layer_norm_eps": st.sampled_from([1e-12, 1e-3]),
+    }
+)
+INPUTS = st.fixed_dictionaries(
+    {"mask": st.sampled_from([None, "rows", "queries"]), **dict.fromkeys(("types", "positions", "embeds"), st.booleans())}
+)
+BOUNDS = st.sampled_from([1.0, 2.0, BOUND])
+SEEDS = st.integers(0, 2**32 - 1)
+# without shrinking, which takes minutes: the configuration of a failure says enough
+thoroughly = settings(max_examples=250, deadline=None, derandomize=True, phases=[Phase.generate])
+
+
+@thoroughly
+@given(CHANGES, st.sampled_from(list(ARCHITECTURES)), st.booleans(), BOUNDS, INPUTS, SEEDS)
+def test_folding_changes_no_output(
+    changes: dict[str, Any], architecture: str, compose: bool, bound: float, kinds: dict[str, Any], seed: int
+) -> None:
+    config = make_config(**changes)
+    weights = scaled_weights(config, architecture, seed)
+    inputs = random_inputs(config, architecture, seed, **kinds)
+    expected = run(config, architecture, weights, **inputs)
+    found = run_folded(fold(config, architecture, weights, compose=compose, bound=bound), **inputs)
+    assert list(found) == list(expected)
+    assert max(distances(expected, found).values()) <= TOLERANCE
+
+
+@settings(thoroughly, max_examples=60)
+@given(CHANGES, st.sampled_from(list(ARCHITECTURES)), st.booleans(), BOUNDS, SEEDS)
+def test_only_channels_written_out_depend_on_values(
+    changes: dict[str, Any], architecture: str, compose: bool, bound: float, seed: int
+) -> None:
+    config = make_config(**changes)
+    scaled = fold(config, architecture, scaled_weights(config, architecture, seed), compose=compose, bound=bound)
+    plain = fold(config, architecture, with_norms(random_weights(config, architecture), 1.0), compose=compose, bound=bound)
+    assert not written_out(plain)
+    optional = {f"{name}.{part}" for name in written_out(scaled) for part in ("scale", "shift")}
+    assert {name: array.shape for name, array in scaled.tensors.items() if name not in optional} == {
+        name: array.shape for name, array in plain.tensors.items()
+    }
+    assert all(array.dtype == np.float64 for array in scaled.tensors.values())
+    assert scaled.products == plain.products
+
+
+def with_norms(weights: dict[str, np.ndarray], scale: float | np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        name: np.full(array.shape, scale) if name.endswith("LayerNorm.weight") else array for name, array in weights.items()
+    }
+
+
+def written_out(folded: Folded) -> list[str]:
+    """The sums that write channels out."""
+    return [
+        name.removesuffix(".scale")
+        for name in folded.tensors
+        if name.endswith(".scale") and not name.endswith("state.scale") and name != "embeddings.scale"
+    ]
+
+
+def test_streams_of_24_layers_stay_within_the_bound() -> None:
+    config = make_config(num_hidden_layers=24, intra_bottleneck_size=32)
+    weights = random_weights(config, CLASSIFIER)
+    channels = np.geomspace(0.04, 4, 32)
+    weights = with_norms(weights, channels)
+    folded = fold(config, CLASSIFIER, weights, bound=1000)
+    inputs = random_inputs(config, CLASSIFIER, 0)
+    assert max(distances(run(config, CLASSIFIER, weights, **inputs), run_folded(folded, **inputs)).values()) <= TOLERANCE
+    scales = np.stack([folded.tensors[f"layer.{number}.state.scale"] for number in range(23)])
+    assert scales.min() >= 1 / 1000 and scales.max() <= 1000
+    written = np.stack([folded.tensors.get(f"layer.{number}.output.scale", np.ones(32)) for number in range(24)]) != 1
+    # 0.04 leaves the bound in every third layer, 4 in every fifth, and 1 never does
+    assert np.flatnonzero(written[:, 0]).tolist() == [2, 5, 8, 11, 14, 17, 20]
+    assert np.flatnonzero(written[:, -1]).tolist() == [4, 9, 14, 19]
+    assert not written[:, np.abs(np.log(channels)).argmin()].any()
+
+
+def test_a_channel_that_is_zeroed_is_written_out_alone() -> None:
+    config = make_config()
+    weights = with_norms(random_weights(config, CLASSIFIER), 2.0)
+    module = "mobilebert.encoder.layer.0.output.bottleneck"
+    weights[f"{module}.LayerNorm.weight"][3] = 0.0
+    table = fold(config, CLASSIFIER, weights).tensors
+    others = np.arange(config.hidden_size) != 3
+    assert table["layer.0.output.scale"].tolist() == np.where(others, 1.0, 0.0).tolist()
+    assert table["layer.0.output.shift"].tolist() == np.where(others, 0.0, weights[f"{module}.LayerNorm.bias"]).tolist()
+    assert not table["layer.0.output.weight"][3].any()
+    assert table["layer.0.state.scale"].tolist() == np.where(others, 2.0, 1.0).tolist()
+
+
+def test_nothing_is_written_out_where_the_stream_ends() -> None:
+    config = make_config(num_hidden_layers=1)
+    weights = with_norms(random_weights(config, CLASSIFIER), 0.0)
+    assert written_out(fold(config, CLASSIFIER, weights)) == ["layer.0.context", *(f"layer.0.ffn.{n}.output" for n in range(3))]
+
+
+# v 40, e 8, h 32, k 16, i 24, p 12, 4 heads, 3 labels; {folded name: shape}, as the module lists them
+EMBEDDINGS = {
+    "embeddings.word_embeddings.weight": (40, 8),
+    "embeddings.embedding_transformation.weight": (32, 24),
+    "embeddings.position_embeddings.weight": (12, 32),
+    "embeddings.token_type_embeddings.weight": (2, 32),
+}
+FFN = {
+    "layer.0.ffn.0.intermediate.weight": (24, 16),
+    "layer.0.ffn.0.intermediate.bias": (24,),
+    "layer.0.ffn.0.output.weight": (16, 24),
+}
+STATE = {"layer.0.state.scale": (32,), "layer.0.state.shift": (32,)}
+HEAD = {"classifier.weight": (3, 32), "classifier.bias": (3,)}
+SHARED = {
+    "layer.0.input.weight": (48, 32),
+    "layer.0.input.bias": (48,),
+    "layer.0.attention.weight": (32, 16),
+    "layer.0.attention.bias": (32,),
+}
+WIDE = {"layer.0.input.weight": (64, 32), "layer.0.input.bias": (64,)}
+NARROW = {
+    "layer.0.input.weight": (16, 32),
+    "layer.0.input.bias": (16,),
+    "layer.0.attention.weight": (48, 16),
+    "layer.0.attention.bias": (48,),
+}
+OUTPUTS = {"layer.0.context.weight": (16, 16), **FFN, "layer.0.output.weight": (32, 16), **STATE, **HEAD}
+NORMS = {f"layer.0.{name}.norm.{part}": (16,) for name in ("context", "ffn.0.output") for part in ("weight", "bias")}
+NORMS |= {f"{name}.norm.{part}": (32,) for name in ("embeddings", "layer.0.output") for part in ("weight", "bias")}
+NORMS |= {"layer.0.context.bias": (16,), "layer.0.ffn.0.output.bias": (16,), "layer.0.output.bias": (32,)}
+PART_NORMS = {f"layer.0.{name}.norm.{part}": (16,) for name in ("residual", "shared") for part in ("weight", "bias")}
+LAYER_NORM = {"normalization_type": "layer_norm"}
+UNSHARED = {"key_query_shared_bottleneck": False}
+TABLES: list[tuple[dict[str, Any], bool, dict[str, tuple[int, ...]]]] = [
+    ({}, False, EMBEDDINGS | SHARED | OUTPUTS),
+    ({}, True, EMBEDDINGS | WIDE | OUTPUTS),
+    ({"use_bottleneck_attention": True}, True, EMBEDDINGS | NARROW | OUTPUTS),
+    (UNSHARED, False, EMBEDDINGS | WIDE | OUTPUTS),
+    (
+        LAYER_NORM,
+        True,
+        {name: shape for name, shape in (EMBEDDINGS | SHARED | OUTPUTS | NORMS | PART_NORMS).items() if name not in STATE},
+    ),
+    (
+        {"use_bottleneck": False, "intermediate_size": 32, "trigram_input": False, "embedding_size": 32},
+        False,
+        {
+            "embeddings.word_embeddings.weight": (40, 32),
+            "embeddings.scale": (32,),
+            "embeddings.position_embeddings.weight": (12, 32),
+            "embeddings.token_type_embeddings.weight": (2, 32),
+            "layer.0.input.weight": (96, 32),
+            "layer.0.input.bias": (96,),
+            "layer.0.context.weight": (32, 32),
+            **{name: (32,) * len(shape) for name, shape in FFN.items()},
+            **STATE,
+            **HEAD,
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "compose", "expected"), TABLES)
+def test_tensors_of_a_folded_model(changes: dict[str, Any], compose: bool, expected: dict[str, tuple[int, ...]]) -> None:
+    config = make_config(num_hidden_layers=1, num_feedforward_networks=1, classifier_activation=False, **changes)
+    folded = fold(config, CLASSIFIER, random_weights(config, CLASSIFIER), compose=compose)
+    assert {name: array.shape for name, array in folded.tensors.items()} == expected
+
+
+def test_what_drops_out_and_what_moves() -> None:
+    config = make_config()
+    weights = random_weights(config, MASKED_LM)
+    changed = {name: array + 1 if name.endswith("key.bias") else array for name, array in weights.items()}
+    first, second = fold(config, MASKED_LM, weights).tensors, fold(config, MASKED_LM, changed).tensors
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    for number in range(config.num_hidden_layers):
+        assert not first[f"layer.{number}.input.bias"][2 * 16 :].any()  # the value's
+        assert first[f"layer.{number}.input.bias"][: 2 * 16].all()
+        assert not first[f"layer.{number}.attention.bias"][16:].any()  # the key's
+        assert first[f"layer.{number}.attention.bias"][:16].all()
+    assert not first["embeddings.token_type_embeddings.weight"][0].any()
+    words = "embeddings.word_embeddings.weight"  # which the masked-LM head multiplies by
+    assert np.array_equal(first[words], weights[f"mobilebert.{words}"])
+
+
+def test_a_folded_model_shares_nothing_with_the_model() -> None:
+    config = make_config(normalization_type="layer_norm")
+    weights = random_weights(config, MASKED_LM)
+    kept = {name: array.copy() for name, array in weights.items()}
+    folded = fold(config, MASKED_LM, weights)
+    assert folded.config == config and folded.config is not config
+    for array in folded.tensors.values():
+        array += 1
+    assert all(np.array_equal(weights[name], kept[name]) for name in kept)
+
+
+def test_low_precision_is_folded_in_float64() -> None:
+    config = make_config()
+    weights = {name: array.astype(ml_dtypes.bfloat16) for name, array in random_weights(config, CLASSIFIER).items()}
+    exact = {name: array.astype(np.float64) for name, array in weights.items()}
+    first, second = fold(config, CLASSIFIER, weights).tensors, fold(config, CLASSIFIER, exact).tensors
+    assert all(np.array_equal(first[name], second[name]) and first[name].dtype == np.float64 for name in first)
+
+
+def test_a_model_without_its_pooler() -> None:
+    config = make_config()
+    weights = {name: array for name, array in random_weights(config, BASE).items() if not name.startswith("pooler")}
+    folded = fold(config, BASE, weights, without=("pooler",))
+    assert folded.blocks == () and "pooler.dense.weight" not in folded.tensors
+    with pytest.raises(ConfigError, match=r"pooler\.dense\.weight is missing"):
+        fold(config, BASE, weights)
+
+
+def test_all_that_is_wrong_with_the_tensors_is_one_error() -> None:
+    config = make_config()
+    weights = random_weights(config, CLASSIFIER)
+    norm = "mobilebert.encoder.layer.1.output.LayerNorm"
+    del weights[f"{norm}.weight"]
+    weights["mobilebert.adapter.weight"] = np.zeros(3)
+    weights["classifier.weight"] = weights["classifier.weight"].T
+    weights["classifier.bias"] = np.zeros(3, np.int64)
+    weights[f"{norm}.bias"][2] = np.nan
+    with pytest.raises(ConfigError) as caught:
+        fold(config, CLASSIFIER, weights)
+    assert str(caught.value).split("\n  ") == [
+        f"the tensors do not fit {CLASSIFIER}:",
+        f"{norm}.weight is missing",
+        "mobilebert.adapter.weight is unexpected",
+        f"{norm}.bias holds NaN or infinity",
+        f"classifier.weight has shape [32, 3] where the configuration and {CLASSIFIER} expect [3, 32]",
+        "classifier.bias holds int64, not floating-point numbers",
+    ]
+
+
+@pytest.mark.parametrize("bound", [0.5, -1.0, 0, float("nan"), float("inf")])
+def test_a_bound_that_leaves_no_scale_or_all_is_refused(bound: float) -> None:
+    config = make_config()
+    with pytest.raises(ConfigError, match="bound must be at least 1 and finite"):
+        fold(config, CLASSIFIER, random_weights(config, CLASSIFIER), bound=bound)
+
+
+def test_a_head_mask_is_refused() -> None:
+    refuse_head_mask(None)
+    with pytest.raises(InputError, match="takes no head_mask"):
+        refuse_head_mask(np.ones(4))

@@ -1,0 +1,29 @@
+"""Models of PyTorch, in float64, against their folded form and against the reference that folding is tested with, both in numpy."""
+
+import pytest
+
+import mobilebert_pt.twin
+from mobilebert_common.model.architectures import ARCHITECTURES
+from mobilebert_common.model.folding import fold
+from mobilebert_pt import heads
+from support.configs import CONFIGS, make_config
+from support.reference import distances, random_inputs, run, run_folded, scaled_weights
+
+TOLERANCE = 1e-12
+
+
+@pytest.mark.parametrize(("number", "architecture"), list(enumerate(ARCHITECTURES)))
+def test_folding_a_model(number: int, architecture: str) -> None:
+    """Each architecture in the default configuration and in an eighth of the others; tests/common has every combination."""
+    names = ["mobilebert", *list(CONFIGS)[number :: len(ARCHITECTURES)]]
+    for seed, (name, changes) in enumerate((name, CONFIGS[name]) for name in names):
+        config = make_config(**changes)
+        model = getattr(heads, architecture)(config).double()
+        mobilebert_pt.twin.set_tensors(model, scaled_weights(config, architecture, seed))
+        weights = mobilebert_pt.twin.tensors(model)
+        inputs = random_inputs(config, architecture, seed, mask="queries" if seed % 2 else "rows")
+        expected = mobilebert_pt.twin.outputs(model, inputs, output_hidden_states=True, output_attentions=True)
+        apart = distances(expected, run(config, architecture, weights, **inputs))
+        assert max(apart.values()) <= TOLERANCE, name
+        apart = distances(expected, run_folded(fold(config, architecture, weights, compose=bool(seed % 2)), **inputs))
+        assert max(apart.values()) <= TOLERANCE, name
