@@ -275,9 +275,9 @@ class Folding:
         transforms = self.config.trigram_input or self.config.embedding_size != self.config.hidden_size
         norm, table = self.norm("embeddings.LayerNorm"), self.table
         table[words] = self.read(words)
-        table[types] = self.read(types)
-        table[positions] = self.read(positions) + table[types][0]
-        table[types] -= table[types][0].copy()
+        first = self.read(types)[0]
+        table[types] = self.read(types) - first
+        table[positions] = self.read(positions) + first
         if transforms:
             table[transformation] = self.read(transformation)
             table[positions] += self.read("embeddings.embedding_transformation.bias")
