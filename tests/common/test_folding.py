@@ -8,9 +8,9 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from mobilebert_common.errors import ConfigError, InputError
+from mobilebert_common.errors import ConfigError
 from mobilebert_common.model.architectures import ARCHITECTURES
-from mobilebert_common.model.folding import BOUND, Folded, fold, refuse_head_mask
+from mobilebert_common.model.folding import BOUND, Folded, fold
 from support.configs import BASE, CLASSIFIER, SIZES, make_config, random_weights
 from support.reference import ACTIVATIONS, distance, random_inputs, run, run_folded, scaled_weights
 
@@ -33,7 +33,11 @@ CHANGES = st.fixed_dictionaries(
     }
 )
 INPUTS = st.fixed_dictionaries(
-    {"mask": st.sampled_from([None, "rows", "queries"]), **dict.fromkeys(("types", "positions", "embeds"), st.booleans())}
+    {
+        "mask": st.sampled_from([None, "rows", "queries"]),
+        "heads": st.sampled_from([None, "model", "layers"]),
+        **dict.fromkeys(("types", "positions", "embeds"), st.booleans()),
+    }
 )
 BOUNDS = st.sampled_from([1.0, 2.0, BOUND])
 SEEDS = st.integers(0, 2**32 - 1)
@@ -102,6 +106,43 @@ def test_streams_of_24_layers_stay_within_the_bound() -> None:
     assert np.flatnonzero(written[:, 0]).tolist() == [2, 5, 8, 11, 14, 17, 20]
     assert np.flatnonzero(written[:, -1]).tolist() == [4, 9, 14, 19]
     assert not written[:, np.abs(np.log(channels)).argmin()].any()
+
+
+@pytest.mark.parametrize("use_bottleneck", [True, False])
+def test_no_scale_leaves_the_bound_at_any_point(use_bottleneck: bool) -> None:
+    """Follows the scales of both streams through the sums of the folded model, with and without a bottleneck."""
+    config = make_config(num_hidden_layers=4, use_bottleneck=use_bottleneck)
+    weights = scaled_weights(config, CLASSIFIER, 0)
+    bound = 4.0
+    folded, base = fold(config, CLASSIFIER, weights, bound=bound), "mobilebert.encoder.layer"
+    stream = np.ones(config.hidden_size)
+    ffns = config.num_feedforward_networks
+    for number in range(config.num_hidden_layers):
+        last = number == config.num_hidden_layers - 1
+        at, old = f"layer.{number}", f"{base}.{number}"
+        inner = np.ones(config.true_hidden_size) if use_bottleneck else stream
+        sums = [("context", "attention.output"), *((f"ffn.{n}.output", f"ffn.{n}.output") for n in range(ffns - 1))]
+        for place, (new, module) in enumerate([*sums, (f"ffn.{ffns - 1}.output", "output")]):
+            ends = place == ffns and (use_bottleneck or last)
+            inner = follow(folded.tensors, f"{at}.{new}", inner, weights[f"{old}.{module}.LayerNorm.weight"], bound, ends)
+        stream = inner
+        if use_bottleneck:
+            norm = weights[f"{old}.output.bottleneck.LayerNorm.weight"]
+            before = np.ones(config.hidden_size) if number == 0 else folded.tensors[f"layer.{number - 1}.state.scale"]
+            stream = follow(folded.tensors, f"{at}.output", before, norm, bound, last)
+        np.testing.assert_array_equal(folded.tensors[f"{at}.state.scale"], stream)
+
+
+def follow(table: dict[str, np.ndarray], name: str, scale: np.ndarray, norm: np.ndarray, bound: float, ends: bool) -> np.ndarray:
+    """A stream's scales after a sum, from those before it: checks which channels the sum writes out."""
+    scale = scale * norm
+    outside = (np.abs(scale) < 1 / bound) | (np.abs(scale) > bound)
+    if ends:
+        assert f"{name}.scale" not in table
+        return scale
+    assert outside.any(), "nothing to see here: choose other weights"
+    np.testing.assert_array_equal(table[f"{name}.scale"], np.where(outside, scale, 1.0))
+    return np.where(outside, 1.0, scale)
 
 
 def test_a_channel_that_is_zeroed_is_written_out_alone() -> None:
@@ -200,8 +241,7 @@ def test_what_drops_out_and_what_moves() -> None:
     first, second = fold(config, MASKED_LM, weights).tensors, fold(config, MASKED_LM, changed).tensors
     assert all(np.array_equal(first[name], second[name]) for name in first)
     for number in range(config.num_hidden_layers):
-        assert not first[f"layer.{number}.input.bias"][2 * 16 :].any()  # the value's
-        assert first[f"layer.{number}.input.bias"][: 2 * 16].all()
+        assert first[f"layer.{number}.input.bias"].all()
         assert not first[f"layer.{number}.attention.bias"][16:].any()  # the key's
         assert first[f"layer.{number}.attention.bias"][:16].all()
     assert not first["embeddings.token_type_embeddings.weight"][0].any()
@@ -263,9 +303,3 @@ def test_a_bound_that_leaves_no_scale_or_all_is_refused(bound: float) -> None:
     config = make_config()
     with pytest.raises(ConfigError, match="bound must be at least 1 and finite"):
         fold(config, CLASSIFIER, random_weights(config, CLASSIFIER), bound=bound)
-
-
-def test_a_head_mask_is_refused() -> None:
-    refuse_head_mask(None)
-    with pytest.raises(InputError, match="takes no head_mask"):
-        refuse_head_mask(np.ones(4))

@@ -13,7 +13,7 @@ from scipy.special import erf
 
 from mobilebert_common.model.architectures import ARCHITECTURES, has_choices
 from mobilebert_common.model.config import MobileBertConfig
-from mobilebert_common.model.folding import Folded, refuse_head_mask
+from mobilebert_common.model.folding import Folded
 
 from .configs import random_weights
 
@@ -28,7 +28,7 @@ def gelu_new(x: Array) -> Array:
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": lambda x: np.maximum(x, 0),
     "relu6": lambda x: np.clip(x, 0, 6),
-    "gelu": lambda x: 0.5 * x * (1 + erf(x / math.sqrt(2))),
+    "gelu": lambda x: 0.5 * x * (1 + erf((x / math.sqrt(2)).astype(np.float64))),
     "gelu_new": gelu_new,
     "gelu_pytorch_tanh": gelu_new,
     "silu": lambda x: x * 0.5 * (1 + np.tanh(x / 2)),
@@ -41,31 +41,32 @@ def run(config: MobileBertConfig, architecture: str, tensors: Tensors, **inputs:
 
     Args:
         tensors: {canonical name: array}.
-        inputs: of the twins' models, without head_mask, labels and switches.
+        inputs: of the twins' models, without labels and switches.
     """
     model = ARCHITECTURES[architecture]
     table = {name.removeprefix(model.root): array for name, array in tensors.items()}
+    head_masks = inputs.pop("head_mask", None)
     inputs = without_choices(architecture, inputs)
     mask = inputs.get("attention_mask")
     states, attentions = [embed(config, table, inputs)], []
     for number in range(config.num_hidden_layers):
-        state, probabilities = layer(config, table, f"encoder.layer.{number}", states[-1], mask)
+        state, probabilities = layer(config, table, f"encoder.layer.{number}", states[-1], mask, of_layer(head_masks, number))
         states.append(state)
         attentions.append(probabilities)
     found = {} if model.root else {"last_hidden_state": states[-1]}
     return found | head(config, architecture, table, states[-1], states[-1]) | numbered(states, attentions)
 
 
-def run_folded(folded: Folded, *, head_mask: None = None, **inputs: Any) -> dict[str, Array]:
+def run_folded(folded: Folded, **inputs: Any) -> dict[str, Array]:
     """The folded model, as the module `folding` describes it: the model for both twins' inference modules."""
-    refuse_head_mask(head_mask)
     config, table = folded.config, folded.tensors
+    head_masks = inputs.pop("head_mask", None)
     inputs = without_choices(folded.architecture, inputs)
     mask = inputs.get("attention_mask")
     r = embed_folded(config, table, inputs)
     states, attentions = [r], []
     for number in range(config.num_hidden_layers):
-        r, probabilities = layer_folded(folded, f"layer.{number}", r, mask)
+        r, probabilities = layer_folded(folded, f"layer.{number}", r, mask, of_layer(head_masks, number))
         states.append(hidden_state(table, number, r))
         attentions.append(probabilities)
     found = {} if ARCHITECTURES[folded.architecture].root else {"last_hidden_state": states[-1]}
@@ -119,7 +120,14 @@ def places(table: Tensors, inputs: Mapping[str, Any], length: int) -> tuple[Arra
     return positions, None if types is None else table["embeddings.token_type_embeddings.weight"][types]
 
 
-def layer(config: MobileBertConfig, table: Tensors, at: str, x: Array, mask: Array | None) -> tuple[Array, Array]:
+def of_layer(head_masks: Array | None, number: int) -> Array | None:
+    """[n] or [L n] -> [n]."""
+    return None if head_masks is None else head_masks[number] if head_masks.ndim == 2 else head_masks
+
+
+def layer(
+    config: MobileBertConfig, table: Tensors, at: str, x: Array, mask: Array | None, heads: Array | None
+) -> tuple[Array, Array]:
     """[b t h] -> [b t h] and [b n t t]."""
     query = key = value = residual = x
     if config.use_bottleneck:
@@ -133,7 +141,7 @@ def layer(config: MobileBertConfig, table: Tensors, at: str, x: Array, mask: Arr
         for name, part in [("query", query), ("key", key), ("value", value)]
     )
     width = query.shape[2] // config.num_attention_heads
-    context, probabilities = attend(config, query / math.sqrt(width), key, value, mask)
+    context, probabilities = attend(config, query / math.sqrt(width), key, value, mask, heads)
     y = projection(config, table, f"{at}.attention.output", context, residual)
     for ffn in [*(f"{at}.ffn.{number}" for number in range(config.num_feedforward_networks - 1)), at]:
         z = ACTIVATIONS[config.hidden_act](dense(table, f"{ffn}.intermediate.dense", y))
@@ -143,7 +151,7 @@ def layer(config: MobileBertConfig, table: Tensors, at: str, x: Array, mask: Arr
     return y, probabilities
 
 
-def layer_folded(folded: Folded, at: str, r: Array, mask: Array | None) -> tuple[Array, Array]:
+def layer_folded(folded: Folded, at: str, r: Array, mask: Array | None, heads: Array | None) -> tuple[Array, Array]:
     config, table, products = folded.config, folded.tensors, folded.products
 
     def parts_of(names: tuple[str, ...], product: str, x: Array) -> dict[str, Array]:
@@ -162,7 +170,7 @@ def layer_folded(folded: Folded, at: str, r: Array, mask: Array | None) -> tuple
     parts = parts_of(products.input, "input", r)
     if products.source:
         parts |= parts_of(products.attention, "attention", parts[products.source])
-    context, probabilities = attend(config, parts["query"], parts["key"], parts["value"], mask)
+    context, probabilities = attend(config, parts["query"], parts["key"], parts["value"], mask, heads)
     y = add("context", parts.get("residual", r), context)
     for ffn in range(config.num_feedforward_networks):
         z = ACTIVATIONS[config.hidden_act](dense(table, f"{at}.ffn.{ffn}.intermediate", y))
@@ -176,8 +184,10 @@ def hidden_state(table: Tensors, number: int, r: Array) -> Array:
     return r * table[f"{at}.scale"] + table[f"{at}.shift"] if f"{at}.scale" in table else r
 
 
-def attend(config: MobileBertConfig, query: Array, key: Array, value: Array, mask: Array | None) -> tuple[Array, Array]:
-    """Context [b t k] and probabilities [b n t t]; a row that hides everything is uniform."""
+def attend(
+    config: MobileBertConfig, query: Array, key: Array, value: Array, mask: Array | None, heads: Array | None
+) -> tuple[Array, Array]:
+    """Context [b t k] and probabilities [b n t t], multiplied by `heads` [n]; a row that hides everything is uniform."""
     query, key, value = (
         x.reshape(*x.shape[:2], config.num_attention_heads, -1).transpose(0, 2, 1, 3) for x in (query, key, value)
     )
@@ -188,6 +198,8 @@ def attend(config: MobileBertConfig, query: Array, key: Array, value: Array, mas
         scores = np.where(visible.any(axis=-1, keepdims=True), scores, 0.0)
     powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
     probabilities = powers / powers.sum(axis=-1, keepdims=True)
+    if heads is not None:
+        probabilities = probabilities * heads[:, None, None]
     context = (probabilities @ value).transpose(0, 2, 1, 3)
     return context.reshape(*context.shape[:2], -1), probabilities
 
@@ -284,11 +296,13 @@ def random_inputs(
     types: bool = True,
     positions: bool = False,
     embeds: bool = False,
+    heads: str | None = None,
 ) -> dict[str, Array]:
     """Three sequences of seven tokens, pairs of them for a model of choices.
 
     Args:
         mask: "rows" hides whole sequences, "queries" is [b t t] and hides everything from some tokens.
+        heads: "model" masks heads [n], "layers" [L n]; some of them are zero.
     """
     generator = np.random.default_rng(seed)
     shape = (3, CHOICES, 7) if has_choices(architecture) else (3, 7)
@@ -304,6 +318,9 @@ def random_inputs(
         inputs["token_type_ids"] = generator.integers(0, config.type_vocab_size, shape)
     if positions:
         inputs["position_ids"] = generator.integers(0, config.max_position_embeddings, shape)
+    if heads is not None:
+        rows = (config.num_hidden_layers,) if heads == "layers" else ()
+        inputs["head_mask"] = generator.choice([0.0, 0.5, 1.0], (*rows, config.num_attention_heads))
     return inputs
 
 

@@ -13,8 +13,7 @@ The algebra, all of it in float64 and exact but for rounding:
 - A NoNorm without a residual becomes part of its dense layer: g (W x + c) + b = (g W) x + (g c + b).
 - Dense layers that read the same input are one product.
 - The key has no bias: it would add the same number to all scores of a query, which the softmax ignores.
-- The value has none either: probabilities sum to 1, also where a mask hides everything, so it adds a constant to the context, and the
-  dense layer after it has that in its bias. Under a head mask they do not, so folded models refuse one.
+- The value keeps its bias: its product has one anyway, for the query, and a head mask multiplies the value's bias too.
 - The query has the factor 1 / sqrt(d).
 - The bias of the embedding transformation and token type 0 are part of the position embeddings, and the norm of all tables.
 
@@ -37,7 +36,8 @@ looks whether they are there. In a layer_norm model each "norm" is a LayerNorm w
         layer.n.residual.norm.weight, .bias         [k]    of that part, with a bottleneck
         layer.n.shared.norm.weight, .bias           [k]    of that part
         layer.n.attention.weight, .bias             [parts*k k]  the product of products.attention; reads the part products.source
-            context = softmax(query @ key.T, masked) @ value, for n heads, without another factor
+            context = softmax(query @ key.T, masked) @ value, for n heads, without another factor;
+            a head mask multiplies the softmax
             y = sum(r or, with a bottleneck, the part "residual"; context), as below
         layer.n.context.…                           [k k]
         layer.n.ffn.f.intermediate.weight, .bias    [i k]  z = act(dense(y)), f = 0 … F - 1
@@ -62,7 +62,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from ..errors import ConfigError, InputError, shortened
+from ..errors import ConfigError, shortened
 from .architectures import ARCHITECTURES
 from .config import MobileBertConfig
 from .schema import ENCODER, Tensor, expand
@@ -143,16 +143,6 @@ def fold(
         stream = folding.layer(number, stream)
     folding.heads(stream, blocks, expected)
     return Folded(config.replace(), architecture, blocks, products, folding.table)
-
-
-def refuse_head_mask(head_mask: object) -> None:
-    """Refuse the one argument of a model's call that its folded form cannot obey.
-
-    Raises:
-        InputError: a head mask was given.
-    """
-    if head_mask is not None:
-        raise InputError("a folded model takes no head_mask: call the model that it was folded from")
 
 
 def merge_products(config: MobileBertConfig, compose: bool = False) -> Products:
@@ -296,10 +286,9 @@ class Folding:
         """Fold a layer, from the stream that it reads to the stream after it."""
         config, old, new = self.config, f"encoder.layer.{number}", f"layer.{number}"
         last, ffns = number == config.num_hidden_layers - 1, config.num_feedforward_networks
-        values = self.attention(old, new, stream)
+        self.attention(old, new, stream)
         inner = Stream.plain(config.true_hidden_size) if config.use_bottleneck else stream
         output = self.dense(f"{old}.attention.output.dense")
-        output = output.plus(output.weight @ values)
         inner = self.add(f"{new}.context", inner, output, f"{old}.attention.output.LayerNorm")
         for ffn in range(ffns):
             module = f"{old}.ffn.{ffn}" if ffn < ffns - 1 else old
@@ -316,8 +305,8 @@ class Folding:
             self.put(f"{new}.state", stream)
         return stream
 
-    def attention(self, old: str, new: str, stream: Stream) -> np.ndarray:
-        """Fold what a layer computes before the softmax; returns the value's bias [k], which is not in the table."""
+    def attention(self, old: str, new: str, stream: Stream) -> None:
+        """Fold what a layer computes before the softmax."""
         config, products = self.config, self.products
         dense = {part: self.dense(f"{old}.attention.self.{part}") for part in ("query", "key", "value")}
         dense["query"] = dense["query"].times((config.true_hidden_size // config.num_attention_heads) ** -0.5)
@@ -328,12 +317,10 @@ class Folding:
             if "shared" not in products.input:
                 dense |= {part: dense[part].after(dense["shared"]) for part in ("query", "key")}
         dense |= {part: dense[part].reading(stream) for part in products.input}
-        values = dense["value"].bias
-        dense |= {part: dense[part].without_bias() for part in ("key", "value")}
+        dense["key"] = dense["key"].without_bias()
         self.put(f"{new}.input", merged([dense[part] for part in products.input]))
         if products.attention:
             self.put(f"{new}.attention", merged([dense[part] for part in products.attention]))
-        return values
 
     def bottleneck(self, old: str, new: str) -> Dense:
         """Fold a dense layer whose norm has no residual."""
