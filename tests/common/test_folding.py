@@ -1,4 +1,10 @@
-"""Folded models against the models they were folded from, both in numpy: relative L2 1e-12 in float64."""
+"""Folded models against the models they were folded from, both in numpy: relative L2 1e-12 in float64.
+
+Some random models enlarge the rounding of a single operation more than a thousand times, so that even the unfolded model is not within
+1e-12 of the exact one. The exact one is therefore the unfolded model in long double, and folding may be as far from it as AMPLIFIED
+times the unfolded model in float64, beyond the 1e-12 for all. In a well-conditioned model that is about 1e-14 more. Where long double
+is float64, as with MSVC, the exact model is the unfolded one and nothing is allowed for.
+"""
 
 from typing import Any
 
@@ -15,6 +21,7 @@ from support.configs import BASE, CLASSIFIER, SIZES, make_config, random_weights
 from support.reference import ACTIVATIONS, distance, random_inputs, run, run_folded, scaled_weights
 
 TOLERANCE = 1e-12
+AMPLIFIED = 4
 MASKED_LM = "MobileBertForMaskedLM"
 
 FLAGS = ("trigram_input", "use_bottleneck", "use_bottleneck_attention", "key_query_shared_bottleneck")
@@ -53,10 +60,11 @@ def test_folding_changes_no_output(
     config = make_config(**changes)
     weights = scaled_weights(config, architecture, seed)
     inputs = random_inputs(config, architecture, seed, **kinds)
-    expected = run(config, architecture, weights, **inputs)
+    exact = run(config, architecture, {name: array.astype(np.longdouble) for name, array in weights.items()}, **inputs)
+    unfolded = run(config, architecture, weights, **inputs)
     found = run_folded(fold(config, architecture, weights, compose=compose, bound=bound), **inputs)
-    assert list(found) == list(expected)
-    assert distance(expected, found) <= TOLERANCE
+    assert list(found) == list(unfolded)
+    assert distance(exact, found) <= AMPLIFIED * distance(exact, unfolded) + TOLERANCE
 
 
 @settings(thoroughly, max_examples=60)

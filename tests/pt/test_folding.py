@@ -21,7 +21,8 @@ def test_folding_a_model(number: int, architecture: str) -> None:
         model = getattr(heads, architecture)(config).double()
         mobilebert_pt.twin.set_tensors(model, scaled_weights(config, architecture, seed))
         weights = mobilebert_pt.twin.tensors(model)
-        inputs = random_inputs(config, architecture, seed, mask="queries" if seed % 2 else "rows")
+        mask, masked_heads = ("queries", "layers") if seed % 2 else ("rows", "model")
+        inputs = random_inputs(config, architecture, seed, mask=mask, heads=masked_heads)
         expected = mobilebert_pt.twin.outputs(model, inputs, output_hidden_states=True, output_attentions=True)
         apart = distance(expected, run(config, architecture, weights, **inputs))
         assert apart <= TOLERANCE, name
