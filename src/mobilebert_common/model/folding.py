@@ -2,6 +2,16 @@
 
 The algebra, all of it in float64 and exact but for rounding:
 
+Embeddings
+- The bias of the transformation and token type 0 move into the position embeddings; a NoNorm moves into all its terms.
+
+Attention
+- The factor 1 / sqrt(d) of the scores moves into the query.
+- A NoNorm without a residual moves into its dense layer: g (W x + c) + b = (g W) x + (g c + b).
+- The key loses its bias: it would add the same number to all scores of a query, which the softmax ignores. The value keeps its own.
+- Dense layers that read the same input become one product.
+
+Sums
 - A residual stream x is kept as r with a scale and a shift per channel, x = s r + t. A NoNorm after a residual,
   g (W z + c + x) + b, then only changes r by a product and an addition without a bias, as s' = g s and t' = g (c + t) + b:
 
@@ -10,12 +20,6 @@ The algebra, all of it in float64 and exact but for rounding:
   What reads the stream takes s and t into its weights: W x + b = (W s) r + (W t + b).
 - Over many layers s may leave the range of floats, and where g = 0 nothing could be divided by it. Channels whose |s'| leaves
   [1 / bound, bound] are therefore written out: for these r' = s' r + g W z + t', and s and t start again at 1 and 0.
-- A NoNorm without a residual becomes part of its dense layer: g (W x + c) + b = (g W) x + (g c + b).
-- Dense layers that read the same input are one product.
-- The key has no bias: it would add the same number to all scores of a query, which the softmax ignores.
-- The value keeps its bias: its product has one anyway, for the query, and a head mask multiplies the value's bias too.
-- The query has the factor 1 / sqrt(d).
-- The bias of the embedding transformation and token type 0 are part of the position embeddings, and the norm of all tables.
 
 A LayerNorm stays as it is: in a layer_norm model s = 1 and t = 0, and every sum has its bias and its norm.
 
