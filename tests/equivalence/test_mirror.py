@@ -34,6 +34,7 @@ ONLY_TORCH = {
     "MobileBertPreTrainedModel.base_model": "Keras walks over what an attribute returns when it saves",
     "MobileBertPreTrainedModel.dtype": "a Keras layer has one",
     "MobileBertPreTrainedModel.device": "Keras places tensors itself",
+    "MobileBertPreTrainedModel.fold": "the Keras twin has none yet",
     "MobileBertPreTrainedModel.get_memory_footprint": "transformers' TF classes have none",
     "MobileBertPreTrainedModel.tie_weights": "transformers' TF classes have none",
     "MobileBertPreTrainedModel.enable_input_require_grads": "for adapters, which PEFT has for torch only",

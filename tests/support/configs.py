@@ -1,11 +1,12 @@
-"""The small configurations that models are tested in, and random weights for them. Imports no framework."""
+"""The small configurations that models are tested in, and random weights and labels for them. Imports no framework."""
 
 from typing import Any
 
 import numpy as np
 
+from mobilebert_common.model.architectures import ARCHITECTURES
 from mobilebert_common.model.config import MobileBertConfig
-from mobilebert_common.model.schema import expand
+from mobilebert_common.model.schema import expand, letters
 
 CLASSIFIER = "MobileBertForSequenceClassification"
 CHOICES = "MobileBertForMultipleChoice"
@@ -95,3 +96,22 @@ def random_weights(config: MobileBertConfig, head: str, seed: int = 0) -> dict[s
         return generator.normal(float(name.endswith("LayerNorm.weight")), 0.15, shape)
 
     return {name: draw(name, tensor.shape) for name, tensor in expand(config, head).items()}
+
+
+def make_labels(
+    config: MobileBertConfig, head: str, generator: np.random.Generator, length: int
+) -> dict[str, np.ndarray]:
+    """Labels of every kind the head has, some of them to be ignored."""
+    if head == CLASSIFIER and config.num_labels == 1:
+        return {"labels": generator.normal(size=3)}
+    if head == CLASSIFIER and config.problem_type == "multi_label_classification":
+        return {"labels": generator.integers(0, 2, (3, config.num_labels)).astype(np.float64)}
+    if head == CLASSIFIER and config.problem_type == "regression":
+        return {"labels": generator.normal(size=(3, config.num_labels))}
+    sizes = {**letters(config), "c": 2, "": length}
+    found = {}
+    for name, label in ARCHITECTURES[head].labels.items():
+        shape = {"b": 3, "b t": (3, length)}[label.shape]
+        found[name] = generator.integers(0, sizes[label.classes], shape)
+        found[name][2] = -100  # to be ignored; also outside the sequence
+    return found

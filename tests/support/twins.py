@@ -12,13 +12,12 @@ import torch
 import mobilebert_pt.twin
 import mobilebert_tf.twin
 from mobilebert_common.checkpoints import checkpoint
-from mobilebert_common.model.architectures import ARCHITECTURES, has_choices
+from mobilebert_common.model.architectures import has_choices
 from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.layout import from_layout
 from mobilebert_common.model.outputs import flat
-from mobilebert_common.model.schema import letters
 
-from .configs import CLASSIFIER, random_weights
+from .configs import CLASSIFIER, make_labels, random_weights
 
 LENGTH = 7
 
@@ -47,25 +46,6 @@ def make_inputs(
             for name in ("input_ids", "attention_mask", "token_type_ids")
         }
     return {name: value for name, value in {**inputs, **changes}.items() if value is not None}
-
-
-def make_labels(
-    config: MobileBertConfig, head: str, generator: np.random.Generator, length: int
-) -> dict[str, np.ndarray]:
-    """Labels of every kind the head has, some of them to be ignored."""
-    if head == CLASSIFIER and config.num_labels == 1:
-        return {"labels": generator.normal(size=3)}
-    if head == CLASSIFIER and config.problem_type == "multi_label_classification":
-        return {"labels": generator.integers(0, 2, (3, config.num_labels)).astype(np.float64)}
-    if head == CLASSIFIER and config.problem_type == "regression":
-        return {"labels": generator.normal(size=(3, config.num_labels))}
-    sizes = {**letters(config), "c": 2, "": length}
-    found = {}
-    for name, label in ARCHITECTURES[head].labels.items():
-        shape = {"b": 3, "b t": (3, length)}[label.shape]
-        found[name] = generator.integers(0, sizes[label.classes], shape)
-        found[name][2] = -100  # to be ignored; also outside the sequence
-    return found
 
 
 @dataclass
