@@ -104,10 +104,8 @@ def start(setup: Setup, model: str | None, data: Data, vocabulary: Path | None =
     _check_size(config, data)
     tokenizer = MobileBertTokenizerFast.from_pretrained(model)
     if notice := _new_head(model, architecture, stored, config):
-        make = lambda twin, seed: _renewed(twin, model, architecture, config, seed)  # noqa: E731
-    else:
-        make = lambda twin, seed: twin.load(model, architecture, **settings)  # noqa: E731
-    return Start(setup, tokenizer, config, False, make, model, reason or notice)
+        return Start(setup, tokenizer, config, False, lambda twin, seed: _renewed(twin, model, architecture, config, seed), model, notice)
+    return Start(setup, tokenizer, config, False, lambda twin, seed: twin.load(model, architecture, **settings), model)
 
 
 def choose(task: Task, data: Data, fresh: bool) -> tuple[str, str]:
