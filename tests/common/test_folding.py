@@ -1,9 +1,8 @@
 """Folded models against the models they were folded from, both in numpy: relative L2 1e-12 in float64.
 
-Some random models enlarge the rounding of a single operation more than a thousand times, so that even the unfolded model is not within
-1e-12 of the exact one. The exact one is therefore the unfolded model in long double, and folding may be as far from it as AMPLIFIED
-times the unfolded model in float64, beyond the 1e-12 for all. In a well-conditioned model that is about 1e-14 more. Where long double
-is float64, as with MSVC, the exact model is the unfolded one and nothing is allowed for.
+Some random models enlarge rounding so much that even the unfolded model in float64 is not within 1e-12 of the exact one. The exact one
+is therefore the unfolded model in long double, and folding may be as far from it as 1e-12 and AMPLIFIED times the distance of the
+unfolded model in float64 together. Where long double is float64, as with MSVC, nothing is added to the 1e-12.
 """
 
 from typing import Any
