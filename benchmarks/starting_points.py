@@ -75,6 +75,11 @@ def train(folder: Path, model: str, rows: int, rate: float, seed: int) -> Run:
     return {"model": model, "rows": rows, "rate": rate, "seed": seed, **found}
 
 
+def rates_for(model: str, options: argparse.Namespace, zoo: Sequence[str]) -> Sequence[float]:
+    """The learning rates to search."""
+    return options.rates or RATES[model in zoo or model.startswith(FRESH)]
+
+
 def best_rate(runs: Sequence[Run], model: str, rows: int, rates: Sequence[float]) -> float | None:
     """The rate whose model with seed 0 was best on the rows that choose; None while one is missing."""
     found = {run["rate"]: run["chosen"] for run in runs if (run["model"], run["rows"], run["seed"]) == (model, rows, 0)}
@@ -86,7 +91,7 @@ def missing(runs: Sequence[Run], options: argparse.Namespace, zoo: Sequence[str]
     there = {(run["model"], run["rows"], run["rate"], run["seed"]) for run in runs}
     for rows in options.rows:
         for model in options.models:
-            rates = options.rates or RATES[model in zoo or model.startswith(FRESH)]
+            rates = rates_for(model, options, zoo)
             best = best_rate(runs, model, rows, rates)
             wanted = [(rate, 0) for rate in rates] if best is None else [(best, seed) for seed in range(SEEDS)]
             yield from (run for rate, seed in wanted if (run := (model, rows, rate, seed)) not in there)
@@ -98,7 +103,7 @@ def table(runs: Sequence[Run], options: argparse.Namespace, zoo: Sequence[str]) 
     for model in options.models:
         cells = []
         for rows in options.rows:
-            best = best_rate(runs, model, rows, options.rates or RATES[model in zoo or model.startswith(FRESH)])
+            best = best_rate(runs, model, rows, rates_for(model, options, zoo))
             found = [run["dev"] for run in runs if (run["model"], run["rows"], run["rate"]) == (model, rows, best)]
             cells.append(f"{statistics.mean(found):.1%} ± {statistics.stdev(found):.1%} ({best:g})" if len(found) > 1 else "-")
         lines.append(f"| {model} | " + " | ".join(cells) + " |")

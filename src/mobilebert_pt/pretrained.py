@@ -96,8 +96,8 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
 
         Args:
             pretrained_model_name_or_path: a folder with config.json and model.safetensors, from either twin or from
-                transformers, or, as a str, a name on the hub such as "google/mobilebert-uncased". None with both config and
-                state_dict.
+                transformers, or, as a str, "mobilebert-small-uncased", which comes with this package, or a name on the hub
+                such as "google/mobilebert-uncased". None with both config and state_dict.
             model_args: further arguments of the constructor of a class of your own.
             dtype: "float32", "float64", "bfloat16" or "float16", whatever the file holds; "auto" keeps the file's. By default
                 torch.get_default_dtype(), which is float32 unless changed.

@@ -97,7 +97,8 @@ class TFMobileBertPreTrainedModel(Pretrained, TrainableModel, metaclass=BuiltAft
 
         Args:
             pretrained_model_name_or_path: a folder with config.json and model.safetensors, from either twin or from
-                transformers, or, as a str, a name on the hub such as "google/mobilebert-uncased".
+                transformers, or, as a str, "mobilebert-small-uncased", which comes with this package, or a name on the hub
+                such as "google/mobilebert-uncased".
             model_args: further arguments of the constructor of a class of your own.
             dtype: "float32", "float64", "bfloat16" or "float16", whatever the file holds; "auto" keeps the file's;
                 or a policy such as "mixed_bfloat16". Default: keras.config.dtype_policy(), as for a fresh model.

@@ -74,7 +74,7 @@ def test_training_on_english_starts_from_it() -> None:
 
 @pytest.mark.parametrize("language", OTHERS)
 def test_training_on_other_languages_starts_from_fresh_weights(language: str) -> None:
-    ready = prepared(OTHERS[language], vocabulary_size=None)
+    ready = prepared(OTHERS[language])
     assert ready.begin.name == FRESH and ready.begin.fresh
     assert "do not look like English" in notices(ready, "PyTorch")[0]
 
