@@ -133,11 +133,8 @@ class Embeddings(nn.Module):
     ) -> Tensor:
         if inputs_embeds is None:
             inputs_embeds = look_up(self.word_embeddings, input_ids, "input_ids")  # [b t e]
-        x = inputs_embeds
-        length = x.shape[1]
-        if self.trigram_input:
-            padded = F.pad(x, [0, 0, 1, 1])  # [b t+2 e]
-            x = torch.cat([padded[:, 2:], x, padded[:, :-2]], dim=2)  # next, current, previous: [b t 3e]
+        length = inputs_embeds.shape[1]
+        x = trigram(inputs_embeds) if self.trigram_input else inputs_embeds
         if self.transform:
             x = self.embedding_transformation(x)  # [b t h]
         if position_ids is None:
@@ -149,6 +146,12 @@ class Embeddings(nn.Module):
         else:
             types = look_up(self.token_type_embeddings, token_type_ids, "token_type_ids")
         return self.dropout(self.LayerNorm(x + (positions + types)))
+
+
+def trigram(x: Tensor) -> Tensor:
+    """Each position beside its neighbours, the next one first: [b t e] -> [b t 3e]."""
+    padded = F.pad(x, [0, 0, 1, 1])  # [b t+2 e]
+    return torch.cat([padded[:, 2:], x, padded[:, :-2]], dim=2)
 
 
 def look_up(table: nn.Module, ids: Tensor, name: str) -> Tensor:
@@ -190,29 +193,52 @@ class SelfAttention(nn.Module):
         output_attentions: bool,
     ) -> tuple[Tensor, Tensor | None]:
         """Returns the context [b t k] and, if asked for, the probabilities [b n t t] with dropout and head mask."""
-        q, k, v = self.split(self.query(query)), self.split(self.key(key)), self.split(self.value(value))  # [b n t d]
-        bias = None
-        if attention_bias is not None:
-            bias, q = attention_bias.bias, q * attention_bias.seen
-        if output_attentions:
-            scores = (q @ k.transpose(2, 3)) * (q.shape[-1] ** -0.5)  # [b n t t]
-            if bias is not None:
-                scores = scores + bias
-            probabilities = self.dropout(scores.softmax(dim=-1))
-            if head_mask is not None:
-                probabilities = probabilities * head_mask
-            return self.merge(probabilities @ v), probabilities
+        q, k, v = self.query(query), self.key(key), self.value(value)
         rate = self.dropout.p if self.dropout.training else 0.0
-        context = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=rate)  # [b n t d]
-        return self.merge(context if head_mask is None else context * head_mask), None
+        return attend(q, k, v, self.heads, attention_bias, head_mask, output_attentions, rate)
 
-    def split(self, x: Tensor) -> Tensor:
-        """[b t k] -> [b n t d]."""
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
-    def merge(self, x: Tensor) -> Tensor:
-        """[b n t d] -> [b t k]."""
-        return x.transpose(1, 2).flatten(2)
+def attend(
+    query: Tensor,  # [b t k], or [b 1 k] for the first token alone
+    key: Tensor,  # [b t k]
+    value: Tensor,  # [b t k]
+    heads: int,
+    attention_bias: AttentionBias | None,
+    head_mask: Tensor | None,  # [n 1 1]
+    output_attentions: bool,
+    rate: float = 0.0,
+    scale: float | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Attention over n heads: the context [b t k] and, if asked for, the probabilities [b n t t].
+
+    Args:
+        rate: of dropout.
+        scale: of the scores; 1 / sqrt(d) by default.
+    """
+    q, k, v = (split(x, heads) for x in (query, key, value))  # [b n t d]
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    bias = None
+    if attention_bias is not None:
+        bias, q = attention_bias.bias, q * attention_bias.seen
+    if output_attentions:
+        scores = (q @ k.transpose(2, 3)) * scale  # [b n t t]
+        probabilities = (scores if bias is None else scores + bias).softmax(dim=-1)
+        probabilities = F.dropout(probabilities, rate) if rate else probabilities
+        if head_mask is not None:
+            probabilities = probabilities * head_mask
+        return merge(probabilities @ v), probabilities
+    context = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=rate, scale=scale)  # [b n t d]
+    return merge(context if head_mask is None else context * head_mask), None
+
+
+def split(x: Tensor, heads: int) -> Tensor:
+    """[b t k] -> [b n t d]."""
+    return x.unflatten(2, (heads, -1)).transpose(1, 2)
+
+
+def merge(x: Tensor) -> Tensor:
+    """[b n t d] -> [b t k]."""
+    return x.transpose(1, 2).flatten(2)
 
 
 class Attention(nn.Module):
@@ -345,19 +371,20 @@ class Encoder(nn.Module):
         attention_bias: AttentionBias | None,
         head_mask: Tensor | None,  # [L n 1 1]
         output_attentions: bool,
+        output_hidden_states: bool,
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor | None, ...]]:
-        """Returns L + 1 hidden states, the embeddings first, and L attention probabilities."""
+        """Returns L + 1 hidden states, the embeddings first, or only the last, and L attention probabilities."""
         states, attentions = [hidden_states], []
         for number, layer in enumerate(self.layer):
             again = self.checkpointed and number % self.checkpointed == 0 and self.training
             call = partial(checkpoint, layer, use_reentrant=False) if again else layer
             hidden_states, probabilities = call(
-                states[-1],
+                hidden_states,
                 attention_bias,
                 None if head_mask is None else head_mask[number],
                 output_attentions=output_attentions,
             )
-            states.append(hidden_states)
+            states = [*states, hidden_states] if output_hidden_states else [hidden_states]
             attentions.append(probabilities)
         return tuple(states), tuple(attentions)
 

@@ -63,6 +63,7 @@ class MobileBertModel(MobileBertPreTrainedModel):
             self.attention_bias(attention_mask, x.dtype),
             self.layer_masks(head_mask, x.dtype),
             output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
         )
         output = BaseModelOutputWithPooling(
             last_hidden_state=states[-1],

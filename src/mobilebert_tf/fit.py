@@ -57,7 +57,7 @@ class TrainableModel(keras.Model):
         self._convert_input_args = False  # `__call__` does it here, and layers cast floats
         self.progress: SimpleNamespace | None = None  # position and metrics for, or from, a file of BackupAndRestore
         self.epoch_iterator: Any = None  # of the fit that runs
-        self._inference_function: Any = None
+        self._inference_functions: dict[Any, Callable[..., Any]] = {}
         self._dropped: frozenset[str] = frozenset()  # columns of data sets, which were reported
 
     # Calling
@@ -308,26 +308,28 @@ class TrainableModel(keras.Model):
                 self.optimizer.build(self.trainable_variables)
         super().load_weights(filepath, *args, **kwargs)
 
-    def inference_function(self) -> Callable[[Mapping[str, Any]], Any]:
-        """A function from named tensors to the output without dropout, compiled once for all lengths."""
+    def inference_function(self, **switches: bool | None) -> Callable[[Mapping[str, Any]], Any]:
+        """A function from named tensors to the output without dropout, compiled once for all lengths.
+
+        Args:
+            switches: arguments of `call` that are no tensors.
+        """
         if keras.backend.backend() != "tensorflow":
-            return lambda tensors: self(tensors, training=False)
-        if self._inference_function is None:
-            import tensorflow as tf
+            return lambda tensors: self(tensors, training=False, **switches)
+        import tensorflow as tf
 
-            function, traced = tf.function(lambda tensors: self(tensors, training=False), autograph=False), {}
+        def infer(tensors: Mapping[str, Any]) -> Any:
+            """Trace for tensors of any size at once: TensorFlow would trace the first size alone, and warn of the second."""
+            arrays = {name: tf.convert_to_tensor(value) for name, value in tensors.items()}
+            kinds = tuple((name, free_shape(name, array.shape), array.dtype) for name, array in arrays.items())
+            key = (kinds, tuple(sorted(switches.items())))
+            if key not in self._inference_functions:
+                function = tf.function(lambda tensors: self(tensors, training=False, **switches), autograph=False)
+                specs = {name: tf.TensorSpec(shape, dtype) for name, shape, dtype in kinds}
+                self._inference_functions[key] = function.get_concrete_function(specs)
+            return self._inference_functions[key](arrays)
 
-            def infer(tensors: Mapping[str, Any]) -> Any:
-                """Trace for tensors of any size at once: TensorFlow would trace the first size alone, and warn of the second."""
-                arrays = {name: tf.convert_to_tensor(value) for name, value in tensors.items()}
-                kinds = tuple((name, len(array.shape), array.dtype) for name, array in arrays.items())
-                if kinds not in traced:
-                    specs = {name: tf.TensorSpec([None] * rank, dtype) for name, rank, dtype in kinds}
-                    traced[kinds] = function.get_concrete_function(specs)
-                return traced[kinds](arrays)
-
-            self._inference_function = infer
-        return self._inference_function
+        return infer
 
     def forget_compiled(self) -> None:
         """Undo compile(): its graphs and its optimizer hold variables that are gone."""
@@ -337,7 +339,8 @@ class TrainableModel(keras.Model):
 
     def forget_functions(self) -> None:
         """Drop cached graphs."""
-        self.train_function = self.test_function = self.predict_function = self._inference_function = None
+        self.train_function = self.test_function = self.predict_function = None
+        self._inference_functions = {}
 
     def _strategy(self) -> Any:
         """The strategy of TensorFlow that the model was compiled under, if any; Keras builds its optimizer in its scope."""
@@ -438,6 +441,12 @@ def call_names(cls: type) -> tuple[list[str], bool]:
 def is_several(value: Any) -> bool:
     """Whether a list or a tuple holds whole tensors, and not the rows of one."""
     return isinstance(value, list | tuple) and any(len(getattr(item, "shape", ())) > 1 for item in value)
+
+
+def free_shape(name: str, shape: Sequence[int]) -> tuple[int | None, ...]:
+    """The shape of an input for batches and sequences of any length."""
+    fixed = {"inputs_embeds": 1, "head_mask": len(shape)}.get(name, 0)
+    return (*(None,) * (len(shape) - fixed), *shape[len(shape) - fixed :])
 
 
 def as_tensor(value: Any) -> Any:

@@ -33,11 +33,12 @@ class HeadModel(TFMobileBertPreTrainedModel):
     """What all heads share: the base model, and an output made from scores and labels."""
 
     output_class: type[ModelOutput]
+    base_class = TFMobileBertModel
 
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
         pooler = "pooler" in ARCHITECTURES[self.architecture].blocks
-        self.mobilebert = TFMobileBertModel(self.config, pooler, name="mobilebert", dtype=self.dtype_policy)
+        self.mobilebert = self.base_class(self.config, pooler, name="mobilebert", dtype=self.dtype_policy)
         rate = self.config.hidden_dropout_prob if self.config.classifier_dropout is None else self.config.classifier_dropout
         self.dropout = Dropout(rate, name="classifier_dropout", dtype=self.dtype_policy)  # Keras calls a user's own "dropout"
 

@@ -199,11 +199,8 @@ class Embeddings(Layer):
     ) -> Any:
         if inputs_embeds is None:
             inputs_embeds = self.word_embeddings(input_ids)  # [b t e]
-        x = inputs_embeds
-        length = ops.shape(x)[1]
-        if self.trigram_input:
-            padded = ops.pad(x, [[0, 0], [1, 1], [0, 0]])  # [b t+2 e]
-            x = ops.concatenate([padded[:, 2:], x, padded[:, :-2]], axis=2)  # next, current, previous: [b t 3e]
+        length = ops.shape(inputs_embeds)[1]
+        x = trigram(inputs_embeds) if self.trigram_input else inputs_embeds
         if self.transform:
             x = self.embedding_transformation(x)  # [b t h]
         if position_ids is None:
@@ -217,6 +214,12 @@ class Embeddings(Layer):
             types = self.token_type_embeddings(token_type_ids)
         x = self.LayerNorm(x + (positions + types))
         return dropout(x, self.dropout, seed)
+
+
+def trigram(x: Any) -> Any:
+    """Each position beside its neighbours, the next one first: [b t e] -> [b t 3e]."""
+    padded = ops.pad(x, [[0, 0], [1, 1], [0, 0]])  # [b t+2 e]
+    return ops.concatenate([padded[:, 2:], x, padded[:, :-2]], axis=2)
 
 
 class SelfAttention(Layer):
@@ -242,24 +245,50 @@ class SelfAttention(Layer):
         seed: Any = None,
     ) -> tuple[Any, Any]:
         """Returns the context [b t k] and, if asked for, the probabilities [b n t t] with dropout and head mask."""
-        q, k, v = self.split(self.query(query)), self.split(self.key(key)), self.split(self.value(value))  # [b n t d]
-        scores = ops.matmul(q, ops.transpose(k, (0, 1, 3, 2))) * (q.shape[-1] ** -0.5)  # [b n t t]
-        if attention_bias is not None:
-            scores = ops.where(attention_bias < 0, attention_bias, scores)  # replaced, not added: uniform if all is hidden
-        probabilities = dropout(ops.softmax(scores, axis=-1), self.dropout, seed)
-        if head_mask is not None:
-            probabilities = probabilities * head_mask
-        return self.merge(ops.matmul(probabilities, v)), probabilities if output_attentions else None
+        q, k, v = self.query(query), self.key(key), self.value(value)
+        return attend(q, k, v, self.heads, attention_bias, head_mask, output_attentions, self.dropout, seed)
 
-    def split(self, x: Any) -> Any:
-        """[b t k] -> [b n t d]."""
-        batch, length = ops.shape(x)[:2]
-        return ops.transpose(ops.reshape(x, (batch, length, self.heads, x.shape[-1] // self.heads)), (0, 2, 1, 3))
 
-    def merge(self, x: Any) -> Any:
-        """[b n t d] -> [b t k]."""
-        batch, _, length, _ = ops.shape(x)
-        return ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (batch, length, self.heads * x.shape[-1]))
+def attend(
+    query: Any,  # [b t k], or [b 1 k] for the first token alone
+    key: Any,  # [b t k]
+    value: Any,  # [b t k]
+    heads: int,
+    attention_bias: Any,
+    head_mask: Any,  # [n 1 1]
+    output_attentions: bool,
+    rate: float = 0.0,
+    seed: Any = None,
+    scale: float | None = None,
+) -> tuple[Any, Any]:
+    """Attention over n heads: the context [b t k] and, if asked for, the probabilities [b n t t].
+
+    Args:
+        rate: of dropout.
+        scale: of the scores; 1 / sqrt(d) by default.
+    """
+    q, k, v = (split(x, heads) for x in (query, key, value))  # [b n t d]
+    scores = ops.matmul(q, ops.transpose(k, (0, 1, 3, 2)))  # [b n t t]
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    scores = scores if scale == 1.0 else scores * scale
+    if attention_bias is not None:
+        scores = ops.where(attention_bias < 0, attention_bias, scores)  # replaced, not added: uniform if all is hidden
+    probabilities = dropout(ops.softmax(scores, axis=-1), rate, seed)
+    if head_mask is not None:
+        probabilities = probabilities * head_mask
+    return merge(ops.matmul(probabilities, v)), probabilities if output_attentions else None
+
+
+def split(x: Any, heads: int) -> Any:
+    """[b t k] -> [b n t d]."""
+    batch, length = ops.shape(x)[:2]
+    return ops.transpose(ops.reshape(x, (batch, length, heads, x.shape[-1] // heads)), (0, 2, 1, 3))
+
+
+def merge(x: Any) -> Any:
+    """[b n t d] -> [b t k]."""
+    batch, heads, length, _ = ops.shape(x)
+    return ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (batch, length, heads * x.shape[-1]))
 
 
 class Attention(Layer):
@@ -429,21 +458,22 @@ class Encoder(Layer):
         attention_bias: Any = None,
         head_mask: Any = None,  # [L n 1 1]
         output_attentions: bool = False,
+        output_hidden_states: bool = False,
         seed: Any = None,
     ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """Returns L + 1 hidden states, the embeddings first, and L attention probabilities."""
+        """Returns L + 1 hidden states, the embeddings first, or only the last, and L attention probabilities."""
         states, attentions = [hidden_states], []
         for number, layer in enumerate(self.layer):
             again = self.checkpointed and number % self.checkpointed == 0 and seed is not None
             call = checkpoint(layer) if again else layer
             hidden_states, probabilities = call(
-                states[-1],
+                hidden_states,
                 attention_bias,
                 None if head_mask is None else head_mask[number],
                 output_attentions=output_attentions,
                 seed=seed_for(layer, seed),
             )
-            states.append(hidden_states)
+            states = [*states, hidden_states] if output_hidden_states else [hidden_states]
             attentions.append(probabilities)
         return tuple(states), tuple(attentions)
 

@@ -83,6 +83,7 @@ class TFMobileBertModel(TFMobileBertPreTrainedModel):
             self.attention_bias(attention_mask),
             self.layer_masks(head_mask),
             output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
             seed=seed_for(self.encoder, seed),
         )
         output = BaseModelOutputWithPooling(

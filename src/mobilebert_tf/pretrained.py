@@ -179,6 +179,23 @@ class TFMobileBertPreTrainedModel(Pretrained, TrainableModel, metaclass=BuiltAft
         if saved_model:
             self.export(Path(save_directory) / "saved_model" / str(version), verbose=False)
 
+    def fold(self, *, dtype: Any = None, quantize: None = None, compose: bool = True) -> Self:
+        """A faster copy of this model for inference: the same call and the same outputs, up to rounding.
+
+        It cannot be trained, changed or saved. A class of your own gets a folded base model; its constructor is called again, as
+        Keras does to open a saved model. In TensorFlow a call is compiled when the first of its kind is made.
+
+        Args:
+            dtype: of its tensors, e.g. "bfloat16", or a policy; by default this model's policy.
+            quantize: only None: TensorFlow has no fast int8 products.
+            compose: multiply query and key with the bottleneck they share: a product less, but larger matrices.
+        Raises:
+            ConfigError: layers that are not of this package, weights that are not finite, or an option that is not supported.
+        """
+        from .inference import fold  # which imports the models
+
+        return fold(self, dtype, quantize, compose)  # type: ignore[return-value]
+
     def save_own_variables(self, store: Any) -> None:
         self.require_built()
         super().save_own_variables(store)

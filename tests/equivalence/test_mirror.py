@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent / "src"
-FILES = ["arrays", "checks", "heads", "layers", "losses", "model", "outputs", "pretrained", "training", "twin"]
+FILES = ["arrays", "checks", "heads", "inference", "layers", "losses", "model", "outputs", "pretrained", "training", "twin"]
 
 FRAMEWORK_METHODS = ("call", "forward", "build", "get_config", "from_config", "compute_", "reset_parameters")
 
@@ -34,7 +34,6 @@ ONLY_TORCH = {
     "MobileBertPreTrainedModel.base_model": "Keras walks over what an attribute returns when it saves",
     "MobileBertPreTrainedModel.dtype": "a Keras layer has one",
     "MobileBertPreTrainedModel.device": "Keras places tensors itself",
-    "MobileBertPreTrainedModel.fold": "the Keras twin has none yet",
     "MobileBertPreTrainedModel.get_memory_footprint": "transformers' TF classes have none",
     "MobileBertPreTrainedModel.tie_weights": "transformers' TF classes have none",
     "MobileBertPreTrainedModel.enable_input_require_grads": "for adapters, which PEFT has for torch only",
@@ -53,6 +52,24 @@ ONLY_TORCH = {
     "autocast": "`computing` in Keras, by dtype policies",
     "adapters": "PEFT has them for torch only",
     "merged_state": "for adapters, which PEFT has for torch only",
+    "Product.activated": "TensorFlow fuses it in its graph",
+    "Product.added": "TensorFlow fuses it in its graph",
+    "class Packed": "TensorFlow chooses oneDNN itself",
+    "linear_pointwise": "TensorFlow chooses oneDNN itself",
+    "class Int8": "TensorFlow has no fast int8 products",
+    "packed_int8": "TensorFlow has no fast int8 products",
+    "saturates": "TensorFlow has no fast int8 products",
+    "choose_product": "Keras has one kind",
+    **dict.fromkeys(
+        [f"Encoder.{name}" for name in ("product", "size", "hooks", "traces", "traced", "trace", "can_trace", "_apply", "__getstate__")],
+        "Frozen.__call__ has the whole model compiled in Keras",
+    ),
+    "Encoder.check_call": "Keras knows no gradients of a call, and no autocast",
+    "Frozen.train": "Keras passes training to a call",
+    "Frozen.requires_grad_": "trainable in Keras",
+    "Frozen._apply": "Keras places and converts tensors itself",
+    "FoldedModel.product": "Keras has one kind",
+    "empty": "a Keras model is pickled as a file, which a folded one refuses",
 }
 ONLY_KERAS = {
     "MobileBertModel.__getattr__": "`mobilebert` of the base model, which transformers' TF classes have",
@@ -100,6 +117,15 @@ ONLY_KERAS = {
     "class Rate": "the loop in torch asks the recipe, fit asks a schedule",
     "class Progress": "the loop in torch reports, fit calls back",
     "batches": "the loop in torch makes its batches, fit reads them",
+    "Layer.split": "torch.split",
+    "Frozen.__call__": "the layers alone are traced in torch",
+    "FoldedModel.trainable": "requires_grad_ in torch",
+    "replace": "torch's modules can be copied",
+    "copied": "torch's modules can be copied",
+    "own_weights": "torch's modules can be copied",
+    "is_eager": "torch has one type of tensor",
+    "table": "nn.Embedding.from_pretrained in torch",
+    "constant": "torch takes tensors as they are",
 }
 def outline(path: Path) -> list[str]:
     """The names of a file's functions, classes, methods and attributes, in order."""

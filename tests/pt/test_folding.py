@@ -4,10 +4,9 @@ import pytest
 
 import mobilebert_pt.twin
 from mobilebert_common.model.architectures import ARCHITECTURES
-from mobilebert_common.model.folding import fold
 from mobilebert_pt import heads
 from support.configs import CONFIGS, make_config
-from support.reference import distance, random_inputs, run, run_folded, scaled_weights
+from support.reference import distance, fold_model, random_inputs, run, run_folded, scaled_weights
 
 TOLERANCE = 1e-12
 
@@ -26,5 +25,6 @@ def test_folding_a_model(number: int, architecture: str) -> None:
         expected = mobilebert_pt.twin.outputs(model, inputs, output_hidden_states=True, output_attentions=True)
         apart = distance(expected, run(config, architecture, weights, **inputs))
         assert apart <= TOLERANCE, name
-        apart = distance(expected, run_folded(fold(config, architecture, weights, compose=bool(seed % 2)), **inputs))
+        folded = fold_model(config, architecture, weights, compose=bool(seed % 2))
+        apart = distance(expected, run_folded(folded, architecture, weights, **inputs))
         assert apart <= TOLERANCE, name

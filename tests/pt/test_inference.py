@@ -129,7 +129,7 @@ def test_every_activation_and_a_part_of_a_wider_tensor(kind: str, activation: st
 def test_the_last_layer_works_only_for_the_first_token_where_nothing_else_is_read(architecture: str) -> None:
     lengths: list[int] = []
     folded = make_model(architecture).fold()
-    for layer in folded.mobilebert.layer:
+    for layer in folded.mobilebert.encoder.layer:
         layer.context.register_forward_hook(lambda module, args, output: lengths.append(output.shape[1]))
     ids = torch.stack([IDS, IDS], dim=1) if architecture == CHOICES else IDS
     folded(ids)
@@ -286,15 +286,17 @@ def test_layers_of_the_users_own_inside_the_base_model_are_refused() -> None:
     model.mobilebert.encoder.layer[0].intermediate.dense = Twice(16, 24)
     with pytest.raises(ConfigError, match=r"only layers of this package and torch\.nn can be folded, not Twice"):
         model.fold()
-    model = make_model()
-    model.classifier = nn.Sequential(model.classifier)
-    with pytest.raises(ConfigError, match=r"classifier\.weight is missing"):
-        model.fold()
     with torch.no_grad():
         model = make_model()
-        model.classifier.weight[0, 0] = torch.nan
-    with pytest.raises(ConfigError, match="NaN"):
+        model.mobilebert.encoder.layer[1].intermediate.dense.bias[0] = torch.nan
+    with pytest.raises(ConfigError, match=r"encoder\.layer\.1\.intermediate\.dense\.bias holds NaN"):
         model.fold()
+
+
+def test_another_classifier_is_kept() -> None:
+    model = make_model()
+    model.classifier = nn.Sequential(nn.Linear(32, 5), nn.ReLU(), nn.Linear(5, 3)).eval()
+    torch.testing.assert_close(model.fold()(IDS).logits, model(IDS).logits)
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")

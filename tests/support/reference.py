@@ -13,7 +13,7 @@ from scipy.special import erf
 
 from mobilebert_common.model.architectures import ARCHITECTURES, has_choices
 from mobilebert_common.model.config import MobileBertConfig
-from mobilebert_common.model.folding import Folded
+from mobilebert_common.model.folding import Folded, fold
 
 from .configs import random_weights
 
@@ -54,14 +54,18 @@ def run(config: MobileBertConfig, architecture: str, tensors: Tensors, **inputs:
         states.append(state)
         attentions.append(probabilities)
     found = {} if model.root else {"last_hidden_state": states[-1]}
-    return found | head(config, architecture, table, states[-1], states[-1]) | numbered(states, attentions)
+    return found | head(config, architecture, table, states[-1]) | numbered(states, attentions)
 
 
-def run_folded(folded: Folded, **inputs: Any) -> dict[str, Array]:
-    """The folded model, as the module `folding` describes it: the model for both twins' inference modules."""
-    config, table = folded.config, folded.tensors
+def run_folded(folded: Folded, architecture: str, tensors: Tensors, **inputs: Any) -> dict[str, Array]:
+    """The folded model, as the module `folding` describes it: the model for both twins' inference modules.
+
+    Args:
+        tensors: {canonical name: array} of the model that was folded, for its heads.
+    """
+    config, table, model = folded.config, folded.tensors, ARCHITECTURES[architecture]
     head_masks = inputs.pop("head_mask", None)
-    inputs = without_choices(folded.architecture, inputs)
+    inputs = without_choices(architecture, inputs)
     mask = inputs.get("attention_mask")
     r = embed_folded(config, table, inputs)
     states, attentions = [r], []
@@ -69,8 +73,9 @@ def run_folded(folded: Folded, **inputs: Any) -> dict[str, Array]:
         r, probabilities = layer_folded(folded, f"layer.{number}", r, mask, of_layer(head_masks, number))
         states.append(hidden_state(table, number, r))
         attentions.append(probabilities)
-    found = {} if ARCHITECTURES[folded.architecture].root else {"last_hidden_state": states[-1]}
-    return found | head(config, folded.architecture, table, r, states[-1]) | numbered(states, attentions)
+    found = {} if model.root else {"last_hidden_state": r}
+    heads = {name.removeprefix(model.root): array for name, array in tensors.items()}
+    return found | head(config, architecture, heads, r) | numbered(states, attentions)
 
 
 def embed(config: MobileBertConfig, table: Tensors, inputs: Mapping[str, Any]) -> Array:
@@ -204,18 +209,13 @@ def attend(
     return context.reshape(*context.shape[:2], -1), probabilities
 
 
-def head(config: MobileBertConfig, architecture: str, table: Tensors, x: Array, state: Array) -> dict[str, Array]:
-    """What an architecture makes of the last layer, in the order of its output.
-
-    Args:
-        x: what the tensors of the head read, [b t h].
-        state: the last hidden state.
-    """
+def head(config: MobileBertConfig, architecture: str, table: Tensors, x: Array) -> dict[str, Array]:
+    """What an architecture makes of the last hidden state [b t h], in the order of its output."""
     blocks, found = ARCHITECTURES[architecture].blocks, {}
     has_dense = "pooler.dense.weight" in table
     pooled = np.tanh(dense(table, "pooler.dense", x[:, 0])) if has_dense else x[:, 0]
     if blocks == ("pooler",):
-        return {"pooler_output": pooled if has_dense else state[:, 0]}
+        return {"pooler_output": pooled}
     if "predictions" in blocks:
         found["logits" if blocks == ("predictions",) else "prediction_logits"] = predict(config, table, x)
     if "relation" in blocks:
@@ -329,3 +329,10 @@ def distance(expected: Mapping[str, Array], found: Mapping[str, Array]) -> float
     assert {name: array.shape for name, array in expected.items()} == {name: array.shape for name, array in found.items()}
     norms = {name: np.linalg.norm(array) for name, array in expected.items()}
     return float(np.max([np.linalg.norm(expected[name] - found[name]) / (norm or 1.0) for name, norm in norms.items()]))
+
+
+def fold_model(config: MobileBertConfig, architecture: str, tensors: Tensors, **options: Any) -> Folded:
+    """Fold what a model of an architecture is built on."""
+    root = ARCHITECTURES[architecture].root
+    base = {name.removeprefix(root): array for name, array in tensors.items() if name.startswith(root)}
+    return fold(config, {name: array for name, array in base.items() if name.startswith(("embeddings.", "encoder."))}, **options)

@@ -58,3 +58,9 @@ def named_architecture(config: MobileBertConfig) -> str | None:
 def has_choices(architecture: str) -> bool:
     """Whether a model's inputs have an axis of choices, [b c t]."""
     return any(label.classes == "c" for label in ARCHITECTURES[architecture].labels.values())
+
+
+def reads_only_first(architecture: str) -> bool:
+    """Whether a head reads no more of the last hidden state than its first token."""
+    blocks = ARCHITECTURES[architecture].blocks
+    return "pooler" in blocks and "predictions" not in blocks

@@ -19,7 +19,8 @@ Sums
 
   What reads the stream takes s and t into its weights: W x + b = (W s) r + (W t + b).
 - Over many layers s may leave the range of floats, and where g = 0 nothing could be divided by it. Channels whose |s'| leaves
-  [1 / bound, bound] are therefore written out: for these r' = s' r + g W z + t', and s and t start again at 1 and 0.
+  [1 / bound, bound] are therefore written out: for these r' = s' r + g W z + t', and s and t start again at 1 and 0. The last stream
+  is written out whole, so that the heads stay as they are.
 
 A LayerNorm stays as it is: in a layer_norm model s = 1 and t = 0, and every sum has its bias and its norm.
 
@@ -47,35 +48,28 @@ looks whether they are there. In a layer_norm model each "norm" is a LayerNorm w
         layer.n.ffn.f.intermediate.weight, .bias    [i k]  z = act(dense(y)), f = 0 … F - 1
         layer.n.ffn.f.output.…                      [k i]  y = sum(y; z)
         layer.n.output.…                            [h k]  only with a bottleneck: r = sum(r; y). Without one, r = y
-        layer.n.state.scale, .shift                 [h]    only no_norm: hidden state n + 1 is scale * r + shift; hidden state 0 is r
+        layer.n.state.scale, .shift                 [h]    only no_norm: hidden state n + 1 is scale * r + shift; hidden state 0 and
+                                                           the last are r
     a sum, y = sum(y; z)
         ….weight                                    [out in]
         ….scale, .shift                             [out]  only no_norm, and only where channels are written out
             y = scale * y + shift + weight @ z, or y + weight @ z
         ….bias, ….norm.weight, ….norm.bias          [out]  only layer_norm: y = norm(y + weight @ z + bias)
-    heads, under their canonical names without "mobilebert."; all read r, not a hidden state
-        pooler.dense, cls.predictions.…, cls.seq_relationship, classifier, qa_outputs
-        The transform of the masked-LM head keeps its LayerNorm, with layer_norm_eps, in every configuration.
-        Without pooler.dense, a head on the pooled output reads r at [CLS].
 """
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 import numpy as np
 
 from ..errors import ConfigError, shortened
-from .architectures import ARCHITECTURES
 from .config import MobileBertConfig
-from .schema import ENCODER, Tensor, expand
+from .schema import ENCODER, expand
 
+BASE = "MobileBertModel"
 BOUND = 2.0**20  # of a stream's scales; for floats any does, as long as nothing overflows
-
-# block -> what reads the last hidden state; the first three, its pooled output
-POOLED = {"relation": "cls.seq_relationship", "classifier": "classifier", "choice": "classifier"}
-READERS = {**POOLED, "pooler": "pooler.dense", "predictions": "cls.predictions.transform.dense", "span": "qa_outputs"}
 
 
 class Products(NamedTuple):
@@ -94,59 +88,43 @@ class Products(NamedTuple):
 
 @dataclass(frozen=True)
 class Folded:
-    """A folded model. The configuration alone gives its graph, but for the channels that are written out.
+    """A folded base model without its pooler. The configuration alone gives its graph, but for the channels that are written out.
 
     Attributes:
         config: of the model.
-        architecture: a name in ARCHITECTURES.
-        blocks: those of the architecture that the model has.
         products: the dense products before attention, the same in all layers.
         tensors: {name: float64 array}, see the module.
     """
 
     config: MobileBertConfig
-    architecture: str
-    blocks: tuple[str, ...]
     products: Products
     tensors: dict[str, np.ndarray]
 
 
 def fold(
-    config: MobileBertConfig,
-    architecture: str,
-    tensors: Mapping[str, np.ndarray],
-    *,
-    compose: bool = False,
-    bound: float = BOUND,
-    without: Collection[str] = (),
+    config: MobileBertConfig, tensors: Mapping[str, np.ndarray], *, compose: bool = False, bound: float = BOUND
 ) -> Folded:
-    """Fold a model.
+    """Fold the embeddings and the encoder of a model, whatever its architecture.
 
     Args:
         config: of the model.
-        architecture: a name in ARCHITECTURES.
-        tensors: {canonical name: array}, as the schema lists them for this architecture.
+        tensors: {canonical name in MobileBertModel: array}, without a pooler.
         compose: multiply query and key with the bottleneck they share. That saves a product, but its matrices are larger. It changes
             nothing where they share none, nor in a layer_norm model, which has a norm in between.
         bound: channels with a scale outside [1 / bound, bound] are written out. A small bound makes channels more alike, for low
             precision, and costs an operation on each stream it writes out.
-        without: blocks of the architecture that this model was made without.
     Raises:
         ConfigError: tensors are missing, unexpected, mis-shaped or not finite numbers: all in one error; or the bound is below 1.
     """
     if not 1 <= bound < math.inf:
         raise ConfigError(f"bound must be at least 1 and finite, not {bound!r:.80}")
-    model = ARCHITECTURES[architecture]
-    blocks = tuple(block for block in model.blocks if block not in without)
-    expected = [tensor for tensor in expand(config, architecture).values() if tensor.block in (*ENCODER, *blocks)]
-    check_tensors(architecture, expected, tensors)
+    check_tensors(config, tensors)
     products = merge_products(config, compose)
-    folding = Folding(config, model.root, tensors, products, bound, {})
+    folding = Folding(config, tensors, products, bound, {})
     stream = folding.embeddings()
     for number in range(config.num_hidden_layers):
         stream = folding.layer(number, stream)
-    folding.heads(stream, blocks, expected)
-    return Folded(config.replace(), architecture, blocks, products, folding.table)
+    return Folded(config.replace(), products, folding.table)
 
 
 def merge_products(config: MobileBertConfig, compose: bool = False) -> Products:
@@ -160,26 +138,25 @@ def merge_products(config: MobileBertConfig, compose: bool = False) -> Products:
     return Products(("residual", "shared", "value"), ("query", "key"), "shared")
 
 
-def check_tensors(architecture: str, expected: Iterable[Tensor], tensors: Mapping[str, np.ndarray]) -> None:
+def check_tensors(config: MobileBertConfig, tensors: Mapping[str, np.ndarray]) -> None:
     """Compare tensors with the schema.
 
     Raises:
         ConfigError: see `fold`.
     """
-    shapes = {tensor.name: tensor.shape for tensor in expected}
+    shapes = {tensor.name: tensor.shape for tensor in expand(config, BASE).values() if tensor.block in ENCODER}
     findings = [f"{name} is missing" for name in shapes if name not in tensors]
     findings += [f"{name} is unexpected" for name in tensors if name not in shapes]
     for name in (name for name in shapes if name in tensors):
         array = np.asarray(tensors[name])
         if array.shape != shapes[name]:
-            wanted = list(shapes[name])
-            findings.append(f"{name} has shape {list(array.shape)} where the configuration and {architecture} expect {wanted}")
+            findings.append(f"{name} has shape {list(array.shape)} where the configuration expects {list(shapes[name])}")
         elif array.dtype.kind not in "fV":  # V is that of bfloat16
             findings.append(f"{name} holds {array.dtype}, not floating-point numbers")
         elif not np.isfinite(array).all():
             findings.append(f"{name} holds NaN or infinity")
     if findings:
-        raise ConfigError("\n  ".join([f"the tensors do not fit {architecture}:", shortened(findings)]))
+        raise ConfigError("\n  ".join(["the tensors do not fit the configuration:", shortened(findings)]))
 
 
 class Stream(NamedTuple):
@@ -230,10 +207,9 @@ class Dense(NamedTuple):
 
 @dataclass(frozen=True)
 class Folding:
-    """One model on its way from `tensors` into `table`, from the embeddings to the heads."""
+    """One model on its way from `tensors` into `table`, from the embeddings to the last layer."""
 
     config: MobileBertConfig
-    root: str
     tensors: Mapping[str, np.ndarray]
     products: Products
     bound: float
@@ -245,15 +221,15 @@ class Folding:
         return self.config.normalization_type == "layer_norm"
 
     def read(self, name: str) -> np.ndarray:
-        """A tensor of the base model."""
-        return np.array(self.tensors[self.root + name], np.float64)
+        """A tensor of the model."""
+        return np.array(self.tensors[name], np.float64)
 
     def dense(self, module: str) -> Dense:
-        """A dense layer of the base model."""
+        """A dense layer of the model."""
         return Dense(self.read(f"{module}.weight"), self.read(f"{module}.bias"))
 
     def norm(self, module: str) -> Norm:
-        """A norm of the base model."""
+        """A norm of the model."""
         return Norm(self.read(f"{module}.weight"), self.read(f"{module}.bias"))
 
     def put(self, name: str, module: Dense | Norm | Stream) -> None:
@@ -297,15 +273,15 @@ class Folding:
         for ffn in range(ffns):
             module = f"{old}.ffn.{ffn}" if ffn < ffns - 1 else old
             self.put(f"{new}.ffn.{ffn}.intermediate", self.dense(f"{module}.intermediate.dense").reading(inner))
-            ends = ffn == ffns - 1 and (config.use_bottleneck or last)
+            keep = None if ffn < ffns - 1 else True if config.use_bottleneck else False if last else None
             output = self.dense(f"{module}.output.dense")
-            inner = self.add(f"{new}.ffn.{ffn}.output", inner, output, f"{module}.output.LayerNorm", ends)
+            inner = self.add(f"{new}.ffn.{ffn}.output", inner, output, f"{module}.output.LayerNorm", keep)
         if config.use_bottleneck:
             output = self.dense(f"{old}.output.bottleneck.dense").reading(inner)
-            stream = self.add(f"{new}.output", stream, output, f"{old}.output.bottleneck.LayerNorm", last)
+            stream = self.add(f"{new}.output", stream, output, f"{old}.output.bottleneck.LayerNorm", False if last else None)
         else:
             stream = inner
-        if not self.keeps_norms:
+        if not (self.keeps_norms or last):
             self.put(f"{new}.state", stream)
         return stream
 
@@ -334,11 +310,12 @@ class Folding:
             return dense
         return dense.times(norm.weight).plus(norm.bias)
 
-    def add(self, name: str, stream: Stream, dense: Dense, norm_name: str, ends: bool = False) -> Stream:
+    def add(self, name: str, stream: Stream, dense: Dense, norm_name: str, keep: bool | None = None) -> Stream:
         """Fold `norm(dense(z) + x)`, from the stream x to the stream after it.
 
         Args:
-            ends: nothing more is added to the stream, so its scales may have any value.
+            keep: True if nothing more is added to the stream, so that its scales may have any value; False to write all channels
+                out; None to follow the bound.
         """
         norm = self.norm(norm_name)
         if self.keeps_norms:
@@ -347,22 +324,11 @@ class Folding:
             return stream
         scale, shift = norm.weight * stream.scale, norm.weight * (dense.bias + stream.shift) + norm.bias
         size = np.abs(scale)
-        kept = (size >= 1 / self.bound) & (size <= self.bound) | ends  # the other channels are written out
+        kept = (size >= 1 / self.bound) & (size <= self.bound) if keep is None else np.full(scale.shape, keep)
         self.table[f"{name}.weight"] = dense.weight * np.where(kept, 1 / stream.scale, norm.weight)[:, None]
         if not kept.all():
             self.put(name, Stream(np.where(kept, 1.0, scale), np.where(kept, 0.0, shift)))
         return Stream(np.where(kept, scale, 1.0), np.where(kept, shift, 0.0))
-
-    def heads(self, stream: Stream, blocks: Collection[str], expected: Iterable[Tensor]) -> None:
-        """Fold what reads the last stream, and take the rest of the heads as it is."""
-        for name in (tensor.name for tensor in expected if tensor.block in blocks):
-            self.table[name.removeprefix(self.root)] = np.array(self.tensors[name], np.float64)
-        pools = "pooler" in blocks and self.config.classifier_activation
-        for block in blocks:
-            module = READERS[block]
-            if f"{module}.weight" in self.table and not (pools and block in POOLED):
-                head = Dense(self.table[f"{module}.weight"], self.table[f"{module}.bias"])
-                self.put(module, head.reading(stream))
 
 
 def merged(layers: list[Dense]) -> Dense:
