@@ -4,7 +4,7 @@
 
 SST2.tsv has the columns sentence and label, with a header, as GLUE's train.tsv. Both train a fresh model of the published size with
 batches of 32, without evaluation, one after the other; the time is that of the steps, with tokenization, without imports and the
-first WARM steps. `--hf5-python` is as in benchmarks/forward.py, with accelerate. It needs two idle cores.
+first WARM steps. `--hf5-python` is as in benchmarks/inference.py, with accelerate. It needs two idle cores.
 """
 
 import argparse

@@ -3,23 +3,18 @@
     python benchmarks/train_step.py --hf5-python ENV5/bin/python --hf4-python ENV4/bin/python
 
 A step is the forward and backward pass of a classifier with dropout, gradient clipping and AdamW. Ours are the steps of `train`;
-theirs are those of a plain loop in PyTorch, and of `fit` with Keras's AdamW in TF. benchmarks/forward.py says which Python is
-which, and how a ratio comes about: theirs / ours, the median over turns. It needs two idle cores.
+theirs are those of a plain loop in PyTorch, and of `fit` with Keras's AdamW in TF. benchmarks/inference.py says which Python is
+which, and how a ratio comes about: theirs / ours, the median over rounds. It needs two idle cores.
 """
 
 import argparse
-import json
-import os
 import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-THREADS = 2
+from turns import THREADS, Worker, ratio, serve, take_turns, timed
+
 HEAD = "MobileBertForSequenceClassification"
 Take = Callable[[], Any]  # takes one step
 Side = Callable[[argparse.Namespace], Take]
@@ -125,64 +120,12 @@ COMPARISONS: dict[str, tuple[Side, Side, str]] = {
 SIDES = {side.__name__: side for mine, theirs, _ in COMPARISONS.values() for side in (mine, theirs)}
 
 
-class Worker:
-    """A process that holds one model and times steps on request."""
-
-    def __init__(self, python: str, side: Side, options: argparse.Namespace) -> None:
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(ROOT / "src"),
-            "OMP_NUM_THREADS": str(THREADS),
-            "TF_NUM_INTRAOP_THREADS": str(THREADS),
-            "TF_NUM_INTEROP_THREADS": str(THREADS),
-            "TF_CPP_MIN_LOG_LEVEL": "3",
-            "TF_USE_LEGACY_KERAS": "1",  # needed by transformers' TF classes; Keras 3 ignores it
-            "KERAS_BACKEND": "tensorflow",
-        }
-        shape = [f"--{name}={getattr(options, name)}" for name in ("batch", "length", "layers")]
-        command = [python, __file__, "--worker", side.__name__, *shape]
-        self.process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def time(self, steps: int) -> list[float]:
-        """Time some steps; returns milliseconds for each."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(f"{steps}\n")
-        self.process.stdin.flush()
-        for line in self.process.stdout:
-            if line.startswith("["):  # other lines come from the libraries
-                return [float(number) for number in json.loads(line)]
-        raise SystemExit(f"worker failed: {' '.join(map(str, self.process.args))}")  # type: ignore[arg-type]
-
-    def close(self) -> None:
-        """End the process."""
-        self.process.kill()
-        self.process.wait()
-
-
-def work(options: argparse.Namespace) -> None:
-    """Run a worker: for each number read from stdin, time that many steps."""
-    take = SIDES[options.worker](options)
-    for line in sys.stdin:
-        times = []
-        for _ in range(int(line)):
-            begin = time.perf_counter()
-            take()
-            times.append(1000 * (time.perf_counter() - begin))
-        print(json.dumps(times), flush=True)
-
-
-def compare(mine: Worker, theirs: Worker, rounds: int, steps: int) -> tuple[float, float, float]:
-    """Measure median milliseconds of ours and theirs, and the ratio theirs / ours of the two."""
-    for worker in (mine, theirs):
-        worker.time(2)  # traces the graph, warms the caches
-    times: dict[Worker, list[float]] = {mine: [], theirs: []}
-    for number in range(rounds):
-        for worker in (mine, theirs) if number % 2 == 0 else (theirs, mine):
-            times[worker] += worker.time(steps)
-    medians = statistics.median(times[mine]), statistics.median(times[theirs])
-    return *medians, medians[1] / medians[0]
+def compare(mine: Worker, theirs: Worker, rounds: int) -> tuple[float, float, float]:
+    """Measure median milliseconds of ours and theirs, and the median ratio theirs / ours of a round."""
+    times, failed = take_turns({"ours": mine, "theirs": theirs}, rounds, rounds, 0)
+    if failed:
+        raise SystemExit("; ".join(f"{side}: {error}" for side, error in failed.items()))
+    return statistics.median(times["ours"]), statistics.median(times["theirs"]), ratio(times["ours"], times["theirs"]).ratio
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -191,24 +134,27 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--python", default=sys.executable, help="Python for ours")
     parser.add_argument("--hf5-python", help="Python with transformers 5; default: skip PyTorch")
     parser.add_argument("--hf4-python", help="Python with transformers 4.57 and TF; default: skip TF")
-    for name, default in {"batch": 16, "length": 128, "layers": 24, "rounds": 10, "steps": 1}.items():
+    for name, default in {"batch": 16, "length": 128, "layers": 24, "rounds": 10}.items():
         parser.add_argument(f"--{name}", type=int, default=default, help="default: %(default)s")
     parser.add_argument("--worker", choices=SIDES, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.worker:
-        return work(options)
+        take = SIDES[options.worker](options)
+        return serve(lambda request: timed(take, request["calls"]))
     if not (options.hf5_python or options.hf4_python):
         parser.error("give --hf5-python, --hf4-python or both")
     print(f"{'twin':6}{'batch':>6}{'length':>8}{'layers':>8}{'ours ms':>10}{'theirs ms':>11}{'theirs/ours':>13}")
     for name, (mine, theirs, option) in COMPARISONS.items():
         if (python := getattr(options, option)) is None:
             continue
-        workers = Worker(options.python, mine, options), Worker(python, theirs, options)
-        ms, peers, ratio = compare(*workers, options.rounds, options.steps)
+        shape = [f"--{name}={getattr(options, name)}" for name in ("batch", "length", "layers")]
+        sides = ((options.python, mine), (python, theirs))
+        workers = [Worker(each, __file__, "--worker", side.__name__, *shape) for each, side in sides]
+        ms, peers, median = compare(*workers, options.rounds)
         for worker in workers:
             worker.close()
-        shape = f"{name:6}{options.batch:6}{options.length:8}{options.layers:8}"
-        print(f"{shape}{ms:10.1f}{peers:11.1f}{ratio:13.2f}", flush=True)
+        shown = f"{name:6}{options.batch:6}{options.length:8}{options.layers:8}"
+        print(f"{shown}{ms:10.1f}{peers:11.1f}{median:13.2f}", flush=True)
     return None
 
 

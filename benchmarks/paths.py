@@ -1,0 +1,401 @@
+"""What benchmarks/inference.py compares, as tables: a row of PATHS or TEXT_PATHS is one way to compute the same thing.
+
+This is also the script of its workers. Each runs one row in the Python the row names, and imports that row's framework only.
+"""
+
+import argparse
+import csv
+import importlib
+import importlib.util
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from turns import Request, Unavailable, serve, timed
+
+CLASSIFIER, ANSWERS = "MobileBertForSequenceClassification", "MobileBertForQuestionAnswering"
+Call = Callable[[], Any]
+Prepare = Callable[[Any], Call]  # a case to what is timed, which returns the outputs
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker gets besides its row.
+
+    Attributes:
+        folder: the checkpoint directory that all open.
+        architecture: its class, by its name in PyTorch.
+        data: the folder with the texts, or None.
+        texts: the number of texts to take of each file at most; None for that of the file's row.
+    """
+
+    folder: Path
+    architecture: str
+    threads: int
+    data: Path | None = None
+    texts: int | None = None
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One way to compute the outputs.
+
+    Attributes:
+        title: what it is called in tables and plots.
+        python: the option that names its Python.
+        peers: the names of the rows it can be compared with; the first that could be measured is its peer.
+        prepare: opens the model.
+        options: for `prepare`.
+        start: whether import, load and memory are measured, too.
+        on_request: measured only if --only names it.
+        instead_of: measured only where this row could not be.
+        dialect: of the checkpoint that it opens.
+    """
+
+    title: str
+    python: str
+    framework: str
+    precision: str
+    peers: tuple[str, ...]
+    prepare: Callable[..., Prepare]
+    options: dict[str, Any] = field(default_factory=dict)
+    start: bool = False
+    on_request: bool = False
+    instead_of: str | None = None
+    dialect: str = "safetensors"
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Real texts: a file below the folder of data, how many of it are taken, and what reads them."""
+
+    file: str
+    count: int
+    architecture: str
+    task: str  # of transformers' pipeline
+    read: Callable[[Path], list[Any]]
+
+
+# ---------------------------------------------------------------- how models are opened and called
+
+
+def opened(job: Job, module: str, prefix: str = "", **options: Any) -> Any:
+    """A model of a package from the checkpoint."""
+    return getattr(importlib.import_module(module), prefix + job.architecture).from_pretrained(str(job.folder), **options)
+
+
+def folded(model: Any, options: dict[str, Any] | None) -> Any:
+    """The model folded with these options, or itself for None."""
+    if options is None:
+        return model
+    if not hasattr(model, "fold"):
+        raise Unavailable("this twin has no fold yet")
+    return model.fold(**options)
+
+
+def ids(case: Sequence[int]) -> Any:
+    """Random tokens, [b t]."""
+    import numpy as np
+
+    return np.random.default_rng(0).integers(1000, 30000, tuple(case))
+
+
+def in_torch(job: Job, module: str, fold: dict[str, Any] | None = None, compiled: bool = False, **options: Any) -> Prepare:
+    """A model of PyTorch."""
+    import torch
+
+    torch.set_num_threads(job.threads)
+    model = folded(opened(job, module, **options).eval(), fold)
+    if compiled:
+        if not any(map(shutil.which, ("c++", "g++", "clang++", "cl"))):
+            raise Unavailable("torch.compile needs a C++ compiler")
+        model = torch.compile(model)
+
+    def prepare(case: Sequence[int]) -> Call:
+        inputs = {"input_ids": torch.from_numpy(ids(case))}
+        inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+
+        def call() -> Any:
+            with torch.inference_mode():
+                return model(**inputs)[0]
+
+        return call
+
+    return prepare
+
+
+def in_keras(job: Job, module: str, fold: dict[str, Any] | None = None, **options: Any) -> Prepare:
+    """A model of Keras or TF, as a graph for each shape."""
+    import tensorflow as tf
+
+    model = folded(opened(job, module, "TF", **options), fold)
+
+    def prepare(case: Sequence[int]) -> Call:
+        tokens = tf.constant(ids(case), tf.int32)
+        mask = tf.ones_like(tokens)
+        graph = tf.function(lambda tokens, mask: model(input_ids=tokens, attention_mask=mask, training=False)[0])
+        return lambda: graph(tokens, mask).numpy()
+
+    return prepare
+
+
+def with_pipeline(job: Job, **options: Any) -> Prepare:
+    """The pipeline of transformers in PyTorch, with its batches of 32 texts in the order they come."""
+    import torch
+    import transformers
+
+    torch.set_num_threads(job.threads)
+
+    def prepare(case: str) -> Call:
+        task, rows = TEXTS[case].task, read(job, case)
+        if task not in transformers.pipelines.PIPELINE_REGISTRY.get_supported_tasks():
+            raise Unavailable(f"transformers {transformers.__version__} has no pipeline for {task}")
+        torch_only = {"framework": "pt"} if transformers.__version__ < "5" else {}
+        pipeline = transformers.pipeline(task, str(job.folder), batch_size=32, **torch_only, **options)
+        return lambda: [row.get("label", row.get("answer")) for row in pipeline(rows)]
+
+    return prepare
+
+
+def with_predictor(job: Job, **options: Any) -> Prepare:
+    """Our Predictor."""
+    import torch
+
+    import mobilebert_pt
+
+    torch.set_num_threads(job.threads)
+    if not hasattr(mobilebert_pt, "Predictor"):
+        raise Unavailable("this twin has no Predictor yet")
+    predictor = mobilebert_pt.Predictor.load(job.folder, **options)
+
+    def prepare(case: str) -> Call:
+        rows = read(job, case)
+        return lambda: predictor(rows)
+
+    return prepare
+
+
+def read(job: Job, case: str) -> list[Any]:
+    """The texts of a case, evenly from the whole file."""
+    assert job.data is not None
+    rows, count = TEXTS[case].read(job.data / TEXTS[case].file), job.texts or TEXTS[case].count
+    return [rows[number * len(rows) // count] for number in range(count)] if count < len(rows) else rows
+
+
+def sentences(path: Path) -> list[str]:
+    """The sentences of a table of GLUE."""
+    with open(path, encoding="utf-8", newline="") as file:
+        return [row["sentence"] for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
+
+
+def questions(path: Path) -> list[dict[str, str]]:
+    """The questions of a file of SQuAD with their contexts."""
+    paragraphs = [each for article in json.loads(path.read_text(encoding="utf-8"))["data"] for each in article["paragraphs"]]
+    return [{"question": row["question"], "context": each["context"]} for each in paragraphs for row in each["qas"]]
+
+
+# ---------------------------------------------------------------- what is compared
+
+PT, TF, HF = "mobilebert_pt", "mobilebert_tf", "transformers"
+SDPA = {"attn_implementation": "sdpa"}
+
+# name: what is measured on CASES
+PATHS = {
+    "hf5": Contestant("transformers 5", "hf5_python", "PyTorch", "float32", (), in_torch, {"module": HF, **SDPA}, start=True),
+    "hf5-bf16": Contestant(
+        "transformers 5, bf16", "hf5_python", "PyTorch", "bfloat16", (), in_torch, {"module": HF, "dtype": "bfloat16", **SDPA}
+    ),
+    "hf5-compile": Contestant(
+        "transformers 5, compiled",
+        "hf5_python",
+        "PyTorch",
+        "float32",
+        ("hf5",),
+        in_torch,
+        {"module": HF, "compiled": True, **SDPA},
+        on_request=True,  # compiles for minutes
+    ),
+    "pt": Contestant("not folded", "python", "PyTorch", "float32", ("hf5",), in_torch, {"module": PT}, start=True),
+    "pt-fold": Contestant("folded", "python", "PyTorch", "float32", ("hf5", "pt"), in_torch, {"module": PT, "fold": {}}, start=True),
+    "pt-packed": Contestant(
+        "folded, packed", "python", "PyTorch", "float32", ("hf5", "pt"), in_torch, {"module": PT, "fold": {"packed": True}}
+    ),
+    "pt-bf16": Contestant(
+        "folded, bf16", "python", "PyTorch", "bfloat16", ("hf5-bf16", "pt"), in_torch, {"module": PT, "fold": {"dtype": "bfloat16"}}
+    ),
+    "pt-int8": Contestant(
+        "folded, int8", "python", "PyTorch", "int8", ("hf5", "pt"), in_torch, {"module": PT, "fold": {"quantize": "int8"}}
+    ),
+    "hf4": Contestant(  # its TF classes cannot read safetensors written or opened by a safetensors of today
+        "transformers 4.57", "hf4_python", "Keras", "float32", (), in_keras, {"module": HF}, start=True, dialect="h5"
+    ),
+    "tf": Contestant("not folded", "python", "Keras", "float32", ("hf4",), in_keras, {"module": TF}, start=True),
+    "tf-fold": Contestant("folded", "python", "Keras", "float32", ("hf4", "tf"), in_keras, {"module": TF, "fold": {}}, start=True),
+}
+CASES = ((1, 32), (1, 128), (1, 384), (8, 32), (8, 128), (8, 384))  # batch, length
+
+# what the outputs of PATHS are compared with
+REFERENCE = Contestant("float64", "python", "PyTorch", "float64", (), in_torch, {"module": PT, "dtype": "float64"})
+
+# name: what is measured on TEXTS
+TEXT_PATHS = {
+    "pipeline5": Contestant("pipeline, transformers 5", "hf5_python", "PyTorch", "float32", (), with_pipeline),
+    "pipeline4": Contestant(  # the last that answers questions
+        "pipeline, transformers 4.57", "hf4_python", "PyTorch", "float32", (), with_pipeline, instead_of="pipeline5"
+    ),
+    "predictor": Contestant("Predictor", "python", "PyTorch", "float32", ("pipeline5", "pipeline4"), with_predictor),
+    "predictor-bf16": Contestant(
+        "Predictor, bf16",
+        "python",
+        "PyTorch",
+        "bfloat16",
+        ("pipeline5", "pipeline4", "predictor"),
+        with_predictor,
+        {"dtype": "bfloat16"},
+    ),
+    "predictor-int8": Contestant(
+        "Predictor, int8",
+        "python",
+        "PyTorch",
+        "int8",
+        ("pipeline5", "pipeline4", "predictor"),
+        with_predictor,
+        {"quantize": "int8"},
+    ),
+}
+TEXTS = {
+    "SST-2": Texts("sst2/dev.tsv", 872, CLASSIFIER, "text-classification", sentences),
+    "XQuAD": Texts("squad/xquad.en.json", 240, ANSWERS, "question-answering", questions),
+}
+
+FRAMEWORKS = {"PyTorch": "torch", "Keras": "tensorflow"}
+
+
+# ---------------------------------------------------------------- the requests a worker answers
+
+
+def measure(row: Contestant, job: Job) -> Callable[[Request], Any]:
+    """Answer {"case": case} with the outputs for it and the label of each text, then {"calls": n} with the times of so many calls."""
+    state: dict[str, Any] = {}
+
+    def answer(request: Request) -> Any:
+        if not state:
+            state["prepare"] = row.prepare(job, **row.options)
+        if "case" in request:
+            state["call"] = state["prepare"](request["case"])
+            return numbers(state["call"]())
+        return timed(state["call"], request["calls"])
+
+    return answer
+
+
+def numbers(outputs: Any) -> list[float] | None:
+    """The first outputs, from a tensor of either framework; None for those of texts."""
+    import numpy as np
+
+    if isinstance(outputs, list | dict):
+        return None
+    if "torch" in type(outputs).__module__:
+        outputs = outputs.double().numpy()
+    found: list[float] = np.asarray(outputs, np.float64).ravel()[:10_000].tolist()
+    return found
+
+
+def begin(row: Contestant, job: Job) -> Callable[[Request], Any]:
+    """Answer {"call": whether} with the seconds of import over the framework, load and first call, and the peak of memory after each."""
+    module, keras = row.options["module"], row.framework == "Keras"
+    prefix = "TF" if keras else ""
+    options = {name: value for name, value in row.options.items() if name not in ("module", "fold")}
+
+    def answer(request: Request) -> dict[str, float]:
+        importlib.import_module(FRAMEWORKS[row.framework])
+        if keras:
+            importlib.import_module("tf_keras" if module == HF else "keras")
+        times = [time.perf_counter()]
+        getattr(importlib.import_module(module), prefix + job.architecture)
+        times.append(time.perf_counter())
+        model = folded(opened(job, module, prefix, **options), row.options.get("fold"))
+        times.append(time.perf_counter())
+        found = {"import": times[1] - times[0], "load": times[2] - times[1], "memory, load": peak_memory()}
+        if request["call"]:
+            first(model, row.framework)
+            found |= {"first call": time.perf_counter() - times[2], "memory, first call": peak_memory()}
+        return found
+
+    return answer
+
+
+def first(model: Any, framework: str) -> None:
+    """Call a model once, eagerly."""
+    tokens = ids((1, 128))
+    if framework == "Keras":
+        import tensorflow as tf
+
+        model(input_ids=tf.constant(tokens, tf.int32), training=False)
+        return
+    import torch
+
+    with torch.inference_mode():
+        model(input_ids=torch.from_numpy(tokens))
+
+
+def peak_memory() -> float:
+    """The most memory this process has held, in MiB."""
+    import resource
+
+    try:  # getrusage would give the peak of the process that started this one, if that is higher
+        return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 2**10
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def accuracy(row: Contestant, job: Job) -> Callable[[Request], Any]:
+    """Answer {"file": labelled data} with the metrics of the trained model on it, and what it predicts for each example."""
+
+    def answer(request: Request) -> dict[str, Any]:
+        import torch
+
+        from mobilebert_common.frameworks import twin
+        from mobilebert_common.training.jobs import Opened
+
+        torch.set_num_threads(job.threads)
+        model = Opened.open(twin("pt"), job.folder)
+        model = replace(model, model=folded(model.model, row.options.get("fold")))
+        data = model.setup.read(request["file"])
+        scores, predictions = model.evaluate(data if job.texts is None else data.take(range(job.texts)))
+        name, column = next(iter(predictions.columns.items()))
+        return {"metrics": scores.metrics, "column": name, "predictions": column}
+
+    return answer
+
+
+KINDS = {"measure": measure, "begin": begin, "accuracy": accuracy}
+
+
+def main() -> None:
+    """Serve as the worker of one row."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("path", choices=["reference", *PATHS, *TEXT_PATHS])
+    parser.add_argument("job", help="JSON")
+    options = parser.parse_args()
+    values = json.loads(options.job)
+    job = Job(**{**values, "folder": Path(values["folder"]), "data": values["data"] and Path(values["data"])})
+    row = {"reference": REFERENCE, **PATHS, **TEXT_PATHS}[options.path]
+    answer = KINDS[options.kind](row, job)
+
+    def checked(request: Request) -> Any:
+        if importlib.util.find_spec(FRAMEWORKS[row.framework]) is None:
+            raise Unavailable(f"{FRAMEWORKS[row.framework]} is not installed in its Python")
+        return answer(request)
+
+    serve(checked)
+
+
+if __name__ == "__main__":
+    main()
