@@ -171,7 +171,8 @@ def compare(
                 failed[name] = Unavailable(f"{table[table[name].instead_of or ''].title} is measured")
             ready = {name: workers[name] for name in outputs if name not in failed}
             load = Load()
-            times, broken = take_turns(ready, run.least(measure), run.options.rounds, run.options.seconds)
+            calls = 1 if measure == "text" else None
+            times, broken = take_turns(ready, run.least(measure), run.options.rounds, run.options.seconds, calls)
             busy = load.others()
             for name in workers:
                 row = table[name]

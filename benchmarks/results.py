@@ -8,6 +8,7 @@ from typing import Any
 
 from machine import BUSY
 
+from mobilebert_common.errors import counted
 from mobilebert_common.training.charts import ticks
 from mobilebert_common.training.markup import Html, tag
 
@@ -52,7 +53,7 @@ def number(value: float) -> str:
 
 
 def cells(row: Row) -> list[str]:
-    """One row of a table: what, where, value, peer's value, ratio, quartiles, distance, notes."""
+    """One row of a table: median, peer, ratio, quartiles, distance, notes."""
     if "median" not in row:
         return ["", "", "", "", "", f"FAILED: {row['failed']}" if "failed" in row else f"skipped: {row['skipped']}"]
     has_ratio = "ratio" in row
@@ -62,7 +63,7 @@ def cells(row: Row) -> list[str]:
         f"{row['median']:.4f} {row['unit']}" if row["measure"] == "accuracy" else f"{number(row['median'])} {row['unit']}",
         f"{number(row['peer_median'])} ({row['peer']})" if has_ratio else "",
         f"{row['ratio']:.2f}" if has_ratio else "",
-        f"{row['low']:.2f}–{row['high']:.2f}, {row['pairs']} pairs" if has_ratio else "",
+        f"{row['low']:.2f}–{row['high']:.2f}, {counted(row['pairs'], 'pair')}" if has_ratio else "",
         f"{row['distance']:.1e}" if "distance" in row else "",
         "; ".join(filter(None, notes)),
     ]
@@ -77,6 +78,7 @@ def line(row: Row) -> str:
 
 
 HEADS = ["case", "path", "precision", "median", "peer", "ratio", "quartiles", "distance", "notes"]
+SPEED = "b1-t128"  # the case whose ratio is shown beside accuracy
 TITLES = {
     "forward": "Forward pass",
     "text": "Real texts",
@@ -90,10 +92,16 @@ def markdown(found: Row) -> str:
     parts = ["# Inference", "![ratios](results.svg)", *heading(found).splitlines()]
     if note := busy(found["machine"]["others"]):
         parts.append(f"**At the start: {note}.**")
+    speeds = {row["path"]: row for row in found["rows"] if row["measure"] == "forward" and row["case"] == SPEED and "ratio" in row}
     parts.append("A ratio is the peer's median over ours: 1 or more is no worse. The distance is the relative L2 from float64.")
     for (measure, framework), rows in grouped(found["rows"], "measure", "framework"):
         parts.append(f"## {TITLES[measure]}{', ' + framework if framework else ''}")
-        parts.append(table(HEADS, [[row["case"], row.get("title", ""), row.get("precision", ""), *cells(row)] for row in rows]))
+        lines = [[row["case"], row.get("title", ""), row.get("precision", ""), *cells(row)] for row in rows]
+        if measure == "accuracy":
+            for line, row in zip(lines, rows, strict=True):
+                if (speed := speeds.get(row.get("path"))) is not None:
+                    line[-1] += f"; at {SPEED} {speed['ratio']:.2f} times as fast as {speed['peer']}"
+        parts.append(table(HEADS, lines))
     return "\n\n".join(parts) + "\n"
 
 
@@ -132,24 +140,31 @@ STYLE = """
 .page { fill: var(--page); }
 text { fill: var(--muted); font: 12px system-ui, sans-serif; }
 .title { fill: var(--text); font-size: 14px; font-weight: 600; }
-.value { font-size: 10px; }
+.value { font-size: 9px; }
 .grid { stroke: var(--rule); }
 .one { stroke: var(--text); stroke-dasharray: 4 3; }
 .spread { stroke: var(--text); }
 """
 COLORS = 6
+BUSY_NOTE = f"* measured while other processes used more than {BUSY:.0%} of the CPUs"
 
 
 def plot(rows: Iterable[Row]) -> str:
     """The ratios as bars: a panel for each measure and framework, a group of bars for each case, a line at 1."""
+    rows = list(rows)
+    titles = {row["path"]: row["title"] for row in rows if "path" in row}
     panels = list(grouped((row for row in rows if "ratio" in row and "failed" not in row), "measure", "framework"))
     parts = [tag("rect", width="100%", height="100%", class_="page")]
     if not panels:
         parts.append(tag("text", "Nothing was compared.", x=LEFT, y=TOP))
     for place, ((measure, framework), group) in enumerate(panels):
-        title = f"{TITLES[measure]}, {framework}: times better than its peer (more is better)"
+        peers = " and ".join(titles[peer] for peer in dict.fromkeys(row["peer"] for row in group))
+        title = f"{TITLES[measure]}, {framework}: how many times better than {peers}"
         parts.append(tag("g", *panel(title, group), transform=f"translate(0 {place * HEIGHT})"))
     height = HEIGHT * max(1, len(panels))
+    if any(busy(row.get("others")) for _, group in panels for row in group):
+        parts.append(tag("text", BUSY_NOTE, x=LEFT, y=height + 10))
+        height += 24
     style = tag("style", Html(STYLE))
     return tag(
         "svg", style, *parts, xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {WIDTH} {height}", width=WIDTH, height=height, role="img"
@@ -176,7 +191,8 @@ def panel(title: str, rows: Sequence[Row]) -> Iterator[Html]:
     for (case,), bars in groups:
         width = min(WIDEST, BAR * scale)
         room = scale * (BAR * len(bars) + GAP)
-        yield tag("text", case, x=f"{x + room / 2:.1f}", y=bottom + 18, text_anchor="middle")
+        mark = " *" if any(busy(row.get("others")) for row in bars) else ""
+        yield tag("text", case + mark, x=f"{x + room / 2:.1f}", y=bottom + 18, text_anchor="middle")
         first = x + (room - width * len(bars)) / 2
         for number, row in enumerate(bars):
             yield from bar(row, colors[row["title"]], first + number * width, width, up)
@@ -193,8 +209,8 @@ def bar(row: Row, color: str, x: float, width: float, up: Any) -> Iterator[Html]
     )
     middle = x + width / 2
     yield tag("path", d=f"M{middle:.1f} {up(row['low']):.1f}V{up(row['high']):.1f}", class_="spread")
-    mark = f"{row['ratio']:.1f}{'*' if busy(row.get('others')) else ''}"
-    yield tag("text", mark, x=f"{middle:.1f}", y=f"{up(row['high']) - 4:.1f}", text_anchor="middle", class_="value")
+    value = f"{row['ratio']:.2f}"
+    yield tag("text", value, x=f"{middle:.1f}", y=f"{up(row['high']) - 4:.1f}", text_anchor="middle", class_="value")
 
 
 def legend(colors: dict[str, str]) -> Iterator[Html]:

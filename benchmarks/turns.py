@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 THREADS = 2
 TURN = 0.3  # seconds: a turn is as many calls as fit, at least one and at most CALLS
 CALLS = 5
+SLOW = 1.5
 
 Request = dict[str, Any]
 
@@ -143,29 +144,35 @@ def rounds(names: Sequence[str], least: int, most: int, seconds: float) -> Itera
 
 
 def take_turns(
-    workers: Mapping[str, Worker], least: int, most: int, seconds: float
+    workers: Mapping[str, Worker], least: int, most: int, seconds: float, calls: int | None = None
 ) -> tuple[dict[str, list[float]], dict[str, Exception]]:
     """Let workers time their calls in turns; each answers the request {"calls": n} with n times in milliseconds.
 
+    Args:
+        least, most, seconds: see `rounds`. A worker whose own turns have taken SLOW times as long takes no more.
+        calls: of a turn; by default as many as fit into TURN, after a call that is not counted.
     Returns:
-        {name: the median of each of its turns}, one for each round, and what those raised that failed.
+        {name: the median of each of its turns}, from the first round on, and what those raised that failed.
     """
     failed: dict[str, Exception] = {}
-    calls: dict[str, int] = {}
-    for name, worker in workers.items():
+    times: dict[str, list[float]] = {name: [] for name in workers}
+    used = dict.fromkeys(workers, 0.0)
+
+    def turn(name: str, count: int) -> list[float]:
         try:
-            longest = max(worker.ask(calls=2)[-1] / 1000, 1e-6)  # the first fills caches
-            calls[name] = max(1, min(CALLS, int(TURN / longest)))
+            found: list[float] = workers[name].ask(calls=count)
         except (Unavailable, WorkerError) as error:
             failed[name] = error
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for order in rounds(list(calls), least, most, seconds):
+            return []
+        used[name] += sum(found) / 1000
+        return found
+
+    counts = {name: calls or max(1, min(CALLS, int(1000 * TURN / max([1e-3, *turn(name, 1)])))) for name in workers}
+    for order in rounds(list(workers), least, most, seconds):
         for name in order:
-            if name not in failed:
-                try:
-                    times[name].append(statistics.median(workers[name].ask(calls=calls[name])))
-                except (Unavailable, WorkerError) as error:
-                    failed[name] = error
+            slow = times[name] and used[name] > SLOW * max(seconds, 1.0)
+            if name not in failed and not slow and (found := turn(name, counts[name])):
+                times[name].append(statistics.median(found))
     return {name: each for name, each in times.items() if name not in failed}, failed
 
 
@@ -179,7 +186,7 @@ class Ratio(NamedTuple):
 
 
 def ratio(mine: Sequence[float], peers: Sequence[float]) -> Ratio:
-    """How much less one needs than its peer: peer / own, 1 or more if it is no slower."""
-    pairs = [peer / own for own, peer in zip(mine, peers, strict=True)]
+    """How much less one needs than its peer: peer / own, 1 or more if it is no slower. One may have had fewer rounds."""
+    pairs = [peer / own for own, peer in zip(mine, peers, strict=False)]
     low, middle, high = statistics.quantiles(pairs, n=4, method="inclusive") if len(pairs) > 1 else pairs * 3
     return Ratio(middle, low, high, len(pairs))

@@ -55,6 +55,27 @@ def test_rounds_alternate_and_end(inference: Any) -> None:
     assert len(list(inference.rounds(["a"], 2, 5, 60.0))) == 5
 
 
+class Fake:
+    """A worker whose calls take some seconds, and that fails in one of its turns."""
+
+    def __init__(self, seconds: float, fails: int | None = None) -> None:
+        self.seconds, self.fails, self.turns = seconds, fails, 0
+
+    def ask(self, calls: int) -> list[float]:
+        self.turns += 1
+        if self.turns == self.fails:
+            raise sys.modules["turns"].WorkerError("out of luck")
+        return [1000 * self.seconds] * calls
+
+
+def test_turns_of_the_slow_and_of_those_that_fail(inference: Any) -> None:
+    workers = {"quick": Fake(0.1), "slow": Fake(40.0), "fails": Fake(0.1, fails=3), "fails at once": Fake(0.1, fails=1)}
+    times, failed = inference.take_turns(workers, 7, 7, 50.0)
+    assert {name: len(each) for name, each in times.items()} == {"quick": 7, "slow": 1}
+    assert [*failed] == ["fails at once", "fails"]
+    assert inference.ratio(times["slow"], times["quick"]).pairs == 1
+
+
 @pytest.mark.parametrize("outputs", [[1.0, 2.01], [1.0, float("nan")]])
 def test_wrong_outputs_fail(outputs: list[float], inference: Any) -> None:
     import numpy as np
