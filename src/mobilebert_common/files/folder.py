@@ -292,11 +292,11 @@ def finish_renames(directory: Path) -> None:
             _finish_renames(directory, read_manifest(directory))
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, content: Content) -> None:
     """Write a file so that a reader, a crash or a full disk sees the old content or the new, never a part."""
     temporary = temporary_name(path)
     try:
-        _write(temporary, data, path)
+        _write(temporary, content, path)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ import math
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -45,6 +46,7 @@ class Records:
         unit: what `Row.line` counts.
         encoding: the file's, in which results about it are written.
         header: the line with the columns' names, if one has those of all rows.
+        whole: for a window of a file, the columns of the whole file: {name: whether a row has it more than once}.
     """
 
     path: Path
@@ -52,6 +54,7 @@ class Records:
     unit: str = "line"
     encoding: str = "utf-8"
     header: int | None = None
+    whole: Mapping[str, bool] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -59,7 +62,7 @@ class Records:
     @property
     def names(self) -> list[str]:
         """The columns' names, each once."""
-        return list(dict.fromkeys(name for row in self.rows for name in row.names))
+        return list(dict.fromkeys(name for row in self.rows for name in row.names) if self.whole is None else self.whole)
 
     def place(self, row: int) -> str:
         """Where a row is, as text for an error."""
@@ -109,7 +112,8 @@ class Records:
 
     def columns(self) -> dict[str, list[Any]]:
         """All columns with a name of their own, to be written beside results; empty cells are ""."""
-        names = [name for name in self.names if name and not any(row.names.count(name) > 1 for row in self.rows)]
+        repeated = _repeated(self.rows) if self.whole is None else self.whole
+        names = [name for name in self.names if name and not repeated[name]]
         return {name: ["" if _is_missing(cell) else cell for cell in self.cells(name)] for name in names}
 
     def take(self, rows: Iterable[int]) -> "Records":
@@ -137,16 +141,74 @@ def read_records(source: Any, encoding: str = UTF8, header: Sequence[str] | None
     if suffix not in SUFFIXES:
         hint = "; for words with tags pass --task tokens, for plain text use mobilebert pretrain" if suffix == ".txt" else ""
         raise DataError(f"{path}: must end in {', '.join(SUFFIXES)}{hint}")
+    windows = [*_windows(path, _row_lists(path, encoding, header, None), encoding)]
+    return windows[0]
+
+
+def read_windows(path: Path, encoding: str = UTF8, header: Sequence[str] | None = None, size: int = 2048) -> Iterator[Records]:
+    """Read a data file in windows of rows, which takes constant memory; see `read_records`.
+
+    A file of one window gives the same as `read_records`.
+
+    Raises:
+        DataError: as `read_records`, when the window is read that has the line.
+    """
+    lists = _row_lists(path, encoding, header, size)
+    first = [*islice(lists, 2)]
+    is_whole = len(first) < 2 or (len(first) == 2 and path.suffix.lower() != ".jsonl")
+    whole = None if is_whole else _columns_of_all(_row_lists(path, encoding, header, size))
+    yield from _windows(path, chain(first, lists), encoding, whole)
+
+
+def _windows(
+    path: Path, lists: Iterable[list[Row]], encoding: str, whole: Mapping[str, bool] | None = None
+) -> Iterator[Records]:
+    """Lists of rows as records; the first begins with the header, if there is one."""
+    unit = "row" if path.suffix.lower() == ".parquet" else "line"
+    header, found, filled = None, False, False
+    for rows in lists:
+        if not found and rows[0].cells is None:
+            header, rows = rows[0].line, rows[1:]
+        found, filled = True, filled or bool(rows)
+        if rows:
+            yield Records(path, rows, unit, "utf-8" if unit == "row" else written_encoding(path, encoding), header, whole)
+    if not filled:
+        raise DataError(f"{path}: {'has no rows' if found or unit == 'row' else 'is empty'}")
+
+
+def _row_lists(path: Path, encoding: str, header: Sequence[str] | None, size: int | None) -> Iterator[list[Row]]:
+    """The rows of a file in lists of `size`, or in one; none is empty."""
+    suffix = path.suffix.lower()
     if suffix == ".parquet":
-        return _read_parquet(path)
+        yield from _read_parquet(path, size)
+        return
     with open_text(path, encoding) as file:
         rows = _read_jsonl(path, file) if suffix == ".jsonl" else _read_separated(path, file, DIALECTS[suffix], header)
-    if not rows:
-        raise DataError(f"{path}: is empty")
-    if not (filled := [row for row in rows if row.cells is not None]):
-        raise DataError(f"{path}: has no rows")
-    header_line = rows[0].line if rows[0].cells is None else None
-    return Records(path, filled, encoding=written_encoding(path, encoding), header=header_line)
+        while found := _next_rows(rows, size):
+            yield found
+
+
+def _next_rows(rows: Iterator[Row], size: int | None) -> list[Row]:
+    with _unlimited_cells():  # for each list anew: other files may be read in between
+        return [*islice(rows, size)]
+
+
+def _columns_of_all(lists: Iterable[list[Row]]) -> dict[str, bool]:
+    """See `Records.whole`."""
+    found: dict[str, bool] = {}
+    for rows in lists:
+        for name, repeated in _repeated(rows).items():
+            found[name] = found.get(name, False) or repeated
+    return found
+
+
+def _repeated(rows: Iterable[Row]) -> dict[str, bool]:
+    """{name of a column: whether a row has it more than once}."""
+    found: dict[str, bool] = {}
+    for names in {tuple(row.names): None for row in rows}:
+        for name in names:
+            found[name] = found.get(name, False) or names.count(name) > 1
+    return found
 
 
 @contextlib.contextmanager
@@ -260,16 +322,24 @@ def _named(cells: list[Any], feature: Any) -> list[Any]:
     return [names[cell] if isinstance(cell, int) and 0 <= cell < len(names) else None for cell in cells]
 
 
-def _read_parquet(path: Path) -> Records:
+def _read_parquet(path: Path, size: int | None) -> Iterator[list[Row]]:
     with needs("cli"):
         import pyarrow
         import pyarrow.parquet
     try:
-        table = pyarrow.parquet.read_table(path)
+        if size is None or path.is_dir():
+            batches = [pyarrow.parquet.read_table(path)]
+        else:
+            batches = pyarrow.parquet.ParquetFile(path).iter_batches(size)
+        number = 0
+        for batch in batches:
+            rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
+            found = [Row(number + place, batch.schema.names, row) for place, row in enumerate(rows, 1)]
+            number += len(found)
+            if found:
+                yield found
     except (OSError, pyarrow.ArrowException) as error:
         raise DataError(f"{path}: cannot be read: {' '.join(str(error).split()):.300}") from None
-    rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
-    return _checked(path, [Row(number, table.column_names, row) for number, row in enumerate(rows, 1)])
 
 
 def _undecodable(path: Path, encoding: str) -> DataError:
@@ -286,27 +356,26 @@ def _undecodable(path: Path, encoding: str) -> DataError:
     return DataError(f"{path}: {where}is not {encoding}: pass the file's encoding, for example --encoding {example}")
 
 
-def _read_separated(path: Path, file: TextIO, dialect: Mapping[str, Any], header: Sequence[str] | None) -> list[Row]:
-    rows: list[Row] = []
+def _read_separated(path: Path, file: TextIO, dialect: Mapping[str, Any], header: Sequence[str] | None) -> Iterator[Row]:
+    names: Sequence[str] | None = None
     reader, number = csv.reader(file, **dialect), 1
     try:
-        with _unlimited_cells():
-            for cells in reader:
-                number, start = reader.line_num + 1, number  # a quoted cell may span lines
-                if not cells:
+        for cells in reader:
+            number, start = reader.line_num + 1, number  # a quoted cell may span lines
+            if not cells:
+                continue
+            if names is None:
+                is_header = header is None or set(header) <= set(cells)
+                names = cells if is_header else header or ()
+                yield Row(start, names, None)
+                if is_header:
                     continue
-                if not rows:
-                    is_header = header is None or set(header) <= set(cells)
-                    rows.append(Row(start, cells if is_header else header or (), None))
-                    if is_header:
-                        continue
-                if len(cells) != len(rows[0].names):
-                    count = f"{len(cells)} cell" + "s" * (len(cells) > 1)
-                    raise DataError(f"{path}: line {start} has {count}, but the header has {len(rows[0].names)}")
-                rows.append(Row(start, rows[0].names, cells))
+            if len(cells) != len(names):
+                count = f"{len(cells)} cell" + "s" * (len(cells) > 1)
+                raise DataError(f"{path}: line {start} has {count}, but the header has {len(names)}")
+            yield Row(start, names, cells)
     except csv.Error as error:
         raise DataError(f"{path}: line {number}: cannot be parsed: {error}") from None
-    return rows
 
 
 _limit_lock = threading.Lock()
@@ -323,8 +392,7 @@ def _unlimited_cells() -> Iterator[None]:
             csv.field_size_limit(kept)
 
 
-def _read_jsonl(path: Path, file: TextIO) -> list[Row]:
-    rows: list[Row] = []
+def _read_jsonl(path: Path, file: TextIO) -> Iterator[Row]:
     for number, text in enumerate(file, 1):
         if not text.strip():
             continue
@@ -334,8 +402,7 @@ def _read_jsonl(path: Path, file: TextIO) -> list[Row]:
             raise DataError(f"{path}: line {number}: cannot be parsed: {error}") from None
         if not isinstance(row, _Pairs):
             raise DataError(f"{path}: line {number} is not a JSON object")
-        rows.append(Row(number, [name for name, _ in row.pairs], [value for _, value in row.pairs]))
-    return rows
+        yield Row(number, [name for name, _ in row.pairs], [value for _, value in row.pairs])
 
 
 class _Pairs(dict[str, Any]):

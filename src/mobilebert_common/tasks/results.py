@@ -3,13 +3,16 @@
 import json
 import logging
 import os
+import pickle
 import re
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from ..files.folder import write_atomically
+from ..files.folder import temporary_name, write_atomically
 from ..optional import needs
 from .records import is_unicode
 
@@ -57,15 +60,62 @@ def write_columns(path: Path, columns: Mapping[str, Sequence[Any]], encoding: st
     Raises:
         DataError: see `check_result_path` and `check_cells`; or a text has a lone surrogate, or the encoding does not have it.
     """
+    write_parts(path, [columns], encoding)
+
+
+def write_parts(path: Path, parts: Iterable[Mapping[str, Sequence[Any]]], encoding: str = "utf-8") -> None:
+    """Write results that come part by part, in constant memory; otherwise as `write_columns`.
+
+    Args:
+        parts: some rows of all columns each, at least one part.
+    """
     check_result_path(path)
-    check_cells(path, columns)
-    if path.suffix.lower() == ".parquet":
-        write_atomically(path, _parquet(columns))
-        return
-    write, names = WRITERS[path.suffix.lower()], list(columns)
-    lines = [] if write is _json_line else [write(names, names)]
-    lines += [write(names, row) for row in zip(*columns.values(), strict=True)]
-    write_text(path, "".join(f"{line}\n" for line in lines), encoding)
+    write = _write_parquet if path.suffix.lower() == ".parquet" else _write_lines
+    write_atomically(path, lambda temporary: write(temporary, path, _checked(path, parts), encoding))
+
+
+def _checked(path: Path, parts: Iterable[Mapping[str, Sequence[Any]]]) -> Iterator[Mapping[str, Sequence[Any]]]:
+    names: list[str] | None = None
+    for columns in parts:
+        check_cells(path, columns)
+        names = list(columns) if names is None else names
+        if list(columns) != names:
+            raise DataError(f"{path}: has the columns {', '.join(names)}, and later {', '.join(columns)}")
+        yield columns
+
+
+def _write_lines(temporary: Path, path: Path, parts: Iterable[Mapping[str, Sequence[Any]]], encoding: str) -> None:
+    """Write a text file line by line."""
+    write, is_first = WRITERS[path.suffix.lower()], True
+    with open(temporary, "w", encoding="utf-8", newline="") as file:
+        for columns in parts:
+            names = list(columns)
+            if is_first and write is not _json_line:
+                file.write(f"{write(names, names)}\n")
+            file.writelines(f"{write(names, row)}\n" for row in zip(*columns.values(), strict=True))
+            is_first = False
+    if encoding.lower() != "utf-8":
+        _encode(temporary, path, encoding)
+
+
+def _encode(temporary: Path, path: Path, encoding: str) -> None:
+    """Convert a file from UTF-8, unless the encoding does not have one of the characters; see `write_text`."""
+    encoded = temporary_name(path)
+    try:
+        with (
+            open(temporary, encoding="utf-8", newline="") as source,
+            open(encoded, "w", encoding=encoding, newline="") as target,
+        ):
+            shutil.copyfileobj(source, target)
+        os.replace(encoded, temporary)
+    except UnicodeEncodeError as error:
+        _warn_of_utf8(path, encoding, error)
+    finally:
+        encoded.unlink(missing_ok=True)
+
+
+def _warn_of_utf8(path: Path, encoding: str, error: UnicodeEncodeError) -> None:
+    log.warning("%s is written in UTF-8: %s does not have %r", path, encoding, error.object[error.start])
 
 
 def write_text(path: Path, text: str, encoding: str) -> None:
@@ -81,24 +131,34 @@ def write_text(path: Path, text: str, encoding: str) -> None:
     try:
         data = text.encode(encoding)
     except UnicodeEncodeError as error:
-        log.warning("%s is written in UTF-8: %s does not have %r", path, encoding, error.object[error.start])
+        _warn_of_utf8(path, encoding, error)
         data = text.encode()
     write_atomically(path, data)
 
 
-def _parquet(columns: Mapping[str, Sequence[Any]]) -> bytes:
+def _write_parquet(temporary: Path, path: Path, parts: Iterable[Mapping[str, Sequence[Any]]], encoding: str) -> None:
+    """Write a .parquet. The types of its columns depend on all parts, which wait in a file without a name meanwhile."""
     with needs("cli"):
         import pyarrow
         import pyarrow.parquet
-    sink = pyarrow.BufferOutputStream()
-    pyarrow.parquet.write_table(pyarrow.table({name: _of_one_type(column) for name, column in columns.items()}), sink)
-    return bytes(sink.getvalue())
+    kinds: dict[str, set[type]] = {}
+    with tempfile.TemporaryFile(dir=path.parent) as waiting:
+        count = 0
+        for count, columns in enumerate(parts, 1):
+            for name, column in columns.items():
+                kinds.setdefault(name, set()).update(map(type, column))
+            pickle.dump({name: list(column) for name, column in columns.items()}, waiting)
 
+        def again() -> Iterator[dict[str, list[Any]]]:
+            waiting.seek(0)
+            for _ in range(count):
+                columns = pickle.load(waiting)
+                yield {name: column if len(kinds[name]) == 1 else [*map(str, column)] for name, column in columns.items()}
 
-def _of_one_type(column: Sequence[Any]) -> list[Any]:
-    """The cells as they are, or as text if they are of several types."""
-    kinds = {type(value) for value in column}
-    return list(column) if len(kinds) == 1 else [str(value) for value in column]
+        schema = pyarrow.unify_schemas([pyarrow.table(columns).schema for columns in again()], promote_options="permissive")
+        with pyarrow.parquet.ParquetWriter(temporary, schema) as writer:
+            for columns in again():
+                writer.write_table(pyarrow.table(columns, schema=schema))
 
 
 def _csv_line(names: Sequence[str], row: Sequence[Any]) -> str:
