@@ -5,7 +5,7 @@ from mobilebert_common.model.outputs import MobileBertForPreTrainingOutput
 from mobilebert_common.tokenization import MobileBertTokenizer, MobileBertTokenizerFast
 
 from . import outputs as _outputs  # noqa: F401  (registers the output classes with torch)
-from .api import evaluate, predict, train
+from .api import Predictor, evaluate, predict, train
 from .heads import (
     MobileBertForMaskedLM,
     MobileBertForMultipleChoice,
@@ -33,6 +33,7 @@ __all__ = [
     "MobileBertPreTrainedModel",
     "MobileBertTokenizer",
     "MobileBertTokenizerFast",
+    "Predictor",
     "evaluate",
     "predict",
     "train",

@@ -18,7 +18,7 @@ from . import heads
 from .arrays import to_numpy, to_tensor
 from .training import make_accelerator, merged_state, placed_as, train
 
-__all__ = ["create", "devices", "infer", "largest", "load", "outputs", "set_tensors", "tensor", "tensors", "train"]
+__all__ = ["create", "devices", "infer", "largest", "load", "outputs", "set_tensors", "set_threads", "tensor", "tensors", "train"]
 
 
 def tensor(array: Any) -> torch.Tensor:
@@ -60,6 +60,11 @@ def set_tensors(model: Any, tensors: Mapping[str, np.ndarray]) -> None:
     """Set some of a model's weights, {canonical name: array}."""
     own = model.state_dict()
     model.load_state_dict({name: placed_as(to_tensor(array), own[name]) for name, array in tensors.items()}, strict=False)
+
+
+def set_threads(count: int) -> None:
+    """Compute in so many threads, in this whole process."""
+    torch.set_num_threads(count)
 
 
 @contextlib.contextmanager

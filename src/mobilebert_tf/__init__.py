@@ -8,7 +8,7 @@ from mobilebert_common.tokenization import MobileBertTokenizer, MobileBertTokeni
 
 from . import backend as _backend  # noqa: F401  (refuses a backend of Keras that this package does not run on)
 from . import outputs as _outputs  # noqa: F401  (registers the output classes with keras)
-from .api import evaluate, predict, train
+from .api import Predictor, evaluate, predict, train
 from .heads import (
     TFMobileBertForMaskedLM,
     TFMobileBertForMultipleChoice,
@@ -32,6 +32,7 @@ __all__ = [
     "MobileBertConfig",
     "MobileBertTokenizer",
     "MobileBertTokenizerFast",
+    "Predictor",
     "TFMobileBertForMaskedLM",
     "TFMobileBertForMultipleChoice",
     "TFMobileBertForNextSentencePrediction",

@@ -22,7 +22,7 @@ from .arrays import to_numpy
 from .fit import readable_errors
 from .training import require_one_machine, train
 
-__all__ = ["create", "devices", "infer", "largest", "load", "outputs", "set_tensors", "tensor", "tensors", "train"]
+__all__ = ["create", "devices", "infer", "largest", "load", "outputs", "set_tensors", "set_threads", "tensor", "tensors", "train"]
 
 ONE_PROCESS = "Keras's fit trains in one process: start one, without a launcher or TF_CONFIG, with --devices, or use --framework pt"
 
@@ -69,6 +69,23 @@ def set_tensors(model: Any, tensors: Mapping[str, np.ndarray]) -> None:
     for name, array in tensors.items():
         variable, layout = variables[name]
         arrays.assign(variable, array, layout)
+
+
+def set_threads(count: int) -> None:
+    """Compute in so many threads, in this whole process.
+
+    Raises:
+        ConfigError: TensorFlow has started with another number.
+    """
+    import tensorflow as tf
+
+    threading = tf.config.threading
+    try:
+        threading.set_intra_op_parallelism_threads(count)
+        threading.set_inter_op_parallelism_threads(count)
+    except RuntimeError:
+        found = threading.get_intra_op_parallelism_threads()
+        raise ConfigError(f"threads is {count}, but TensorFlow has started with {found or 'one for each core'}") from None
 
 
 @contextlib.contextmanager

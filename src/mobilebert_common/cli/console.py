@@ -14,6 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table as Grid
 
 from .. import processes
@@ -38,6 +39,16 @@ def make_grid(*columns: str) -> Grid:
 def add_row(grid: Grid, *cells: object) -> None:
     """Add a row of cells, with markup and control characters escaped."""
     grid.add_row(*(escape(printable(str(cell))) for cell in cells))
+
+
+@contextlib.contextmanager
+def rows_bar(rows: int, shown: bool) -> Iterator[Callable[[float], None]]:
+    """A bar on the terminal, apart from the results, which takes the number of rows that are done."""
+    terminal = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=terminal, disable=not (shown and terminal.is_terminal)) as bars:
+        task = bars.add_task(f"{rows:,} rows", total=rows)
+        yield lambda done: bars.advance(task, done)
 
 
 class _Printable(logging.Formatter):

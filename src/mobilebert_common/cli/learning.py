@@ -3,6 +3,7 @@
 import dataclasses
 import shlex
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,19 +14,20 @@ from ..errors import ConfigError, counted, printable
 from ..files.hub import BUNDLED
 from ..frameworks import FRAMEWORKS
 from ..model.zoo import ZOO
-from ..tasks.base import beside_data
+from ..tasks.base import Data, Predictions, beside_data
 from ..tasks.examples import Examples
 from ..tasks.metrics import Scores
-from ..tasks.results import check_cells, check_result_path
+from ..tasks.results import TABLES, check_cells, check_result_path, write_parts
 from ..tasks.sentences import SentenceTask
 from ..tasks.tables import Columns
 from ..tasks.task import Setup
 from ..training import jobs, preparation
 from ..training.fine_tuning import fine_tune
 from ..training.jobs import FRESH, PRETRAINED, VOCABULARY
-from ..training.preparation import BALANCED, RATES
+from ..training.predictor import Predictor, Windows, file_windows, whole
+from ..training.preparation import BALANCED, RATES, LeftOut
 from ..training.progress import bar
-from .console import add_row, console, make_grid, open_twin, say
+from .console import add_row, console, make_grid, open_twin, rows_bar, say
 from .options import (
     FILES,
     Checkpoint,
@@ -233,26 +235,56 @@ def predict(options: PredictOptions) -> None:
     setup = _setup(options, options.directory)
     if options.output is not None:
         check_result_path(options.output, options.file, setup.task.suffixes)
+    windows = _windows(options, setup)
+    open_twin(options.framework)
+    predictor, left_out = Predictor(options.directory, task=options.task), LeftOut()
+    predictor.framework = options.framework
+    with rows_bar(windows.count, shown=options.output is not None) as advance:
+        found = predictor.predict(setup, windows, left_out, advance)
+        if options.output is not None:
+            _write(options.output, found, setup, windows, options.all)
+        else:
+            _print(found, setup, options.all)
+    for line in left_out.lines(setup.task, predictor.opened.lengths):
+        typer.echo(printable(line), err=True)
+
+
+def _windows(options: PredictOptions, setup: Setup) -> Windows:
+    """The data, checked as far as they can be without the model."""
+
+    def check(data: Data) -> None:
+        if options.output is not None:
+            check_cells(options.output, data.kept())
+
     if options.file is not None:
-        data = setup.read(options.file, options.encoding, labelled=False)
-    elif setup.remembered and setup.columns.text_pair and isinstance(setup.task, SentenceTask):
+        in_parts = options.output is None or options.output.suffix.lower() in TABLES
+        return file_windows(setup, options.file, options.encoding, check, in_parts)
+    if setup.remembered and setup.columns.text_pair and isinstance(setup.task, SentenceTask):
         raise ConfigError(f"{options.directory} was trained on pairs of texts: give a --file with columns for both")
-    else:
-        data = setup.task.from_texts(options.texts or [])
-    if options.output is not None:
-        check_cells(options.output, data.kept())
-    opened = dataclasses.replace(jobs.Opened.open(open_twin(options.framework), options.directory, options.task), setup=setup)
-    examples = opened.examples(data)
-    predictions = opened.predict(data, examples)
-    _say_left_out(opened, examples)
-    if options.output is not None:
-        setup.task.write(options.output, data, beside_data(data, predictions, options.all))
+    data = setup.task.from_texts(options.texts or [])
+    check(data)
+    return whole(data)
+
+
+def _write(path: Path, found: Iterator[tuple[Data, Predictions]], setup: Setup, windows: Windows, every: bool) -> None:
+    """Write predictions beside their data, as they come if there are several windows."""
+    if windows.is_whole:
+        [(data, predictions)] = found
+        setup.task.write(path, data, beside_data(data, predictions, every))
         return
-    found = {**predictions.columns, **(predictions.details if options.all else {})}
-    if sum(isinstance(column[0], float) for column in found.values()) > 1:  # numbers whose meaning only a title tells
-        typer.echo("\t".join(printable(title) for title in (*found, "text")))
-    for row in zip(*found.values(), setup.task.shown(data), strict=True):
-        typer.echo("\t".join(printable(_cell(value)) for value in row))
+    parts = (setup.task.table(path, data, beside_data(data, predictions, every)) for data, predictions in found)
+    write_parts(path, parts, windows.encoding)
+
+
+def _print(found: Iterator[tuple[Data, Predictions]], setup: Setup, every: bool) -> None:
+    """Print predictions before their texts."""
+    for number, (data, predictions) in enumerate(found):
+        columns = {**predictions.columns, **(predictions.details if every else {})}
+        floats = [title for title, column in columns.items() if isinstance(column[0], float)]
+        if number == 0 and len(floats) > 1:  # numbers whose meaning only a title tells
+            typer.echo("\t".join(printable(title) for title in (*columns, "text")))
+        for row in zip(*columns.values(), setup.task.shown(data), strict=True):
+            typer.echo("\t".join(printable(_cell(value)) for value in row))
 
 
 def _setup(options: DataOptions, directory: str) -> Setup:

@@ -24,7 +24,7 @@ from .metrics import Scores
 from .records import UTF8
 from .results import write_text
 from .spans import Choice, Window, best_spans, choose, is_max_context
-from .squad import Question, Questions, from_texts, read_questions
+from .squad import Question, Questions, from_texts, new_ids, read_questions
 from .tables import Columns
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -78,6 +78,10 @@ class Answers(Task):
 
     def from_texts(self, texts: Sequence[str]) -> Questions:
         return from_texts(texts)
+
+    def survey(self, data: Questions, seen: Any = None) -> Any:
+        """The ids, each of which must be there once, by their hashes."""
+        return None if data.records is None else new_ids(data.records, seen)
 
     def texts(self, data: Questions) -> list[str]:
         return [*(row.question for row in data.rows), *data.contexts]

@@ -200,9 +200,31 @@ class Task(ABC):
         rows = ([label] if isinstance(label, str) else label for label in data.labels or ())
         return Counter(label for row in rows if isinstance(row, list | tuple) for label in row if isinstance(label, str))
 
+    def survey(self, data: Any, seen: Any = None) -> Any:
+        """What the windows of a large file must know of each other: what is known from those before, and from one more.
+
+        Raises:
+            DataError: windows contradict each other.
+        """
+        return seen
+
+    def adapt(self, data: Any, seen: Any, start: int) -> Any:
+        """A window with what `survey` found in all of them.
+
+        Args:
+            start: the number of examples before it.
+        Raises:
+            DataError: the file cannot be used.
+        """
+        return data
+
+    def table(self, path: Path, data: Any, columns: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
+        """The columns of a table of results about data, in the form that goes with its suffix."""
+        return columns
+
     def write(self, path: Path, data: Any, columns: Mapping[str, Sequence[Any]]) -> None:
         """Write results about data in the data's encoding; see `results.write_columns`."""
-        write_columns(path, columns, data.encoding)
+        write_columns(path, self.table(path, data, columns), data.encoding)
 
 
 def beside_data(

@@ -141,9 +141,19 @@ class Choices(Task):
             records,
             found,
         )
-        if not any(map(data.there, range(len(data)))):
-            raise DataError(f"{data.path}: no question has two choices in {', '.join(map(repr, found.choices or ()))}")
+        if records.whole is None:
+            _require_choices(data, any(map(data.there, range(len(data)))))
         return replace(data, columns=replace(found, label_style=style_of(data))) if labelled else data
+
+    def survey(self, data: Questions, seen: tuple[int, bool] | None = None) -> tuple[int, bool]:
+        """The number of choices, and whether a question has two."""
+        width, has_two = seen or (0, False)
+        return max(width, len(data.choices[0])), has_two or any(map(data.there, range(len(data))))
+
+    def adapt(self, data: Questions, seen: tuple[int, bool], start: int) -> Questions:
+        width, has_two = seen
+        _require_choices(data, has_two)
+        return replace(data, choices=[[*row, *[None] * (width - len(row))] for row in data.choices])
 
     def texts(self, data: Questions) -> list[str]:
         return [*data.texts, *(data.seconds or ()), *(choice for row in data.choices for choice in row if choice is not None)]
@@ -233,6 +243,11 @@ class Choices(Task):
 
     def titles(self, config: MobileBertConfig) -> tuple[str, ...]:
         return ("accuracy",)
+
+
+def _require_choices(data: Questions, has_two: bool) -> None:
+    if not has_two:
+        raise DataError(f"{data.path}: no question has two choices in {', '.join(map(repr, data.columns.choices or ()))}")
 
 
 def resolve(columns: Columns, records: Records, labelled: bool) -> Columns:

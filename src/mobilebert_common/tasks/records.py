@@ -155,8 +155,10 @@ def read_windows(path: Path, encoding: str = UTF8, header: Sequence[str] | None 
     """
     lists = _row_lists(path, encoding, header, size)
     first = [*islice(lists, 2)]
-    is_whole = len(first) < 2 or (len(first) == 2 and path.suffix.lower() != ".jsonl")
-    whole = None if is_whole else _columns_of_all(_row_lists(path, encoding, header, size))
+    whole = None
+    if len(first) == 2:  # only the rows of a .jsonl differ in their columns
+        is_jsonl = path.suffix.lower() == ".jsonl"
+        whole = _columns_of_all(_row_lists(path, encoding, header, size) if is_jsonl else first[:1])
     yield from _windows(path, chain(first, lists), encoding, whole)
 
 

@@ -28,7 +28,7 @@ def check_result_path(path: Path, source: Any = None, suffixes: Sequence[str] = 
     Raises:
         DataError: the suffix is unknown, it is a folder or the data file, or its folder is absent or not writable.
     """
-    if path.suffix.lower() not in (known := (*WRITERS, ".parquet", *suffixes)):
+    if path.suffix.lower() not in (known := (*TABLES, *suffixes)):
         raise DataError(f"{path}: must end in {', '.join(known)}")
     if path.is_dir():
         raise DataError(f"{path}: is a folder")
@@ -144,7 +144,8 @@ def _write_parquet(temporary: Path, path: Path, parts: Iterable[Mapping[str, Seq
     kinds: dict[str, set[type]] = {}
     with tempfile.TemporaryFile(dir=path.parent) as waiting:
         count = 0
-        for count, columns in enumerate(parts, 1):
+        for columns in parts:
+            count += 1
             for name, column in columns.items():
                 kinds.setdefault(name, set()).update(map(type, column))
             pickle.dump({name: list(column) for name, column in columns.items()}, waiting)
@@ -189,3 +190,4 @@ WRITERS: dict[str, Callable[[Sequence[str], Sequence[Any]], str]] = {
     ".tsv": _tsv_line,
     ".jsonl": _json_line,
 }  # text formats of result files
+TABLES = (*WRITERS, ".parquet")

@@ -21,7 +21,7 @@ from .conll import Conll, check_cells, looks_like_conll, read_conll, write_conll
 from .examples import Examples
 from .metrics import Scores, check_tags, chunks, scheme_of
 from .records import SUFFIXES, UTF8, Records, as_list, as_text, is_unicode, read_records
-from .results import write_columns, write_text
+from .results import write_text
 from .tables import Columns, from_texts, names_of
 
 WORD_COLUMNS = ("tokens", "words")  # default columns of records, the first that there is
@@ -44,6 +44,8 @@ class Sentences:
         tags: of each word; None if they were not read.
         names: all tags of the source, also of sentences that were not taken.
         source: the lines or rows with everything else; None for texts that were given as such.
+        start: the number of sentences of the file before these.
+        by_word: for a window of a file, the columns of the whole file that have a cell for each word.
     """
 
     path: Path
@@ -52,6 +54,8 @@ class Sentences:
     names: tuple[str, ...] = ()
     columns: Columns = field(default_factory=Columns)
     source: Conll | Records | None = None
+    start: int = 0
+    by_word: frozenset[str] | None = None
 
     def __len__(self) -> int:
         return len(self.words)
@@ -254,10 +258,19 @@ class Tokens(Task):
             check_cells(path, chain(*chain(*sentences)), "\t")
             blocks = ("".join("\t".join(word) + "\n" for word in sentence) for sentence in sentences)
             write_text(path, "\n".join(blocks), data.encoding)
-        elif suffix in (".csv", ".tsv"):
-            write_columns(path, _by_word(data, columns), data.encoding)
         else:
-            write_columns(path, columns, data.encoding)
+            super().write(path, data, columns)
+
+    def table(self, path: Path, data: Sentences, columns: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
+        return _by_word(data, columns) if path.suffix.lower() in (".csv", ".tsv") else columns
+
+    def survey(self, data: Sentences, seen: frozenset[str] | None = None) -> frozenset[str]:
+        """The columns that have a cell for each word in all windows."""
+        kept = data.kept()
+        return frozenset(name for name in (kept if seen is None else seen) if _is_by_word(kept[name], data))
+
+    def adapt(self, data: Sentences, seen: frozenset[str] | None, start: int) -> Sentences:
+        return replace(data, start=start, by_word=seen)
 
 
 def _of_conll(conll: Conll, columns: Columns, labelled: bool, remembered: bool) -> Sentences:
@@ -403,14 +416,21 @@ def _by_word(data: Sentences, columns: Mapping[str, Sequence[Any]]) -> dict[str,
     """Results with a row for each word; a cell that is no list of as many as the words is repeated."""
     counts = [len(words) for words in data.words]
 
-    def spread(cells: Sequence[Any]) -> list[Any]:
-        lists = all(isinstance(cell, list) and len(cell) == count for cell, count in zip(cells, counts, strict=True))
+    kept = {} if data.by_word is None else data.kept()
+
+    def spread(name: str, cells: Sequence[Any]) -> list[Any]:
+        lists = _is_by_word(cells, data) and (name not in kept or data.by_word is None or name in data.by_word)
         return [value for cell, count in zip(cells, counts, strict=True) for value in (cell if lists else [cell] * count)]
 
-    numbers = {"sentence number": [row for row, count in enumerate(counts, 1) for _ in range(count)]}
+    numbers = {"sentence number": [row for row, count in enumerate(counts, data.start + 1) for _ in range(count)]}
     shown = {name: cells for name, cells in columns.items() if name != "entities"}
     words = {} if "words" in shown or data.columns.text in shown else {"words": data.words}
-    return {**numbers, **{name: spread(cells) for name, cells in {**words, **shown}.items()}}
+    return {**numbers, **{name: spread(name, cells) for name, cells in {**words, **shown}.items()}}
+
+
+def _is_by_word(cells: Sequence[Any], data: Sentences) -> bool:
+    """Whether a column has a list of as many cells as there are words in each sentence."""
+    return all(isinstance(cell, list) and len(cell) == len(words) for cell, words in zip(cells, data.words, strict=True))
 
 
 def has_words_and_tags(records: Records, columns: Columns) -> bool:

@@ -8,23 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from .. import processes
-from ..errors import ConfigError, DataError
 from ..frameworks import FRAMEWORKS, twin
 from ..tasks.base import Data, beside_data
 from ..tasks.examples import Examples
 from ..tasks.metrics import Scores
 from ..tasks.records import UTF8
-from ..tasks.sentences import SentenceTask
 from ..tasks.tables import Columns
 from ..tasks.task import Setup
 from . import jobs
 from .fine_tuning import Trained, fine_tune
+from .predictor import COLUMNS, given_data
 from .preparation import Options, left_out
 from .progress import bar
 
 log = logging.getLogger(__name__)
-
-COLUMNS = [field.name for field in fields(Columns)]
 
 
 def train(framework: str, model: Any, task: str | None, data: Any, progress: bool, **options: Any) -> Trained:
@@ -47,14 +44,7 @@ def evaluate(framework: str, model: str | Path | Trained, data: Any, **options: 
 def predict(framework: str, model: str | Path | Trained, data: Any, all: bool = False, **options: Any) -> dict[str, Sequence[Any]]:
     """What a saved or trained model says of texts or data, as columns."""
     opened, encoding = _opened(framework, model, options)
-    if hasattr(data, "tolist") and not hasattr(data, "columns"):  # an array or a pandas Series
-        data = data.tolist()
-    if isinstance(data, str) and not Path(data).exists() and not Path(data).suffix:
-        raise DataError(f"there is no file {data!r:.80}: give texts in a list")
-    is_texts = isinstance(data, list | tuple) and len(data) > 0 and not [text for text in data if not isinstance(text, str)]
-    if is_texts and opened.setup.columns.text_pair and isinstance(opened.setup.task, SentenceTask):
-        raise ConfigError("the model was trained on pairs of texts: give a file or rows with columns for both")
-    found = opened.setup.task.from_texts(data) if is_texts else opened.setup.read(data, encoding, labelled=False)
+    found = given_data(opened.setup, data, encoding)
     predictions = opened.predict(found, _examples(opened, found))
     return dict(beside_data(found, predictions, all))
 

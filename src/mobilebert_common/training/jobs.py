@@ -238,11 +238,12 @@ class Opened:
     check: Callable[[], None] = lambda: None  # called before each batch; what it raises ends the work
 
     @classmethod
-    def open(cls, twin: Twin, directory: str | Path, task: str | None = None) -> "Opened":
+    def open(cls, twin: Twin, directory: str | Path, task: str | None = None, **overrides: Any) -> "Opened":
         """Open a checkpoint directory or a name on the hub; model and tokenizer come from the same save.
 
         Args:
             task: a name in TASKS; default: what the checkpoint says.
+            overrides: of the model's configuration.
         Raises:
             CheckpointError: the checkpoint is unusable, or belongs to another task.
             ConfigError: the checkpoint does not exist.
@@ -251,7 +252,7 @@ class Opened:
 
         def read(place: str | Path | Folder) -> Opened:
             setup = setup_at(place, task)
-            model = twin.load(place, setup.task.architecture)
+            model = twin.load(place, setup.task.architecture, **overrides)
             return cls(setup, twin, model, MobileBertTokenizerFast.from_pretrained(place))
 
         return hub.read_place(directory, read)

@@ -5,8 +5,9 @@ import json
 import math
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -319,12 +320,38 @@ def notices(ready: Prepared, framework: str) -> list[str]:
     return lines
 
 
+@dataclass
+class LeftOut:
+    """What the model does not see of data, window by window.
+
+    Attributes:
+        cut: the number of examples that are cut.
+        gone: {reason: the number of examples that are dropped}.
+    """
+
+    cut: int = 0
+    gone: Counter[str] = field(default_factory=Counter)
+
+    def add(self, examples: Examples) -> None:
+        """Count those of a window."""
+        self.cut += len(examples.truncated)
+        self.gone.update({reason: len(set(found).difference(examples.sources)) for reason, found in examples.dropped.items()})
+
+    def lines(self, task: Task, lengths: Lengths, title: str = "") -> list[str]:
+        """For the user. Where windows differ in the places of a reason, the first ones are given."""
+        noun, by_reason = f"{title} {task.unit}".strip(), dict[str, tuple[str, int]]()
+        for reason, count in self.gone.items():
+            first, before = by_reason.get(short := reason.partition(" (")[0], (reason, 0))
+            by_reason[short] = first, before + count
+        lines = [f"{counted(self.cut, noun)} cut: {task.cut(lengths)}"] if self.cut else []
+        return lines + [f"{counted(count, noun)} dropped: {reason}" for reason, count in by_reason.values() if count]
+
+
 def left_out(task: Task, lengths: Lengths, examples: Examples, title: str = "") -> list[str]:
     """What the model does not see of data: lines on examples that are cut, and on those that are dropped."""
-    noun = f"{title} {task.unit}".strip()
-    lines = [f"{counted(len(examples.truncated), noun)} cut: {task.cut(lengths)}"] if examples.truncated else []
-    gone = {reason: len(set(found).difference(examples.sources)) for reason, found in examples.dropped.items()}
-    return lines + [f"{counted(count, noun)} dropped: {reason}" for reason, count in gone.items() if count]
+    found = LeftOut()
+    found.add(examples)
+    return found.lines(task, lengths, title)
 
 
 def refuse_overwriting(output: Path, overwrite: bool) -> None:

@@ -96,6 +96,13 @@ class Twin(Protocol):
     def set_tensors(self, model: Any, tensors: Mapping[str, np.ndarray]) -> None:
         """Set some of a model's weights, {canonical name: array}; not while LoRA adapters train."""
 
+    def set_threads(self, count: int) -> None:
+        """Compute in so many threads, in this whole process.
+
+        Raises:
+            ConfigError: it is too late for that.
+        """
+
     def devices(self, count: int | None) -> AbstractContextManager[None]:
         """Use several devices for what is created and trained in the block.
 
