@@ -156,7 +156,9 @@ def _write_parquet(temporary: Path, path: Path, parts: Iterable[Mapping[str, Seq
                 columns = pickle.load(waiting)
                 yield {name: column if len(kinds[name]) == 1 else [*map(str, column)] for name, column in columns.items()}
 
-        schema = pyarrow.unify_schemas([pyarrow.table(columns).schema for columns in again()], promote_options="permissive")
+        schema = pyarrow.schema([])
+        for columns in again():
+            schema = pyarrow.unify_schemas([schema, pyarrow.table(columns).schema], promote_options="permissive")
         with pyarrow.parquet.ParquetWriter(temporary, schema) as writer:
             for columns in again():
                 writer.write_table(pyarrow.table(columns, schema=schema))
