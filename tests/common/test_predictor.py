@@ -210,7 +210,7 @@ def test_what_is_left_out_is_counted_over_all_windows(models: Path, tmp_path: Pa
     assert printed == "10 examples cut: longer than 24 tokens\n"
     write_rows(tmp_path / "b.jsonl", [make_row("choices", number) for number in range(COUNT)])
     printed = run(models / "choices", "--file", tmp_path / "b.jsonl", "--output", tmp_path / "out.csv")
-    assert printed == "8 examples dropped: fewer than two choices (line 1, 5)\n"
+    assert printed == "8 examples dropped: fewer than two choices (line 1, 5, and later ones)\n"
 
 
 def test_a_file_that_changes_meanwhile(models: Path, tmp_path: Path, twin: Twin) -> None:
@@ -291,3 +291,20 @@ def test_the_outputs_of_hidden_states_are_not_asked_for(models: Path, twin: Twin
     assert config.output_hidden_states is False and config.output_attentions is False
     with pytest.raises(TypeError, match="there is no argument colour"):
         opened(models, "classification")(["so"], colour="red")
+
+
+@pytest.mark.parametrize("task", ["classification", "tokens", "masked-lm", "choices", "answers"])
+def test_outputs_that_are_not_finite_in_a_later_window(
+    task: str, models: Path, tmp_path: Path, twin: Twin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_rows(tmp_path / "a.jsonl", [make_row(task, number) for number in range(20)])
+    given = opened(models, task)
+    stream, infer = given.stream(tmp_path / "a.jsonl"), twin.infer
+    next(stream)
+
+    def broken(model: Any, batches: Any) -> Any:
+        yield from ({name: np.full_like(array, np.nan) for name, array in output.items()} for output in infer(model, batches))
+
+    monkeypatch.setattr(twin, "infer", broken)
+    with pytest.raises(DataError, match=r"outputs are not finite for .*\b8$"):
+        next(stream)

@@ -3,6 +3,7 @@
 import importlib
 import multiprocessing
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from mobilebert_common.training import predictor
 from support.predicting import make_checkpoint, make_row, make_text
 
 ROWS = 24
+DOCS = (Path(__file__).parents[2] / "docs" / "predict.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +60,14 @@ def test_the_same_as_the_unfolded_model(
     assert list(found["number"]) == [*range(ROWS)]
 
 
+def test_the_blocks_of_the_documentation(models: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.chdir(models)
+    (models / "big.csv").write_text("text\n" + "so fine\n" * 9)
+    blocks = re.findall(r"^```python test\n(.*?)^```$", DOCS, re.MULTILINE | re.DOTALL)
+    exec("".join(blocks).replace("my-model", "classification"), {})
+    assert len(blocks) == 2 and re.fullmatch(r"\[.*\] \[.*\]\n9 (bad|good|mixed)\n", capsys.readouterr().out)
+
+
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_options(framework: str, models: Path) -> None:
     made = package(framework).Predictor
@@ -66,6 +76,8 @@ def test_options(framework: str, models: Path) -> None:
     plain = made.load(models / "classification", fold=False)
     assert type(plain.opened.model).__name__.endswith("MobileBertForSequenceClassification")
     assert not type(plain.opened.model).__name__.startswith("Folded")
+    with pytest.raises(TypeError, match="opens the name or the directory of a checkpoint, not a Predictor"):
+        made.load(plain)
     with pytest.raises(ConfigError):
         made.load(models / "classification", quantize="int3")
 

@@ -252,8 +252,15 @@ def joined(outputs: Outputs, name: str, data: Data) -> np.ndarray:
     """
     scores = np.concatenate([output[name] for output in outputs]).astype(np.float64)
     if broken := np.flatnonzero(~np.isfinite(scores).reshape(len(scores), -1).all(axis=-1)).tolist():
-        raise DataError(f"{data.path}: the model's outputs are not finite for {len(broken):,} texts, the first is number {broken[0] + 1}")
+        count = f"{len(broken):,} texts, the first is {place(data, broken[0])}"
+        raise DataError(f"{data.path}: the model's outputs are not finite for {count}")
     return scores
+
+
+def place(data: Data, row: int, noun: str = "number") -> str:
+    """Which of the texts one is, for an error: by its line in a window of a file, whose own numbers mean nothing."""
+    records = getattr(data, "records", None)
+    return f"{noun} {row + 1}" if records is None or records.whole is None else f"in {records.place(row)}"
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:

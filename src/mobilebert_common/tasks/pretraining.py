@@ -11,7 +11,7 @@ from ..errors import ConfigError, DataError
 from ..model.config import MobileBertConfig
 from ..model.inputs import IGNORE_INDEX
 from . import metrics
-from .base import Lengths, Outputs, Predictions, Task, log_softmax
+from .base import Lengths, Outputs, Predictions, Task, log_softmax, place
 from .documents import Documents, read_documents, read_lines, tokenize
 from .examples import Examples
 from .masking import MaskedExamples, Masking, blocks, pairs
@@ -240,5 +240,5 @@ def finite(scores: np.ndarray, data: Documents | Table, row: int) -> np.ndarray:
         DataError: they are not.
     """
     if not np.isfinite(scores).all():
-        raise DataError(f"{data.path}: the model's outputs are not finite for text {row + 1}")
+        raise DataError(f"{data.path}: the model's outputs are not finite for {place(data, row, 'text')}")
     return scores

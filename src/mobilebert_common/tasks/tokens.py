@@ -210,7 +210,7 @@ class Tokens(Task):
             words, places = (list(part) for part in zip(*owned, strict=True)) if owned else ([], [])
             logs[source][words] = log_softmax(logits[places]) if words else 0
         if broken := [row for row, found in enumerate(logs) if not np.isfinite(found).all()]:
-            count = f"{len(broken):,} sentences, the first is number {broken[0] + 1}"
+            count = f"{len(broken):,} sentences, the first is number {data.start + broken[0] + 1}"
             raise DataError(f"{data.path}: the model's outputs are not finite for {count}")
         chosen = [Tags(names[int(number)] for number in found.argmax(axis=-1)) for found in logs]
         details: dict[str, list[Any]] = {

@@ -54,6 +54,8 @@ class Predictor:
         batch_size: int = BATCH,
         threads: int | None = None,
     ) -> None:
+        if not isinstance(path, str | Path):
+            raise TypeError(f"a Predictor opens the name or the directory of a checkpoint, not a {type(path).__name__}: save it first")
         for name, number in (("batch_size", batch_size), ("threads", threads)):
             if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
                 raise ConfigError(f"{name} must be a whole number from 1, not {brief(number)}")
@@ -241,7 +243,8 @@ def windows_of(setup: Setup, rows: Iterable[Any]) -> Iterator[Data]:
     found = iter(rows)
     while window := [*islice(found, WINDOW)]:
         data = given_data(setup, window)
-        setup = replace(setup, columns=data.columns)
+        if data.columns.text is not None:  # None for bare texts
+            setup = replace(setup, columns=data.columns)
         yield data
 
 
@@ -284,7 +287,7 @@ def file_windows(
     """
     path = Path(path)
     if not in_parts or not is_table(setup, path, encoding):
-        data = given_data(setup, str(path), encoding)
+        data = setup.read(path, encoding, labelled=False)
         check(data)
         return whole(data)
     count, windows, seen = 0, 0, None

@@ -35,6 +35,7 @@ RATES = {jobs.PRETRAINED: 1e-3}  # where measurements say otherwise: docs/mobile
 BALANCED = "balanced"
 MOST_SNAPSHOTS = run.KEPT + 2  # those that are kept, the one with the best weights, and the one that is being written
 RESUME = ("auto", "never")
+LATER = ", and later ones)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -338,10 +339,12 @@ class LeftOut:
         self.gone.update({reason: len(set(found).difference(examples.sources)) for reason, found in examples.dropped.items()})
 
     def lines(self, task: Task, lengths: Lengths, title: str = "") -> list[str]:
-        """For the user. Where windows differ in the places of a reason, the first ones are given."""
+        """For the user. A reason has the places of the first window in which it is found."""
         noun, by_reason = f"{title} {task.unit}".strip(), dict[str, tuple[str, int]]()
         for reason, count in self.gone.items():
             first, before = by_reason.get(short := reason.partition(" (")[0], (reason, 0))
+            if reason != first and not first.endswith(LATER):
+                first = first.removesuffix(")") + LATER
             by_reason[short] = first, before + count
         lines = [f"{counted(self.cut, noun)} cut: {task.cut(lengths)}"] if self.cut else []
         return lines + [f"{counted(count, noun)} dropped: {reason}" for reason, count in by_reason.values() if count]
