@@ -198,7 +198,7 @@ def test_what_only_several_windows_show(models: Path, tmp_path: Path, run: Any, 
     lonely = [{"question": "so", "choices": ["fine"]}] * COUNT
     write_rows(tmp_path / "b.jsonl", lonely)
     assert "no question has two choices in 'choices'" in run(models / "choices", "--file", tmp_path / "b.jsonl", status=1)
-    twice = '{"text": "so", "a": 1}\n' * 20 + '{"text": "so", "a": 1, "a": 2}\n'
+    twice = '{"text": "so", "a": 1, "a": 2}\n' + '{"text": "so", "a": 1}\n' * 20
     (tmp_path / "c.jsonl").write_text(twice)
     run(models / "classification", "--file", tmp_path / "c.jsonl", "--output", tmp_path / "c.csv")
     assert (tmp_path / "c.csv").read_text().startswith("text,prediction,probability\n")  # which 'a' would be meant?

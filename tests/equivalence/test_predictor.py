@@ -82,6 +82,21 @@ def test_options(framework: str, models: Path) -> None:
         made.load(models / "classification", quantize="int3")
 
 
+def test_threads(models: Path) -> None:
+    import tensorflow as tf
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        package("pt").Predictor.load(models / "classification", threads=before + 1)
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
+    tf.constant(0)  # TensorFlow starts
+    with pytest.raises(ConfigError, match="threads is 77, but TensorFlow has started with"):
+        package("tf").Predictor.load(models / "classification", threads=77)
+
+
 def ask(given: Any) -> Any:
     """In a worker: what a predictor says, how it came, and the threads that its framework has."""
     import torch
