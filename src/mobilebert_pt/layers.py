@@ -216,12 +216,11 @@ def attend(
         scale: of the scores; 1 / sqrt(d) by default.
     """
     q, k, v = (split(x, heads) for x in (query, key, value))  # [b n t d]
-    scale = q.shape[-1] ** -0.5 if scale is None else scale
     bias = None
     if attention_bias is not None:
         bias, q = attention_bias.bias, q * attention_bias.seen
     if output_attentions:
-        scores = (q @ k.transpose(2, 3)) * scale  # [b n t t]
+        scores = (q @ k.transpose(2, 3)) * (q.shape[-1] ** -0.5 if scale is None else scale)  # [b n t t]
         probabilities = (scores if bias is None else scores + bias).softmax(dim=-1)
         probabilities = F.dropout(probabilities, rate) if rate else probabilities
         if head_mask is not None:

@@ -101,7 +101,7 @@ class Predictor:
                 door.set_threads(1)
         # exported files will be opened here
         opened = jobs.Opened.open(door, self.path, self.task, output_hidden_states=False, output_attentions=False)
-        return replace(opened, model=folded(opened.model, self.dtype, self.quantize)) if self.fold else opened
+        return replace(opened, model=opened.model.fold(dtype=self.dtype, quantize=self.quantize)) if self.fold else opened
 
     def __call__(self, data: Any, *, all: bool = False, **options: Any) -> dict[str, Sequence[Any]]:
         """What the model says of each text or row: {column: values}, those of the data first.
@@ -167,19 +167,6 @@ class Predictor:
         yield from self.predict(setup, windows, left_out)
         for line in left_out.lines(setup.task, self.opened.lengths):
             log.warning(line)
-
-
-def folded(model: Any, dtype: str | None, quantize: str | None) -> Any:
-    """The model for inference.
-
-    Raises:
-        ConfigError: its twin does not have the dtype or the quantization.
-    """
-    if hasattr(model, "fold"):
-        return model.fold(dtype=dtype, quantize=quantize)
-    if dtype is not None or quantize is not None:
-        raise ConfigError("this framework does not fold models yet: leave out dtype and quantize")
-    return model
 
 
 def by_length(examples: Examples, size: int, pool: int, infer: Infer) -> Iterator[Mapping[str, np.ndarray]]:
