@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from mobilebert_common import keywords
 from mobilebert_common.checkpoints import checkpoint
@@ -45,10 +46,10 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
         modules = list(self.modules())
         known = {id(tensor) for module in modules if _is_initialized(module) for tensor in module.parameters(recurse=False)}
         for module in modules:
-            if not _is_initialized(module):
+            is_meta = any(tensor.is_meta for tensor in module.parameters(recurse=False))  # which have values only after to_empty()
+            if not is_meta and not _is_initialized(module):
                 initialize_rest(self, module, known)
-                if not any(tensor.is_meta for tensor in module.parameters(recurse=False)):  # which have values only after to_empty()
-                    module.__dict__["_initialized"] = True
+                module.__dict__["_initialized"] = True
 
     init_weights = post_init  # the older name
 
@@ -140,7 +141,7 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
             **overrides,
         )
         if is_ours(cls):
-            with torch.device("meta"):
+            with torch.device("meta"), WithoutValues():
                 model = cls(weights.config, **constructor)
         else:  # its constructor may compute with tensors, and share them
             model = foreign[0] if foreign[0].config == weights.config else cls(weights.config, *model_args, **constructor)
@@ -339,6 +340,17 @@ def is_ours(cls: type) -> bool:
     """Whether a model class has only layers that the schema knows; FSDP2 derives a class of its own from it."""
     origins = (base.__module__.partition(".")[0] for base in cls.__mro__)
     return next(origin for origin in origins if origin != "torch") == __package__
+
+
+class WithoutValues(TorchFunctionMode):
+    """Skip what gives tensors random or constant values, torch.nn.init: on the meta device it has no effect and takes seconds, since
+    torch imports its compiler for random numbers there.
+    """
+
+    def __torch_function__(self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        if getattr(function, "__module__", None) == nn.init.__name__:  # getters of attributes have none
+            return kwargs["tensor"] if kwargs else args[0]
+        return function(*args, **(kwargs or {}))
 
 
 def distinct(model: nn.Module) -> dict[str, Tensor]:

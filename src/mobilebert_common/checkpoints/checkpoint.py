@@ -247,10 +247,12 @@ def read(
     )
     arrays = archive.read(place.name for place in found.source.values())
     wanted = _stored_dtype(arrays) if dtype == "auto" else parse_dtype(dtype)
+    last = {place.name: name for name, place in found.source.items()}
+    tensors: dict[str, np.ndarray] = {}
     with np.errstate(over="ignore"):  # what overflows is infinite, and refused below
-        tensors = {
-            name: _as_dtype(from_layout(arrays[place.name], place.layout), wanted) for name, place in found.source.items()
-        }
+        for name, place in found.source.items():
+            array = arrays.pop(place.name) if last[place.name] == name else arrays[place.name]  # one at a time in both dtypes
+            tensors[name] = _as_dtype(from_layout(array, place.layout), wanted)
     tensors |= {
         name: np.zeros(tensor.shape, wanted)
         for name, tensor in found.expected.items()

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from ..errors import CheckpointError
 from ..files.reading import StableFile, stable
 from ..files.shard_index import MAX_TENSORS
 from ..files.strict_json import parse_json
-from .archive import MAX_RANK, Archive, Entry, is_name, read_array, too_many
+from .archive import MAX_RANK, Archive, Entry, is_name, too_many
 
 WEIGHTS_FILE = "model.safetensors"
 MAX_HEADER = 4 << 20  # bytes; the deepest MobileBERT there can be needs half of it
@@ -62,10 +62,16 @@ def open_file(file: StableFile | Path, limit: int = MAX_TENSORS) -> Archive:
     _check_places(file.path, places, data, size)
 
     def read(names: Iterable[str]) -> dict[str, np.ndarray]:
-        wanted, arrays = list(names), {}
-        with file.open(verify=True) as opened:
+        wanted = list(dict.fromkeys(names))
+        arrays: dict[str, np.ndarray] = {}
+
+        def parts() -> Iterator[tuple[int, memoryview]]:
             for name in sorted(wanted, key=places.__getitem__):
-                arrays[name] = read_array(file.path, opened, places[name][0], entries[name].dtype, entries[name].shape)
+                array = arrays[name] = np.empty(entries[name].shape, entries[name].dtype)
+                if array.nbytes:
+                    yield places[name][0], array.reshape(-1).view(np.uint8).data
+
+        file.fill(parts())
         return {name: arrays[name] for name in wanted}
 
     return Archive(file.path, entries, read)

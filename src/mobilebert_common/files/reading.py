@@ -4,13 +4,15 @@ import contextlib
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ..errors import CheckpointError
 
 PIECE = 1 << 18  # bytes hashed at a time; they stay in the cache
+BATCH = 1 << 20  # bytes handed to the hashing thread at a time
 POINTER = b"version https://git-lfs.github.com/spec/"  # starts the file that git-lfs keeps in place of a large one
 MAX_POINTER = 1024
 POINTS = "is a git-lfs pointer, not the file itself: run `git lfs pull` in its repository, or download the file again"
@@ -100,6 +102,30 @@ class StableFile:
             self._compare_digest(hashlib.sha256(data).hexdigest())
         return data
 
+    def fill(self, parts: Iterable[tuple[int, memoryview]]) -> None:
+        """Read parts of the file into memory, and verify the file from the same bytes, without a second reading.
+
+        Args:
+            parts: (where it starts, the memory to fill) of each, in the order of the file and without overlaps.
+        Raises:
+            CheckpointError: as `open` with verify, or the file ends before a part does. What was filled must not be used then.
+        """
+        with self.open() as file, Hashing() as hashing:
+            verify, place = not self.verified, 0
+            for start, part in parts:
+                if verify:
+                    _hash_rest(file, start - place, hashing)
+                else:
+                    file.seek(start)
+                if file.readinto(part) != part.nbytes:  # type: ignore[attr-defined]
+                    raise CheckpointError(self.path, f"is truncated: {part.nbytes:,} bytes from {start:,} on are not all there")
+                if verify:
+                    hashing.add(part)
+                place = start + part.nbytes
+            if verify:
+                _hash_rest(file, self.size() - place, hashing)
+                self._compare_digest(hashing.hexdigest())
+
     def _descriptor(self) -> int:
         """A descriptor of the first place that holds a file, or of the last. Opening a pipe does not wait for a writer."""
         *hidden, last = self.places
@@ -133,6 +159,47 @@ class StableFile:
             if error:
                 raise error
         self.verified = True
+
+
+class Hashing:
+    """The SHA-256 of pieces in memory, in a thread beside the one that reads them: neither holds the interpreter's lock."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._thread = ThreadPoolExecutor(1)  # started by the first piece
+        self._pieces: list[memoryview | bytes] = []
+        self._bytes = 0
+
+    def __enter__(self) -> "Hashing":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown(cancel_futures=True)
+
+    def add(self, piece: memoryview | bytes) -> None:
+        """Hash a piece, which must not change until `hexdigest`."""
+        self._pieces.append(piece)
+        self._bytes += len(piece)
+        if self._bytes >= BATCH:
+            self.flush()
+
+    def flush(self) -> Future[Any]:
+        """Start on the pieces that wait."""
+        pieces, self._pieces, self._bytes = self._pieces, [], 0
+        return self._thread.submit(lambda: [self._digest.update(piece) for piece in pieces])
+
+    def hexdigest(self) -> str:
+        """The SHA-256 of all pieces, in hexadecimal."""
+        self.flush().result()
+        return self._digest.hexdigest()
+
+
+def _hash_rest(file: BinaryIO, count: int, hashing: Hashing) -> None:
+    """Hash the next bytes, which are in no part, one piece in memory at a time."""
+    while count > 0 and (piece := file.read(min(count, PIECE))):
+        hashing.add(piece)
+        hashing.flush().result()
+        count -= len(piece)
 
 
 def stable(file: StableFile | Path) -> StableFile:
