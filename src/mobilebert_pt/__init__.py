@@ -1,11 +1,14 @@
 """MobileBERT in PyTorch, with the names of the transformers documentation."""
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
 from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.outputs import MobileBertForPreTrainingOutput
 from mobilebert_common.tokenization import MobileBertTokenizer, MobileBertTokenizerFast
 
 from . import outputs as _outputs  # noqa: F401  (registers the output classes with torch)
-from .api import Predictor, evaluate, predict, train
+from .api import evaluate, predict, train
 from .heads import (
     MobileBertForMaskedLM,
     MobileBertForMultipleChoice,
@@ -18,6 +21,9 @@ from .heads import (
 from .model import MobileBertModel
 from .pretrained import MobileBertPreTrainedModel
 from .trainer import trainer_class
+
+if _TYPE_CHECKING:
+    from .predictor import Predictor
 
 __all__ = [
     "MobileBertConfig",
@@ -39,3 +45,12 @@ __all__ = [
     "train",
     "trainer_class",
 ]
+
+
+def __getattr__(name: str) -> _Any:
+    """Import Predictor when it is used: what it needs takes half as long as all the rest."""
+    if name != "Predictor":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .predictor import Predictor
+
+    return Predictor

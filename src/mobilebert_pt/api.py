@@ -2,17 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mobilebert_common.tasks.metrics import Scores
-from mobilebert_common.training import api
-from mobilebert_common.training.fine_tuning import Trained
-from mobilebert_common.training.predictor import Predictor as AnyPredictor
+if TYPE_CHECKING:  # training is imported when it is used: it takes half as long as all the rest
+    from mobilebert_common.tasks.metrics import Scores
+    from mobilebert_common.training.fine_tuning import Trained
 
 FRAMEWORK = "pt"
 
 
-def train(model: Any, task: str | None, data: Any, *, progress: bool = True, **options: Any) -> Trained:
+def train(model: Any, task: str | None, data: Any, *, progress: bool = True, **options: Any) -> "Trained":
     """Fine-tune a model for a task: `model, scores = train(None, "classification", "reviews.csv")`.
 
     Args:
@@ -29,10 +28,12 @@ def train(model: Any, task: str | None, data: Any, *, progress: bool = True, **o
     Raises:
         ConfigError, DataError, CheckpointError, DivergedError: see mobilebert_common.training.fine_tuning.fine_tune.
     """
+    from mobilebert_common.training import api
+
     return api.train(FRAMEWORK, model, task, data, progress, **options)
 
 
-def evaluate(model: str | Path | Trained, data: Any, **options: Any) -> Scores:
+def evaluate(model: "str | Path | Trained", data: Any, **options: Any) -> "Scores":
     """The metrics of a model on labelled data, beside those of a baseline.
 
     Args:
@@ -40,10 +41,12 @@ def evaluate(model: str | Path | Trained, data: Any, **options: Any) -> Scores:
         data: as for `train`.
         options: task, encoding and the names of columns: text, text_pair, label, choices, label_style, header.
     """
+    from mobilebert_common.training import api
+
     return api.evaluate(FRAMEWORK, model, data, **options)
 
 
-def predict(model: str | Path | Trained, data: Any, *, all: bool = False, **options: Any) -> dict[str, Sequence[Any]]:
+def predict(model: "str | Path | Trained", data: Any, *, all: bool = False, **options: Any) -> dict[str, Sequence[Any]]:
     """What a model says of each text or row: {column: values}, those of the data first.
 
     Args:
@@ -52,10 +55,6 @@ def predict(model: str | Path | Trained, data: Any, *, all: bool = False, **opti
         all: give all probabilities.
         options: task, encoding and the names of columns: text, text_pair, choices, header.
     """
+    from mobilebert_common.training import api
+
     return api.predict(FRAMEWORK, model, data, all, **options)
-
-
-class Predictor(AnyPredictor):
-    """A saved model that predicts in PyTorch, as fast as it goes: `Predictor.load("folder")(["a text", "another"])`."""
-
-    framework = FRAMEWORK

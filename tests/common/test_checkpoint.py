@@ -1,3 +1,4 @@
+import io
 import json
 import logging
 import subprocess
@@ -17,7 +18,7 @@ from mobilebert_common.checkpoints.archive import Archive, Entry
 from mobilebert_common.checkpoints.safetensors import WEIGHTS_FILE
 from mobilebert_common.errors import CheckpointError, ConfigError
 from mobilebert_common.files import folder as files
-from mobilebert_common.files import strict_json
+from mobilebert_common.files import reading, strict_json
 from mobilebert_common.files.folder import MANIFEST_FILE
 from mobilebert_common.files.reading import StableFile
 from mobilebert_common.model import dtypes
@@ -162,6 +163,7 @@ def test_untying_starts_from_the_word_embeddings(tmp_path: Path) -> None:
     found = checkpoint.load(tmp_path, MASKED_LM, tie_word_embeddings=False)
     assert found.fresh == ()
     assert np.array_equal(found.tensors[DECODER], weights[WORDS])
+    assert not np.shares_memory(found.tensors[DECODER], found.tensors[WORDS])  # or training would change both
 
 
 def test_distributed_training_leaves_a_prefix(tmp_path: Path) -> None:
@@ -492,6 +494,42 @@ def test_a_file_is_hashed_after_its_header(tmp_path: Path, monkeypatch: pytest.M
     data = bytearray((tmp_path / WEIGHTS_FILE).read_bytes())
     data[-1] ^= 1
     (tmp_path / WEIGHTS_FILE).write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: is not the file that was saved"):
+        checkpoint.load(tmp_path, BASE)
+
+
+@pytest.mark.parametrize("head", [CLASSIFIER, BASE])
+def test_a_manifest_costs_no_second_reading(head: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a model has no use for some of the tensors, which are hashed as well."""
+    save(tmp_path, CLASSIFIER, vocab_size=50_000)
+    size, counts = (tmp_path / WEIGHTS_FILE).stat().st_size, []
+
+    class Counting(io.FileIO):
+        def readinto(self, buffer: Any) -> int | None:
+            count = super().readinto(buffer)
+            counts.append(count or 0)
+            return count
+
+    monkeypatch.setattr(reading, "open", lambda descriptor, mode: io.BufferedReader(Counting(descriptor)), raising=False)
+    assert checkpoint.load(tmp_path, head).fresh == ()
+    assert size <= sum(counts) <= 1.1 * size  # the header is read twice, and there are two small files
+
+
+@pytest.mark.parametrize("part", ["header", "used", "unused", "last"])
+def test_every_byte_is_hashed(part: str, tmp_path: Path) -> None:
+    """Although a base model reads only some of them: this file's own digest is of the file as it was."""
+    save(tmp_path, CLASSIFIER)
+    path = tmp_path / WEIGHTS_FILE
+    data = bytearray(path.read_bytes())
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    used, unused = (
+        next(8 + length + found["data_offsets"][0] for name, found in header.items() if name.startswith(start))
+        for start in ("mobilebert.encoder.layer.0.", "classifier.")
+    )
+    place = {"header": 8 + length - data[8 : 8 + length][::-1].index(b"}"), "used": used, "unused": unused, "last": len(data) - 1}[part]
+    data[place] ^= 1 if part != "header" else ord(" ") ^ ord("\n")
+    path.write_bytes(data)
     with pytest.raises(CheckpointError, match=r"model\.safetensors: is not the file that was saved"):
         checkpoint.load(tmp_path, BASE)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent / "src"
-FILES = ["arrays", "checks", "heads", "inference", "layers", "losses", "model", "outputs", "pretrained", "training", "twin"]
+FILES = ["arrays", "checks", "heads", "inference", "layers", "losses", "model", "outputs", "predictor", "pretrained", "training", "twin"]
 
 FRAMEWORK_METHODS = ("call", "forward", "build", "get_config", "from_config", "compute_", "reset_parameters")
 
@@ -24,6 +24,8 @@ ONLY_TORCH = {
     "MobileBertPreTrainedModel._init_weights": "in Keras each layer has its initializer",
     "resize": "a method of the layers that Keras builds late; here they are torch's own",
     "look_up": "in Keras the table itself checks the ids; here it is torch's own",
+    "class WithoutValues": "a Keras model is born with values",
+    "WithoutValues.__torch_function__": "a Keras model is born with values",
     "distinct": "Keras keeps a shared variable once",
     "without_wrappers": "a Keras model has no state_dict",
     "archive": "a Keras model has no state_dict",

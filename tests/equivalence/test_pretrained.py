@@ -1,6 +1,8 @@
 """What from_pretrained and save_pretrained take besides a directory, with the same answers from both twins."""
 
 import logging
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -281,3 +283,16 @@ def test_fewer_layers_than_the_file_has(tmp_path: Path, caplog: pytest.LogCaptur
         MobileBertModel.from_pretrained(tmp_path, num_hidden_layers=13)
     cut = MobileBertModel.from_pretrained(tmp_path, config=make_config(num_hidden_layers=1))
     assert same(arrays(cut), arrays(MobileBertModel.from_pretrained(tmp_path, num_hidden_layers=1)))
+
+
+def test_opening_a_model_imports_neither_training_nor_a_compiler(saved: Path) -> None:
+    """Which takes longer than all the rest."""
+    code = (
+        "import sys, mobilebert_tf, mobilebert_pt\n"
+        "assert 'mobilebert_common.training.api' not in sys.modules and 'mobilebert_common.tasks.task' not in sys.modules\n"
+        f"mobilebert_pt.MobileBertModel.from_pretrained({str(saved)!r})\n"
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

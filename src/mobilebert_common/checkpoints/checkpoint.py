@@ -251,7 +251,8 @@ def read(
     tensors: dict[str, np.ndarray] = {}
     with np.errstate(over="ignore"):  # what overflows is infinite, and refused below
         for name, place in found.source.items():
-            array = arrays.pop(place.name) if last[place.name] == name else arrays[place.name]  # one at a time in both dtypes
+            # one at a time is there in both dtypes; a tensor that stands in for another as well is copied
+            array = arrays.pop(place.name) if last[place.name] == name else arrays[place.name].copy()
             tensors[name] = _as_dtype(from_layout(array, place.layout), wanted)
     tensors |= {
         name: np.zeros(tensor.shape, wanted)

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from ..errors import CheckpointError
 
@@ -183,10 +183,14 @@ class Hashing:
         if self._bytes >= BATCH:
             self.flush()
 
-    def flush(self) -> Future[Any]:
+    def flush(self) -> Future[None]:
         """Start on the pieces that wait."""
         pieces, self._pieces, self._bytes = self._pieces, [], 0
-        return self._thread.submit(lambda: [self._digest.update(piece) for piece in pieces])
+        return self._thread.submit(self._update, pieces)
+
+    def _update(self, pieces: Iterable[memoryview | bytes]) -> None:
+        for piece in pieces:
+            self._digest.update(piece)
 
     def hexdigest(self) -> str:
         """The SHA-256 of all pieces, in hexadecimal."""
