@@ -92,11 +92,7 @@ def opened(job: Job, module: str, prefix: str = "", **options: Any) -> Any:
 
 def folded(model: Any, options: dict[str, Any] | None) -> Any:
     """The model folded with these options, or itself for None."""
-    if options is None:
-        return model
-    if not hasattr(model, "fold"):
-        raise Unavailable("this twin has no fold yet")
-    return model.fold(**options)
+    return model if options is None else model.fold(**options)
 
 
 def ids(case: Sequence[int]) -> Any:
@@ -171,8 +167,6 @@ def with_predictor(job: Job, **options: Any) -> Prepare:
     import mobilebert_pt
 
     torch.set_num_threads(job.threads)
-    if not hasattr(mobilebert_pt, "Predictor"):
-        raise Unavailable("this twin has no Predictor yet")
     predictor = mobilebert_pt.Predictor.load(job.folder, **options)
 
     def prepare(case: str) -> Call:
