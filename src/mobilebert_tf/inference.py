@@ -24,17 +24,15 @@ from .pretrained import TFMobileBertPreTrainedModel, base_model, is_ours
 
 
 class Product(SizedLayer):
-    """`weight @ x + bias`."""
+    """`weight @ x + bias` for rows x."""
 
     def __init__(self, weight: np.ndarray, bias: np.ndarray | None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.weight, self.bias = frozen(self, "kernel", weight.T), frozen(self, "bias", bias)
 
     def call(self, x: Any) -> Any:
-        size_in, size_out = self.weight.shape
-        flat = ops.matmul(ops.reshape(x, (-1, size_in)), self.weight)  # one matrix product for any rank
-        flat = flat if self.bias is None else ops.add(flat, self.bias)
-        return ops.reshape(flat, (*ops.shape(x)[:-1], size_out))
+        product = ops.matmul(x, self.weight)
+        return product if self.bias is None else ops.add(product, self.bias)
 
 
 class Sum(SizedLayer):
@@ -84,7 +82,7 @@ class Embeddings(SizedLayer):
         if self.trigram_input:
             x = trigram(x)
         if self.transformation is not None:
-            x = self.transformation(x)  # [b t h]
+            x = in_shape(self.transformation(in_rows(x)), x)  # [b t h]
         if self.scale is not None:
             x = x * self.scale
         x = x + positions
@@ -129,14 +127,18 @@ class Layer(SizedLayer):
         output_attentions: bool = False,
         only_first: bool = False,
     ) -> tuple[Any, Any]:
-        """Returns the stream [b t h], or [b 1 h] for only the first token, and, if asked for, the probabilities [b n t t]."""
-        parts = dict(zip(self.products.input, self.split(self.input_(r)), strict=True))
+        """Returns the stream [b t h], or [b 1 h] for only the first token, and, if asked for, the probabilities [b n t t].
+
+        Between reading and writing the stream, tokens are rows [b*t, ...]: reshaping around each product took a fifth of short texts.
+        """
+        parts = dict(zip(self.products.input, self.split(self.input_(in_rows(r))), strict=True))
         if self.residual_norm is not None:
             parts["residual"] = self.residual_norm(parts["residual"])
         if self.shared_norm is not None:
             parts["shared"] = self.shared_norm(parts["shared"])
         if self.attention is not None:
             parts |= zip(self.products.attention, self.split(self.attention(parts[self.products.source])), strict=True)
+        parts = {name: in_shape(part, r) for name, part in parts.items() if name != "shared"}  # [b t k]
         query, y = parts["query"], parts.get("residual", r)
         if only_first:
             query, y, r = query[:, :1], y[:, :1], r[:, :1]
@@ -144,10 +146,11 @@ class Layer(SizedLayer):
         context, probabilities = attend(
             query, parts["key"], parts["value"], self.heads, attention_bias, head_mask, output_attentions, scale=1.0
         )
-        y = self.context(y, context)
+        y = self.context(in_rows(y), in_rows(context))
         for intermediate, ffn in zip(self.intermediate, self.ffn, strict=True):
             y = ffn(y, self.activation(intermediate(y)))
-        return y if self.output_ is None else self.output_(r, y), probabilities
+        y = y if self.output_ is None else self.output_(in_rows(r), y)
+        return in_shape(y, r), probabilities
 
     def split(self, x: Any) -> list[Any]:
         """The parts of a product's output."""
@@ -330,6 +333,16 @@ def is_eager(tensors: list[Any]) -> bool:
     import tensorflow as tf
 
     return tf.executing_eagerly() and not any(isinstance(each, keras.KerasTensor) for each in keras.tree.flatten(tensors))
+
+
+def in_rows(x: Any) -> Any:
+    """[b t k] -> [b*t k]."""
+    return ops.reshape(x, (-1, x.shape[-1]))
+
+
+def in_shape(rows: Any, like: Any) -> Any:
+    """[b*t k] -> [b t k]."""
+    return ops.reshape(rows, (*ops.shape(like)[:2], rows.shape[-1]))
 
 
 def layer_norm(tensors: Mapping[str, np.ndarray], name: str, config: MobileBertConfig, **kwargs: Any) -> LayerNorm | None:

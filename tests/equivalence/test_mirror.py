@@ -125,6 +125,8 @@ ONLY_KERAS = {
     "replace": "torch's modules can be copied",
     "copied": "torch's modules can be copied",
     "own_weights": "torch's modules can be copied",
+    "in_rows": "torch.nn.functional.linear takes any rank",
+    "in_shape": "torch.nn.functional.linear takes any rank",
     "is_eager": "torch has one type of tensor",
     "table": "nn.Embedding.from_pretrained in torch",
     "constant": "torch takes tensors as they are",
