@@ -79,13 +79,13 @@ def test_the_last_layer_works_only_for_the_first_token_where_nothing_else_is_rea
     architecture: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inference, "is_eager", lambda tensors: False)
-    lengths: list[int] = []
+    rows: list[int] = []
     folded = make_model(architecture).fold()
     last = (folded if architecture == "MobileBertModel" else folded.mobilebert).encoder.layer[-1]
     original = last.output_.call
-    last.output_.call = lambda y, z: lengths.append(y.shape[1]) or original(y, z)
+    last.output_.call = lambda y, z: rows.append(y.shape[0]) or original(y, z)
     folded(IDS)
-    assert lengths == [1 if architecture == CLASSIFIER else 7]
+    assert rows == [3 if architecture == CLASSIFIER else 21]
 
 
 def test_every_way_to_call_a_model(tmp_path: Path) -> None:
