@@ -208,7 +208,7 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
         dtype: str | torch.dtype | None = None,
         quantize: Literal["int8"] | None = None,
         compose: bool = True,
-        packed: bool = False,
+        packed: bool | None = False,
     ) -> Self:
         """A faster copy of this model for inference: the same call and the same outputs, up to rounding.
 
@@ -218,8 +218,8 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
             dtype: of its tensors, e.g. "bfloat16"; by default this model's.
             quantize: "int8" stores the encoder's weights in int8 and quantizes activations in each call: on the CPU, in float32.
             compose: multiply query and key with the bottleneck they share: a product less, but larger matrices.
-            packed: keep weights in oneDNN's own layout, in float32 on the CPU. Some CPUs are faster with it, some slower. Such a
-                model cannot be moved, converted or exported.
+            packed: keep weights in oneDNN's own layout, in float32 on the CPU. Some CPUs are faster with it, some slower; None
+                measures that. Such a model cannot be moved, converted or exported.
         Raises:
             ConfigError: layers that are not of this package, weights that are not finite, or options that do not go together.
         """

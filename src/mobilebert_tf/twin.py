@@ -22,7 +22,7 @@ from .arrays import to_numpy
 from .fit import readable_errors
 from .training import require_one_machine, train
 
-__all__ = ["create", "devices", "infer", "largest", "load", "outputs", "set_tensors", "set_threads", "tensor", "tensors", "train"]
+__all__ = ["create", "devices", "fold", "infer", "largest", "load", "outputs", "set_tensors", "set_threads", "tensor", "tensors", "train"]
 
 ONE_PROCESS = "Keras's fit trains in one process: start one, without a launcher or TF_CONFIG, with --devices, or use --framework pt"
 
@@ -56,6 +56,11 @@ def infer(model: Any, batches: Iterable[Mapping[str, np.ndarray]]) -> Iterator[d
         with readable_errors():
             found = call(dict(batch))
         yield {name: keras.ops.convert_to_numpy(value) for name, value in flat(found).items()}
+
+
+def fold(model: Any, dtype: str | None = None, quantize: str | None = None) -> Any:
+    """A copy of a model for inference, the fastest for this machine."""
+    return model.fold(dtype=dtype, quantize=quantize)
 
 
 def tensors(model: Any) -> dict[str, np.ndarray]:

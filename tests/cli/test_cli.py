@@ -13,11 +13,12 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import torch
 
 import mobilebert_common.verification
 from mobilebert_common.checkpoints import checkpoint
 from mobilebert_common.checkpoints.safetensors import WEIGHTS_FILE
-from mobilebert_common.cli import main
+from mobilebert_common.cli import learning, main
 from mobilebert_common.frameworks import twin
 from mobilebert_common.model.config import CONFIG_FILE, MobileBertConfig
 from mobilebert_common.model.zoo import ZOO
@@ -205,6 +206,27 @@ def test_predict(files: Path, tmp_path: Path, run: Any) -> None:
     assert (tmp_path / "again.csv").read_text().startswith(f"{titles}\n")  # nothing that an earlier model said
     done = run("evaluate", files / "tiny", tmp_path / "all.csv", "--label", "prediction", "--predictions", tmp_path / "no.csv")
     assert done.status == 1 and "the labels are in the column 'prediction', where predictions are written: rename it" in done.err
+
+
+def test_predict_has_the_options_of_a_predictor(files: Path, monkeypatch: pytest.MonkeyPatch, run: Any) -> None:
+    asked: list[dict[str, Any]] = []
+
+    class Noted(learning.Predictor):
+        def __init__(self, path: str, **options: Any) -> None:
+            asked.append(options)
+            super().__init__(path, **options)
+
+    monkeypatch.setattr(learning, "Predictor", Noted)
+    options = ("--quantize", "int8", "--batch-size", 1, "--threads", torch.get_num_threads())
+    assert run("predict", files / "tiny", *TEXTS, "--framework", "pt", *options).status == 0
+    assert asked == [{"task": None, "dtype": None, "quantize": "int8", "batch_size": 1, "threads": torch.get_num_threads()}]
+    for wrong, message in (
+        (("--quantize", "int4"), "quantize must be None or \"int8\", not 'int4'"),
+        (("--dtype", "int32"), "dtype must be one of"),
+        (("--batch-size", 0), "batch_size must be a whole number from 1, not 0"),
+    ):
+        done = run("predict", files / "tiny", *TEXTS, "--framework", "pt", *wrong)
+        assert done.status == 1 and message in done.err
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

@@ -62,6 +62,7 @@ ONLY_TORCH = {
     "packed_int8": "TensorFlow has no fast int8 products",
     "saturates": "TensorFlow has no fast int8 products",
     "choose_product": "Keras has one kind",
+    "packing_gains": "TensorFlow chooses oneDNN itself",
     **dict.fromkeys(
         [f"Encoder.{name}" for name in ("product", "size", "hooks", "traces", "traced", "trace", "can_trace", "_apply", "__getstate__")],
         "Frozen.__call__ has the whole model compiled in Keras",

@@ -13,8 +13,15 @@ from torch import nn
 from mobilebert_common.errors import ConfigError, InputError
 from mobilebert_common.model.architectures import ARCHITECTURES
 from mobilebert_common.model.config import MobileBertConfig
-from mobilebert_pt import MobileBertForSequenceClassification, MobileBertModel, MobileBertPreTrainedModel, heads
+from mobilebert_pt import (
+    MobileBertForSequenceClassification,
+    MobileBertModel,
+    MobileBertPreTrainedModel,
+    heads,
+    inference,
+)
 from mobilebert_pt.inference import Int8
+from mobilebert_pt.pretrained import base_model
 from mobilebert_pt.twin import outputs, set_tensors
 from support.configs import CHOICES, CLASSIFIER, CONFIGS, make_config, make_labels, random_weights
 from support.reference import distance, random_inputs, scaled_weights
@@ -239,6 +246,49 @@ def test_plain_products_move_convert_and_obey_autocast() -> None:
 def test_options_that_do_not_go_together(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_model().fold(**options)
+
+
+@pytest.mark.parametrize("gains", [True, False])
+def test_packing_is_chosen_by_a_measurement(gains: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert inference.packing_gains(torch.get_num_threads()) in (True, False)
+    monkeypatch.setattr(inference, "packing_gains", lambda threads: gains)
+    model = make_model()
+    assert base_model(model.fold(packed=None)).product is (inference.Packed if gains else inference.Product)
+    assert base_model(model.fold(packed=None, dtype="bfloat16")).product is inference.Product
+    assert base_model(model.fold(packed=None, quantize="int8")).product is Int8
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_trace_is_taken_unless_someone_looks_at_the_layers(kind: str) -> None:
+    """The layers run in Python to be traced, once without and once with a mask, and where there are hooks."""
+    folded = make_model().fold(**KINDS[kind])
+    encoder, calls = folded.mobilebert.encoder, []
+    plain = encoder.last
+    encoder.last = lambda *args: calls.append(1) or plain(*args)
+    expected = plain(torch.ones(2, 5, 32, dtype=folded.dtype))
+    found = [encoder(torch.ones(2, 5, 32, dtype=folded.dtype), None, None, False, False)[0][-1] for _ in range(3)]
+    assert len(calls) == 1 and encoder.traces.keys() == {False}
+    for each in found:
+        torch.testing.assert_close(each, expected)
+    folded(IDS, MASK)
+    assert len(calls) == 2 and encoder.traces.keys() == {False, True}
+    handle = encoder.layer[1].register_forward_hook(lambda *args: None)
+    folded(IDS)
+    folded(IDS)
+    assert len(calls) == 4
+    handle.remove()
+    folded(IDS)
+    assert len(calls) == 4
+    folded.to("cpu")
+    assert not encoder.traces, "they hold the tensors from before"
+
+
+def test_torch_compile() -> None:
+    with torch.no_grad():
+        model = make_model()
+        folded = model.fold()
+        compiled = torch.compile(folded, backend="aot_eager", fullgraph=True)
+        torch.testing.assert_close(compiled(IDS, MASK).logits, model(IDS, MASK).logits)
 
 
 class Mean(MobileBertPreTrainedModel):

@@ -24,7 +24,7 @@ from ..tasks.task import Setup
 from ..training import jobs, preparation
 from ..training.fine_tuning import fine_tune
 from ..training.jobs import FRESH, PRETRAINED, VOCABULARY
-from ..training.predictor import Predictor, Windows, file_windows, whole
+from ..training.predictor import BATCH, Predictor, Windows, file_windows, whole
 from ..training.preparation import BALANCED, RATES, LeftOut
 from ..training.progress import bar
 from .console import add_row, console, make_grid, open_twin, rows_bar, say
@@ -226,6 +226,12 @@ class PredictOptions(DataOptions):
     file: Annotated[Path | None, typer.Option(help=f"Label the rows of this {FILES} instead.")] = None
     output: Annotated[Path | None, typer.Option(help=f"Write the rows with their predictions to this {FILES}.")] = None
     all: Annotated[bool, typer.Option("--all", help="Give all probabilities.")] = False
+    dtype: Annotated[str | None, typer.Option(help="Compute in this dtype, such as bfloat16.", show_default="float32")] = None
+    quantize: Annotated[
+        str | None, typer.Option(help="int8: multiply 8-bit numbers, in PyTorch on the CPU; faster and less exact.", show_default=False)
+    ] = None
+    batch_size: Annotated[int, typer.Option(help="Rows in a batch.")] = BATCH
+    threads: Annotated[int | None, typer.Option(help="Threads of the framework.", show_default="the framework's own number")] = None
 
 
 def predict(options: PredictOptions) -> None:
@@ -235,9 +241,10 @@ def predict(options: PredictOptions) -> None:
     setup = _setup(options, options.directory)
     if options.output is not None:
         check_result_path(options.output, options.file, setup.task.suffixes)
+    speed = {name: getattr(options, name) for name in ("dtype", "quantize", "batch_size", "threads")}
+    predictor, left_out = Predictor(options.directory, task=options.task, **speed), LeftOut()
     windows = _windows(options, setup)
     open_twin(options.framework)
-    predictor, left_out = Predictor(options.directory, task=options.task), LeftOut()
     predictor.framework = options.framework
     with rows_bar(windows.count, shown=options.output is not None) as advance:
         found = predictor.predict(setup, windows, left_out, advance)

@@ -101,7 +101,7 @@ class Predictor:
                 door.set_threads(1)
         # exported files will be opened here
         opened = jobs.Opened.open(door, self.path, self.task, output_hidden_states=False, output_attentions=False)
-        return replace(opened, model=opened.model.fold(dtype=self.dtype, quantize=self.quantize)) if self.fold else opened
+        return replace(opened, model=door.fold(opened.model, self.dtype, self.quantize)) if self.fold else opened
 
     def __call__(self, data: Any, *, all: bool = False, **options: Any) -> dict[str, Sequence[Any]]:
         """What the model says of each text or row: {column: values}, those of the data first.

@@ -90,6 +90,16 @@ class Twin(Protocol):
     def infer(self, model: Any, batches: Iterable[Mapping[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:
         """Run a model on one batch after the other and yield {name: output} for each; compiled where that is faster."""
 
+    def fold(self, model: Any, dtype: str | None = None, quantize: str | None = None) -> Any:
+        """Return a copy of a model for inference, the fastest for this machine.
+
+        Args:
+            dtype: of the computations; default: the model's.
+            quantize: "int8", or None.
+        Raises:
+            ConfigError: the framework does not have the dtype or the quantization.
+        """
+
     def tensors(self, model: Any) -> dict[str, np.ndarray]:
         """Return a model's weights as {canonical name: array}, which may share the model's memory; LoRA adapters are merged."""
 
