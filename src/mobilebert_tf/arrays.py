@@ -13,7 +13,7 @@ def dtype_policy(dtype: Any) -> keras.DTypePolicy:
     """The policy of a dtype or of a name such as "float32" or "mixed_bfloat16"; Keras's own setting if it is None.
 
     Raises:
-        ValueError: no weights have such a dtype.
+        ConfigError: no weights have such a dtype.
     """
     if dtype is None:
         dtype = keras.config.dtype_policy()

@@ -3,6 +3,8 @@
 import ml_dtypes
 import numpy as np
 
+from ..errors import ConfigError, brief
+
 DTYPES: dict[str, np.dtype] = {
     "float32": np.dtype(np.float32),
     "float64": np.dtype(np.float64),
@@ -15,8 +17,8 @@ def parse_dtype(dtype: str) -> np.dtype:
     """Return the numpy dtype with this name; bfloat16 comes from ml_dtypes.
 
     Raises:
-        ValueError: no weights have such a dtype.
+        ConfigError: no weights have such a dtype.
     """
     if dtype not in DTYPES:
-        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
+        raise ConfigError(f"dtype must be one of {', '.join(DTYPES)}, not {brief(dtype)}")
     return DTYPES[dtype]
