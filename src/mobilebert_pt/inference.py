@@ -399,7 +399,8 @@ def fold(
     only_first = model is not base and reads_only_first(model.architecture) and all(map(is_known, heads))
     weights = {name: arrays.to_numpy(tensor) for name, tensor in distinct(base).items() if not name.startswith("pooler.")}
     folded = folding.fold(base.config, weights, compose=compose, bound=INT8_BOUND if quantize else folding.BOUND)
-    tensors = {name: arrays.to_tensor(array).to(model.device, dtype) for name, array in folded.tensors.items()}
+    table = folded.tensors  # emptied, so that few tensors are there in both dtypes
+    tensors = {name: arrays.to_tensor(table.pop(name)).to(model.device, dtype) for name in list(table)}
     new = FoldedModel(folded, tensors, product, copy.deepcopy(base.pooler), only_first)
     return (new if model is base else with_base(model, new)).to(dtype)
 

@@ -133,3 +133,12 @@ def test_checkpointed_layers_with_dropout_train() -> None:
     model.compile(keras.optimizers.Adam(1e-3), loss="mse")
     x = [X["input_ids"], X["attention_mask"]]
     assert np.isfinite(model.fit(x, Y, verbose=0).history["loss"][0])
+
+
+@pytest.mark.parametrize("norm", ["no_norm", "layer_norm"])
+def test_fold(norm: str) -> None:
+    """Called as it is, and compiled by JAX."""
+    model = make_model(normalization_type=norm)
+    folded = model.fold()
+    assert_same(model(X), folded(X), 1e-5)
+    assert_same(model(X), jax.jit(lambda x: folded(x))(X), 1e-5)
