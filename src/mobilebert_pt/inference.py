@@ -291,10 +291,10 @@ class Encoder(nn.Module):
     def trace(self, dtype: torch.dtype, has_mask: bool) -> Callable[..., Tensor]:
         """A trace of `last` for inputs of any size."""
         example = [torch.zeros(2, 3, self.size), *([torch.zeros(2, 1, 1, 3), torch.ones(2, 1, 1, 1)] if has_mask else [])]
-        inputs = {"last": tuple(tensor.to(dtype) for tensor in example)}
+        inputs = {"run": tuple(tensor.to(dtype) for tensor in example)}
         with warnings.catch_warnings():  # that torch deprecates TorchScript; torch.export has nothing that is as fast
             warnings.simplefilter("ignore")
-            found: Callable[..., Tensor] = torch.jit.trace_module(self, inputs, check_trace=False).last
+            found: Callable[..., Tensor] = torch.jit.trace_module(Traced(self), inputs, check_trace=False).run
         return found
 
     def can_trace(self, r: Tensor) -> bool:
@@ -325,6 +325,20 @@ class Encoder(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "traces": {}}  # which hold tensors, and cannot be pickled
+
+
+class Traced(nn.Module):
+    """What torch traces of an encoder. Plain tensors become constants of the trace, but weights in other layouts must be attributes.
+
+    The encoder itself would do, but torch takes a second for its modules.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        for number, module in enumerate(encoder.modules()):
+            if isinstance(module, Packed | Int8):
+                setattr(self, f"weight_{number}", module.packed if isinstance(module, Int8) else module.weight)
+        self.__dict__["run"] = encoder.last
 
 
 def refuse(model: object, *args: Any, **kwargs: Any) -> NoReturn:
@@ -395,7 +409,8 @@ def fold(
     dtype, product = choose_product(model, dtype, quantize, packed)
     if foreign := sorted({type(module).__name__ for module in base.modules() if not is_known(module)}):
         raise ConfigError(f"only layers of this package and torch.nn can be folded, not {shortened(foreign, ', ')}")
-    heads = [module for module in model.modules() if module not in set(base.modules())]
+    inside = {id(module) for module in base.modules()}
+    heads = [module for module in model.modules() if id(module) not in inside]
     only_first = model is not base and reads_only_first(model.architecture) and all(map(is_known, heads))
     weights = {name: arrays.to_numpy(tensor) for name, tensor in distinct(base).items() if not name.startswith("pooler.")}
     folded = folding.fold(base.config, weights, compose=compose, bound=INT8_BOUND if quantize else folding.BOUND)

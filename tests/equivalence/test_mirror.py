@@ -67,6 +67,7 @@ ONLY_TORCH = {
         [f"Encoder.{name}" for name in ("product", "size", "hooks", "traces", "traced", "trace", "can_trace", "_apply", "__getstate__")],
         "Frozen.__call__ has the whole model compiled in Keras",
     ),
+    "class Traced": "Frozen.__call__ has the whole model compiled in Keras",
     "Encoder.check_call": "Keras knows no gradients of a call, and no autocast",
     "Frozen.train": "Keras passes training to a call",
     "Frozen.requires_grad_": "trainable in Keras",
