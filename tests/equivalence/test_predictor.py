@@ -4,6 +4,7 @@ import importlib
 import multiprocessing
 import pickle
 import re
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from mobilebert_common.errors import ConfigError
 from mobilebert_common.frameworks import FRAMEWORKS
 from mobilebert_common.tasks.task import TASKS
 from mobilebert_common.training import predictor
-from support.predicting import make_checkpoint, make_row, make_text
+from support.predicting import ask, make_checkpoint, make_row, make_text
 
 ROWS = 24
 DOCS = (Path(__file__).parents[2] / "docs" / "predict.md").read_text(encoding="utf-8")
@@ -97,14 +98,6 @@ def test_threads(models: Path) -> None:
         package("tf").Predictor.load(models / "classification", threads=77)
 
 
-def ask(given: Any) -> Any:
-    """In a worker: what a predictor says, how it came, and the threads that its framework has."""
-    import torch
-
-    came_closed = "opened" not in vars(given)
-    return given([make_text(number) for number in range(5)]), came_closed, torch.get_num_threads()
-
-
 def test_a_predictor_goes_into_a_worker(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(models)
     for name in predictor.THREADS:
@@ -112,8 +105,8 @@ def test_a_predictor_goes_into_a_worker(models: Path, monkeypatch: pytest.Monkey
     given = package("pt").Predictor.load("classification")
     expected = given([make_text(number) for number in range(5)])
     monkeypatch.chdir("/")
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        found, came_closed, threads = pool.apply(ask, [given])
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        found, came_closed, threads = pool.submit(ask, given).result()
     assert came_closed and threads == 1 and found["prediction"] == expected["prediction"]
     assert found == approximately(expected)
 

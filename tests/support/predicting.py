@@ -96,3 +96,11 @@ class Twin:
                 yield {"logits": np.sin(total)}
             else:
                 yield {"logits": np.sin(total[:, None] * np.arange(1, model.config.num_labels + 1))}
+
+
+def ask(given: Any) -> Any:
+    """In a worker: what a predictor says, how it came, and the threads that its framework has."""
+    import torch
+
+    came_closed = "opened" not in vars(given)
+    return given([make_text(number) for number in range(5)]), came_closed, torch.get_num_threads()
