@@ -105,7 +105,7 @@ def save_random(folder: Path, architecture: str, layers: int, data: Path | None)
 
     def draw(name: str, shape: Sequence[int]) -> np.ndarray:
         if len(shape) > 1:
-            return generator.normal(0, 0.05, shape)
+            return generator.normal(0, 0.02, shape)
         return generator.normal(float(name.endswith("LayerNorm.weight")), 0.05, shape)
 
     tensors = {name: draw(name, tensor.shape).astype(np.float32) for name, tensor in expand(config, architecture).items()}

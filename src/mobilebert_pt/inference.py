@@ -18,6 +18,7 @@ from mobilebert_common.model.architectures import reads_only_first
 from mobilebert_common.model.config import MobileBertConfig
 
 from . import arrays
+from .checks import can_read
 from .layers import ACTIVATIONS, AttentionBias, attend, look_up, trigram
 from .model import MobileBertModel
 from .pretrained import MobileBertPreTrainedModel, base_model, distinct
@@ -299,14 +300,7 @@ class Encoder(nn.Module):
 
     def can_trace(self, r: Tensor) -> bool:
         """Whether a trace computes the same: on the CPU, unless someone else traces, compiles or looks at the modules."""
-        return (
-            type(r) is Tensor
-            and r.device.type == "cpu"
-            and not torch.is_autocast_enabled("cpu")
-            and not torch.compiler.is_compiling()
-            and not torch.jit.is_tracing()
-            and not any(self.hooks)
-        )
+        return type(r) is Tensor and can_read(r) and not torch.is_autocast_enabled("cpu") and not any(self.hooks)
 
     def check_call(self, r: Tensor) -> None:
         """Refuse what packed products would do wrong.
@@ -398,6 +392,12 @@ class FoldedModel(Frozen, MobileBertModel):
         self.encoder = Encoder(folded, tensors, product, only_first)
         self.pooler = pooler
         self.requires_grad_(False).eval()
+
+    def attention_bias(self, attention_mask: Tensor | None, dtype: torch.dtype) -> AttentionBias | None:
+        """As MobileBertModel, but none for a mask that hides nothing, where its values can be read: that saves a tenth of short texts."""
+        if attention_mask is not None and can_read(attention_mask) and bool((attention_mask != 0).all()):
+            return None
+        return super().attention_bias(attention_mask, dtype)
 
 
 @torch.inference_mode(False)  # tensors made in inference mode could not be exported

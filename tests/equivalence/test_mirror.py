@@ -73,6 +73,7 @@ ONLY_TORCH = {
     "Frozen.requires_grad_": "trainable in Keras",
     "Frozen._apply": "Keras places and converts tensors itself",
     "FoldedModel.product": "Keras has one kind",
+    "FoldedModel.attention_bias": "in Keras a call without a mask is compiled apart",
     "empty": "a Keras model is pickled as a file, which a folded one refuses",
 }
 ONLY_KERAS = {

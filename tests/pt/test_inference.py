@@ -283,6 +283,18 @@ def test_a_trace_is_taken_unless_someone_looks_at_the_layers(kind: str) -> None:
     assert not encoder.traces, "they hold the tensors from before"
 
 
+def test_a_mask_that_hides_nothing_is_left_out() -> None:
+    folded = make_model().fold()
+    expected = folded(IDS).logits
+    assert torch.equal(folded(IDS, torch.ones_like(IDS)).logits, expected)
+    assert folded.mobilebert.encoder.traces.keys() == {False}
+    assert torch.equal(folded(IDS, torch.ones(3, 7, 7)).logits, expected)
+    mask = torch.ones_like(IDS)
+    mask[1, 6] = 0
+    assert not torch.equal(folded(IDS, mask).logits[1], expected[1])
+    assert folded.mobilebert.encoder.traces.keys() == {False, True}
+
+
 def test_torch_compile() -> None:
     with torch.no_grad():
         model = make_model()
