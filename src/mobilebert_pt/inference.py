@@ -281,7 +281,7 @@ class Encoder(nn.Module):
         return r
 
     def traced(self, r: Tensor, *attention_bias: Tensor) -> Tensor:
-        """`last` from a trace, without Python between the operations, which takes a third of the time of short texts."""
+        """`last` from a trace, without Python between the operations, which takes a fifth of the time of short texts."""
         has_mask = bool(attention_bias)
         if has_mask not in self.traces:
             self.traces[has_mask] = self.trace(r.dtype, has_mask)
@@ -394,7 +394,7 @@ class FoldedModel(Frozen, MobileBertModel):
         self.requires_grad_(False).eval()
 
     def attention_bias(self, attention_mask: Tensor | None, dtype: torch.dtype) -> AttentionBias | None:
-        """As MobileBertModel, but none for a mask that hides nothing, where its values can be read: that saves a tenth of short texts."""
+        """As MobileBertModel, but none for a mask that hides nothing, where its values can be read: that saves work in every layer."""
         if attention_mask is not None and can_read(attention_mask) and bool((attention_mask != 0).all()):
             return None
         return super().attention_bias(attention_mask, dtype)

@@ -2,7 +2,7 @@
 translation."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import keras
@@ -129,7 +129,8 @@ class Layer(SizedLayer):
     ) -> tuple[Any, Any]:
         """Returns the stream [b t h], or [b 1 h] for only the first token, and, if asked for, the probabilities [b n t t].
 
-        Between reading and writing the stream, tokens are rows [b*t, ...]: reshaping around each product took a fifth of short texts.
+        Between reading and writing the stream, tokens are rows [b*t, ...]: reshaping around each product took a fifth of the time of
+        short texts.
         """
         parts = dict(zip(self.products.input, self.split(self.input_(in_rows(r))), strict=True))
         if self.residual_norm is not None:
@@ -218,6 +219,17 @@ class Frozen:
     fit = compile = train_on_batch = save = save_weights = load_weights = canonical_variables = __reduce__ = refuse
     from_pretrained, _from_config = classmethod(refuse), classmethod(refuse)
 
+    @property
+    def trainable(self) -> bool:
+        """Never."""
+        return False
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        if value:
+            refuse(self)
+        keras.Model.trainable.fset(self, False)
+
     def __call__(self, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
         """The output; in TensorFlow from a compiled function, which is traced for the first call of a kind."""
         if training:
@@ -258,7 +270,7 @@ def fold(model: TFMobileBertPreTrainedModel, dtype: Any, quantize: str | None, c
     layers = base._flatten_layers()
     if foreign := sorted({type(layer).__name__ for layer in layers if not is_known(layer)}):
         raise ConfigError(f"only layers of this package and of Keras can be folded, not {shortened(foreign, ', ')}")
-    heads = [layer for name, layer in parts(model).items() if layer is not base]
+    heads = [layer for layer in parts(model).values() if layer is not base]
     only_first = model is not base and reads_only_first(model.architecture) and all(map(is_known, [model, *heads]))
     variables = base.canonical_variables().items()
     weights = {name: arrays.to_numpy(*place) for name, place in variables if not name.startswith("pooler.")}
@@ -350,14 +362,17 @@ def layer_norm(tensors: Mapping[str, np.ndarray], name: str, config: MobileBertC
     if f"{name}weight" not in tensors:
         return None
     norm = LayerNorm(config, len(tensors[f"{name}weight"]), trainable=False, **kwargs)
-    norm.gamma_initializer, norm.beta_initializer = constant(tensors[f"{name}weight"]), constant(tensors[f"{name}bias"])
+    norm.build()
+    norm.gamma.assign(tensors[f"{name}weight"])
+    norm.beta.assign(tensors[f"{name}bias"])
     return norm
 
 
 def table(config: MobileBertConfig, rows: np.ndarray, ids_name: str, **kwargs: Any) -> Embedding:
     """A table of vectors."""
     found = Embedding(config, *rows.shape, ids_name, trainable=False, **kwargs)
-    found.embeddings_initializer = constant(rows)
+    found.build()
+    found._embeddings.assign(rows)
     return found
 
 
@@ -368,9 +383,8 @@ def below(prefix: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarra
 
 def frozen(layer: keras.layers.Layer, name: str, array: np.ndarray | None) -> Any:
     """A variable of a layer that is not trained; None stays None."""
-    return None if array is None else layer.add_weight(array.shape, initializer=constant(array), trainable=False, name=name)
-
-
-def constant(array: np.ndarray) -> Callable[..., Any]:
-    """An initializer with these values."""
-    return lambda shape, dtype=None: ops.convert_to_tensor(array, dtype)
+    if array is None:
+        return None
+    variable = layer.add_weight(array.shape, initializer="zeros", trainable=False, name=name)
+    variable.assign(array)
+    return variable

@@ -123,6 +123,7 @@ ONLY_KERAS = {
     "class Progress": "the loop in torch reports, fit calls back",
     "batches": "the loop in torch makes its batches, fit reads them",
     "Layer.split": "torch.split",
+    "Frozen.trainable": "requires_grad_ in torch",
     "Frozen.__call__": "the layers alone are traced in torch",
     "FoldedModel.trainable": "requires_grad_ in torch",
     "replace": "torch's modules can be copied",
@@ -132,7 +133,6 @@ ONLY_KERAS = {
     "in_shape": "torch.nn.functional.linear takes any rank",
     "is_eager": "torch has one type of tensor",
     "table": "nn.Embedding.from_pretrained in torch",
-    "constant": "torch takes tensors as they are",
 }
 def outline(path: Path) -> list[str]:
     """The names of a file's functions, classes, methods and attributes, in order."""

@@ -139,6 +139,7 @@ def test_a_folded_model_is_only_for_inference(architecture: str, tmp_path: Path)
     folded = model.fold()
     refused = {
         "train": lambda: folded(IDS, training=True),
+        "unfreeze": lambda: setattr(folded, "trainable", True),
         "compile": lambda: folded.compile("adam"),
         "fit": lambda: folded.fit(IDS, IDS),
         "save": lambda: folded.save_pretrained(tmp_path / "saved"),
