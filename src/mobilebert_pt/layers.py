@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mobilebert_common.model.architectures import ARCHITECTURES
 from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.exporting import is_exporting
 from mobilebert_common.model.schema import letters
 
 from .checks import check_ids
@@ -168,7 +169,7 @@ class AttentionBias(NamedTuple):
     """
 
     bias: Tensor  # [b 1 1 t] or [b 1 t t], 0 where visible and in rows that hide everything, elsewhere finfo.min
-    seen: Tensor  # [b 1 1 1] or [b 1 t 1], 0 for rows that hide everything, elsewhere 1
+    seen: Tensor | None  # [b 1 1 1] or [b 1 t 1], 0 for rows that hide everything, elsewhere 1; None in an export
 
 
 class SelfAttention(nn.Module):
@@ -218,9 +219,11 @@ def attend(
     q, k, v = (split(x, heads) for x in (query, key, value))  # [b n t d]
     bias = None
     if attention_bias is not None:
-        bias, q = attention_bias.bias, q * attention_bias.seen
-    if output_attentions:
-        scores = (q @ k.transpose(2, 3)) * (q.shape[-1] ** -0.5 if scale is None else scale)  # [b n t t]
+        bias, q = attention_bias.bias, q if attention_bias.seen is None else q * attention_bias.seen
+    if output_attentions or is_exporting():
+        scores = q @ k.transpose(2, 3)  # [b n t t]
+        scale = q.shape[-1] ** -0.5 if scale is None else scale
+        scores = scores if scale == 1.0 else scores * scale
         probabilities = (scores if bias is None else scores + bias).softmax(dim=-1)
         probabilities = F.dropout(probabilities, rate) if rate else probabilities
         if head_mask is not None:

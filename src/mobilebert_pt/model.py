@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mobilebert_common.model import inputs
 from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.exporting import is_exporting
 from mobilebert_common.model.outputs import BaseModelOutputWithPooling
 
 from .checks import check_ids, check_model_inputs, check_tensors, sizes
@@ -84,6 +85,9 @@ class MobileBertModel(MobileBertPreTrainedModel):
         device = self.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else dtype
         visible = (attention_mask[:, None, None] if attention_mask.dim() == 2 else attention_mask[:, None]) != 0
+        if is_exporting():
+            zero, smallest = (torch.tensor(value, dtype=dtype) for value in (0, torch.finfo(dtype).min))
+            return AttentionBias(torch.where(visible, zero, smallest), None)
         seen = visible.any(dim=-1, keepdim=True)
         bias = torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill(
             seen & ~visible, torch.finfo(dtype).min

@@ -9,6 +9,7 @@ from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from mobilebert_common.model import inputs
 from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.exporting import is_exporting
 
 from .strategies import current_strategy
 
@@ -21,6 +22,8 @@ def check_ids(ids: Any, limit: Any, name: str) -> tuple[Any, Any]:
     """
     ids = ids_of_build(ids)
     inputs.check_integer(name, keras.backend.standardize_dtype(ids.dtype))
+    if is_exporting():
+        return ids, None
     values = concrete(ids)
     if values is not None:
         inputs.check_ids(name, int(values.min()), int(values.max()), limit)

@@ -16,6 +16,7 @@ from keras import ops
 
 from mobilebert_common.model.architectures import ARCHITECTURES
 from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.exporting import is_exporting
 from mobilebert_common.model.schema import letters
 
 from .base import Layer, Sized, checkpoint
@@ -272,7 +273,10 @@ def attend(
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     scores = scores if scale == 1.0 else scores * scale
     if attention_bias is not None:
-        scores = ops.where(attention_bias < 0, attention_bias, scores)  # replaced, not added: uniform if all is hidden
+        if is_exporting():
+            scores = scores + attention_bias
+        else:
+            scores = ops.where(attention_bias < 0, attention_bias, scores)  # replaced, not added: uniform if all is hidden
     probabilities = dropout(ops.softmax(scores, axis=-1), rate, seed)
     if head_mask is not None:
         probabilities = probabilities * head_mask
