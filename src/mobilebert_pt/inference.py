@@ -215,7 +215,7 @@ class Layer(nn.Module):
         query, y = parts["query"], parts.get("residual", r)
         if only_first:
             query, y, r = query[:, :1], y[:, :1], r[:, :1]
-            attention_bias = None if attention_bias is None else AttentionBias(*(x[:, :, :1] for x in attention_bias))
+            attention_bias = attention_bias and AttentionBias(*(x if x is None else x[:, :, :1] for x in attention_bias))
         context, probabilities = attend(
             query, parts["key"], parts["value"], self.heads, attention_bias, head_mask, output_attentions, scale=1.0
         )
