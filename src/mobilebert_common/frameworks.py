@@ -28,3 +28,16 @@ def twin(framework: str) -> Any:
         if (error.name or "").split(".")[0] not in LIBRARIES:
             raise
         raise ImportError(f"{title} is not installed: {install(framework)}") from error
+
+
+def writer(framework: str, name: str) -> Any:
+    """Import the module of a twin that writes files for another runtime.
+
+    Args:
+        framework: "pt" or "tf".
+        name: of a module in its package `exports`.
+    Raises:
+        ImportError: the framework, or a library that the module needs, is not installed.
+    """
+    twin(framework)
+    return importlib.import_module(f"{FRAMEWORKS[framework][0]}.exports.{name}")

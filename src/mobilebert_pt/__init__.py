@@ -9,6 +9,7 @@ from mobilebert_common.tokenization import MobileBertTokenizer, MobileBertTokeni
 
 from . import outputs as _outputs  # noqa: F401  (registers the output classes with torch)
 from .api import evaluate, predict, train
+from .exports import export_executorch, export_onnx, export_openvino, export_web
 from .heads import (
     MobileBertForMaskedLM,
     MobileBertForMultipleChoice,
@@ -41,6 +42,10 @@ __all__ = [
     "MobileBertTokenizerFast",
     "Predictor",
     "evaluate",
+    "export_executorch",
+    "export_onnx",
+    "export_openvino",
+    "export_web",
     "predict",
     "train",
     "trainer_class",

@@ -10,6 +10,7 @@ from .. import processes
 from .checkpoints import convert, info, verify
 from .console import takes_object
 from .demo import demo
+from .exports import export
 from .learning import evaluate, predict, train
 from .pretraining import pretrain
 
@@ -34,5 +35,5 @@ def by_one(command: Callable[..., None]) -> Callable[..., None]:
 
 for command in (takes_object(train), takes_object(pretrain)):
     app.command()(command)
-for command in (demo, takes_object(evaluate), takes_object(predict), verify, takes_object(convert), info):
+for command in (demo, takes_object(evaluate), takes_object(predict), takes_object(export), verify, takes_object(convert), info):
     app.command()(by_one(command))

@@ -70,7 +70,7 @@ def show_warnings() -> None:
 def open_twin(framework: str) -> Twin:
     """Import a framework, hiding what TensorFlow's C++ code prints before it reads its log level."""
     with catching() as interrupts:
-        with _silent_stderr(), interrupts.held():  # C code that imports Python turns an exception into another
+        with silent_stderr(), interrupts.held():  # C code that imports Python turns an exception into another
             opened: Twin = twin(framework)
         interrupts.check()
     show_warnings()  # again, because frameworks add their own handlers
@@ -102,7 +102,8 @@ def takes_object(command: Callable[[Any], None]) -> Callable[..., None]:
 
 
 @contextlib.contextmanager
-def _silent_stderr() -> Iterator[None]:
+def silent_stderr() -> Iterator[None]:
+    """Hide what C code prints to stderr in this block."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:

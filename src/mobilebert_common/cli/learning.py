@@ -14,6 +14,7 @@ from ..errors import ConfigError, counted, printable
 from ..files.hub import BUNDLED
 from ..frameworks import FRAMEWORKS
 from ..model.zoo import ZOO
+from ..runtimes.artefact import is_artefact
 from ..tasks.base import Data, Predictions, beside_data
 from ..tasks.examples import Examples
 from ..tasks.metrics import Scores
@@ -62,7 +63,6 @@ class DataOptions:
     header: Header = None
     label_style: LabelStyle = None
     encoding: Encoding = "utf-8-sig"
-    framework: Framework = "pt"
 
     @property
     def columns(self) -> Columns:
@@ -139,6 +139,7 @@ class FitOptions:
 class TrainOptions(FitOptions, DataOptions):
     """The options of `train`."""
 
+    framework: Framework = "pt"
     data: Annotated[Path, typer.Argument(metavar="FILE", help=f"Training data: {FILES}; see docs/training.md.")]
     validation: Annotated[Path | None, typer.Option(help="Validation data. Default: a part of the training data.")] = None
     stride: Annotated[
@@ -189,6 +190,7 @@ def _weights(text: str | None) -> str | dict[str, float] | None:
 class EvaluateOptions(DataOptions):
     """The options of `evaluate`."""
 
+    framework: Framework = "pt"
     directory: Checkpoint
     file: Annotated[Path, typer.Argument(help=f"Labelled data: {FILES}; see docs/training.md.")]
     predictions: Annotated[
@@ -205,7 +207,11 @@ def evaluate(options: EvaluateOptions) -> None:
     data = setup.read(options.file, options.encoding)
     if options.predictions is not None:
         check_cells(options.predictions, data.kept())
-    opened = dataclasses.replace(jobs.Opened.open(open_twin(options.framework), options.directory, options.task), setup=setup)
+    if is_artefact(options.directory):
+        opened = jobs.open_artefact(options.directory, options.task)
+    else:
+        opened = jobs.Opened.open(open_twin(options.framework), options.directory, options.task)
+    opened = dataclasses.replace(opened, setup=setup)
     examples = opened.examples(data)
     scores, predictions = opened.evaluate(data, examples)
     show(scores)
@@ -219,6 +225,7 @@ def evaluate(options: EvaluateOptions) -> None:
 class PredictOptions(DataOptions):
     """The options of `predict`."""
 
+    framework: Framework = "pt"
     directory: Checkpoint
     texts: Annotated[
         list[str] | None, typer.Argument(help="Texts to label; for answers, each question and its context.", show_default=False)
@@ -244,7 +251,8 @@ def predict(options: PredictOptions) -> None:
     speed = {name: getattr(options, name) for name in ("dtype", "quantize", "batch_size", "threads")}
     predictor, left_out = Predictor(options.directory, task=options.task, **speed), LeftOut()
     windows = _windows(options, setup)
-    open_twin(options.framework)
+    if not is_artefact(options.directory):
+        open_twin(options.framework)
     predictor.framework = options.framework
     with rows_bar(windows.count, shown=options.output is not None) as advance:
         found = predictor.predict(setup, windows, left_out, advance)

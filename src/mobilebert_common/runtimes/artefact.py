@@ -4,6 +4,7 @@ import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -107,12 +108,12 @@ def resized(array: np.ndarray, length: int) -> np.ndarray:
     return np.pad(cut, [(0, 0), (0, length - cut.shape[1])] + [(0, 0)] * (array.ndim - 2))
 
 
-def log_probabilities(probabilities: np.ndarray) -> np.ndarray:
+def log_probabilities(probabilities: np.ndarray) -> Any:
     """Logits with these probabilities after a softmax."""
     return np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
 
 
-def log_odds(probabilities: np.ndarray) -> np.ndarray:
+def log_odds(probabilities: np.ndarray) -> Any:
     """Logits with these probabilities after a sigmoid."""
     clipped = np.clip(probabilities.astype(np.float64), np.finfo(np.float32).tiny, 1 - np.finfo(np.float32).epsneg)
     return np.log(clipped / (1 - clipped))

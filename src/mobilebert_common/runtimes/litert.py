@@ -14,7 +14,7 @@ def open_file(path: Path, signature: Signature, threads: int | None) -> Run:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(path), num_threads=threads)
-    runners = {length: interpreter.get_signature_runner(signature_key(length, signature)) for length in signature.lengths}
+    runners = {length: interpreter.get_signature_runner(signature.key(length)) for length in signature.lengths}
 
     def run(rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         runner = runners[rows["input_ids"].shape[1]]
@@ -22,8 +22,3 @@ def open_file(path: Path, signature: Signature, threads: int | None) -> Run:
         return {output: found[name] for output, name in signature.outputs.items()}
 
     return run
-
-
-def signature_key(length: int, signature: Signature) -> str:
-    """The name of the signature for a length in the file."""
-    return "serving_default" if len(signature.lengths) == 1 else f"serving_{length}"

@@ -36,6 +36,7 @@ class Signature(BaseModel):
         lengths: the numbers of tokens it is for, ascending, one row at a time; none: any number of rows and tokens.
         max_length: the longest input in tokens.
         labels: the names of the classes, in the order of `logits`.
+        for_mediapipe: whether the file itself holds the vocabulary and the labels, as MediaPipe wants it.
         file: the path of the model in the folder.
         files: every file that was written for a runtime.
     """
@@ -51,6 +52,7 @@ class Signature(BaseModel):
     lengths: list[int] = []
     max_length: int
     labels: list[str] = []
+    for_mediapipe: bool = False
     file: str
     files: dict[str, File] = {}
 
@@ -97,6 +99,10 @@ class Signature(BaseModel):
     def has_choices(self) -> bool:
         """Whether each choice is a row of its own."""
         return has_choices(self.architecture)
+
+    def key(self, length: int) -> str:
+        """The name of a LiteRT file's signature for a length."""
+        return "serving_default" if len(self.lengths) == 1 else f"serving_{length}"
 
     def is_per_token(self, output: str) -> bool:
         """Whether an output has an axis of the sequence."""

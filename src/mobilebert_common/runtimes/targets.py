@@ -3,7 +3,7 @@
 To add a target, add a row to TARGETS, a module to `exports` of a twin, which writes the file, and one beside this file, which runs it.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 QUANTIZATIONS = ("none", "fp16", "dynamic-int8", "int8")
 
@@ -15,6 +15,7 @@ class Target(NamedTuple):
         framework: the twin that writes it, a key of FRAMEWORKS.
         writer: the module in `exports` of the twin that writes it, and in `runtimes` the one that runs it.
         extra: the extra of mobilebert-zoo that installs what both need.
+        libraries: the packages that decide what is written and computed.
         files: {quantization it can have: the path of the model in its folder}.
         ids: the dtype of its inputs.
         is_static: whether it is for inputs of fixed lengths, one row at a time.
@@ -24,8 +25,9 @@ class Target(NamedTuple):
     framework: str
     writer: str
     extra: str
+    libraries: tuple[str, ...]
     files: dict[str, str]
-    ids: str
+    ids: Literal["int32", "int64"]
     is_static: bool
     max_lengths: int = 1
 
@@ -36,16 +38,21 @@ ONNX = {
     "dynamic-int8": "onnx/model_quantized.onnx",
     "int8": "onnx/model_static.onnx",
 }
+EXECUTORCH = dict.fromkeys(("none", "dynamic-int8", "int8"), "model.pte")
 
 TARGETS: dict[str, Target] = {
-    "onnx": Target("pt", "onnx", "onnx", ONNX, "int64", is_static=False),
-    "litert": Target("tf", "litert", "litert", dict.fromkeys(QUANTIZATIONS, "model.tflite"), "int32", is_static=True, max_lengths=16),
-    "executorch": Target(
-        "pt", "executorch", "executorch", dict.fromkeys(("none", "dynamic-int8", "int8"), "model.pte"), "int64", is_static=True
+    "onnx": Target("pt", "onnx", "onnx", ("torch", "onnxscript", "onnxruntime"), ONNX, "int64", is_static=False),
+    "litert": Target(
+        "tf", "litert", "litert", ("tensorflow", "ai-edge-litert"), dict.fromkeys(QUANTIZATIONS, "model.tflite"), "int32", True, 16
     ),
-    "openvino": Target("pt", "openvino", "openvino", dict.fromkeys(QUANTIZATIONS, "openvino_model.xml"), "int64", is_static=False),
-    "savedmodel": Target("tf", "savedmodel", "tf", {"none": "saved_model/saved_model.pb"}, "int32", is_static=False),
-    "web": Target("pt", "onnx", "onnx", {key: ONNX[key] for key in ("none", "dynamic-int8")}, "int64", is_static=False),
+    "executorch": Target("pt", "executorch", "executorch", ("torch", "executorch"), EXECUTORCH, "int64", True),
+    "openvino": Target(
+        "pt", "openvino", "openvino", ("torch", "openvino"), dict.fromkeys(QUANTIZATIONS, "openvino_model.xml"), "int64", False
+    ),
+    "savedmodel": Target("tf", "savedmodel", "tf", ("tensorflow",), {"none": "saved_model/saved_model.pb"}, "int32", False),
+    "web": Target(
+        "pt", "onnx", "onnx", ("torch", "onnxscript", "onnxruntime"), {key: ONNX[key] for key in ("none", "dynamic-int8")}, "int64", False
+    ),
 }
 
 ARGUMENTS = ("input_ids", "attention_mask", "token_type_ids")

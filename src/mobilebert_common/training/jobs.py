@@ -15,6 +15,7 @@ from ..model.architectures import ARCHITECTURES, named_architecture
 from ..model.config import MAX_CONFIG, MobileBertConfig
 from ..model.schema import expand
 from ..model.zoo import ZOO
+from ..runtimes.artefact import Artefact
 from ..tasks.base import Data, Lengths, Predictions, Task
 from ..tasks.examples import Examples
 from ..tasks.metrics import Scores
@@ -195,6 +196,20 @@ def setup_at(directory: str | Path | Folder, name: str | None = None) -> Setup:
         raise CheckpointError(str(directory), str(error)) from None
 
 
+def open_artefact(directory: str | Path, task: str | None = None, threads: int | None = None) -> "Opened":
+    """Open an exported model for its task.
+
+    Args:
+        threads: of its runtime.
+    Raises:
+        CheckpointError: a file is not the one that was exported, or the model is for another task.
+        ImportError: the runtime is not installed.
+    """
+    setup = setup_at(directory, task)
+    artefact = Artefact.open(directory, threads)
+    return Opened(setup, artefact, artefact, MobileBertTokenizerFast.from_pretrained(directory))
+
+
 def check_place(model: str | Path, besides: str = "") -> None:
     """Require an existing folder or owner/name on the hub; only from_pretrained looks up a name without an owner.
 
@@ -232,7 +247,7 @@ class Opened:
     """A trained model, opened for its task in one framework."""
 
     setup: Setup
-    twin: Twin
+    twin: Twin | Artefact
     model: Any
     tokenizer: MobileBertTokenizerFast
     check: Callable[[], None] = lambda: None  # called before each batch; what it raises ends the work

@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import ConfigError, DataError, brief
 from ..frameworks import twin
 from ..model.architectures import ARCHITECTURES
+from ..runtimes.artefact import is_artefact
 from ..tasks.base import Data, Predictions, beside_data
 from ..tasks.examples import Examples
 from ..tasks.records import SUFFIXES, UTF8, read_windows
@@ -70,7 +71,8 @@ class Predictor:
         """Open a model.
 
         Args:
-            path: a checkpoint directory, owner/name on the hub, or the name of a model that comes with this package.
+            path: a checkpoint directory, owner/name on the hub, the name of a model that comes with this package, or a folder that
+                `export` wrote.
             options:
                 task: a name in TASKS; default: what the checkpoint says.
                 fold: compute what model/folding.py describes, with the same results up to rounding; False for the model as it is.
@@ -93,13 +95,17 @@ class Predictor:
     @cached_property
     def opened(self) -> jobs.Opened:
         """The model and what belongs to it."""
+        if is_artefact(self.path):
+            if not self.fold or self.dtype is not None or self.quantize is not None:
+                raise ConfigError(f"{self.path} was exported and computes as it was: leave fold, dtype and quantize out")
+            is_worker = multiprocessing.parent_process() is not None and not THREADS & os.environ.keys()
+            return jobs.open_artefact(self.path, self.task, 1 if self.threads is None and is_worker else self.threads)
         door = twin(self.framework)
         if self.threads is not None:
             door.set_threads(self.threads)
         elif multiprocessing.parent_process() is not None and not THREADS & os.environ.keys():
             with contextlib.suppress(ConfigError):  # it has started with other threads, which is no fault of the caller's
                 door.set_threads(1)
-        # exported files will be opened here
         opened = jobs.Opened.open(door, self.path, self.task, output_hidden_states=False, output_attentions=False)
         return replace(opened, model=door.fold(opened.model, self.dtype, self.quantize)) if self.fold else opened
 

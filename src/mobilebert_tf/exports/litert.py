@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow as tf
 
 from mobilebert_common.model.exporting import exporting
-from mobilebert_common.runtimes.litert import signature_key
 from mobilebert_common.runtimes.signature import Signature
 
 from ..pretrained import TFMobileBertPreTrainedModel
@@ -30,7 +29,7 @@ def write(
     graph = Graph(model, signature, compose=False)
     module = tf.Module()
     module.variables_of_model = [variable.value for variable in graph.model.variables]  # what is not tracked would be lost in silence
-    functions = {signature_key(length, signature): concrete(graph, signature, length) for length in signature.lengths}
+    functions = {signature.key(length): concrete(graph, signature, length) for length in signature.lengths}
     with tempfile.TemporaryDirectory() as scratch:
         tf.saved_model.save(module, scratch, signatures=functions)
         converter = tf.lite.TFLiteConverter.from_saved_model(scratch, signature_keys=list(functions))

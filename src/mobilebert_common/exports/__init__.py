@@ -1,0 +1,1 @@
+"""Export a checkpoint for another runtime, with a report on what that changes."""
