@@ -14,7 +14,7 @@ from mobilebert_common.errors import ConfigError
 from mobilebert_common.frameworks import FRAMEWORKS
 from mobilebert_common.tasks.task import TASKS
 from mobilebert_common.training import predictor
-from support.predicting import ask, make_checkpoint, make_row, make_text
+from support.predicting import approximately, ask, make_checkpoint, make_row, make_text
 
 ROWS = 24
 DOCS = (Path(__file__).parents[2] / "docs" / "predict.md").read_text(encoding="utf-8")
@@ -30,15 +30,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def package(framework: str) -> Any:
     return importlib.import_module(FRAMEWORKS[framework][0])
-
-
-def approximately(value: Any) -> Any:
-    """The same but for the rounding of float32, which may turn the last of the digits that are given."""
-    if isinstance(value, float):
-        return pytest.approx(value, abs=1.1e-4, rel=1e-4)
-    if isinstance(value, dict):
-        return {name: approximately(each) for name, each in value.items()}
-    return [approximately(each) for each in value] if isinstance(value, list) else value
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

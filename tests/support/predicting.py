@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from mobilebert_common.checkpoints import checkpoint
 from mobilebert_common.model.config import MobileBertConfig
@@ -59,6 +60,15 @@ def make_checkpoint(folder: Path, task: str) -> Path:
     checkpoint.save(folder, config, architecture, weights)
     MobileBertTokenizerFast(vocab=VOCABULARY, model_max_length=24).save_pretrained(folder)
     return folder
+
+
+def approximately(value: Any) -> Any:
+    """The same but for the rounding of float32, which may turn the last of the digits that are given."""
+    if isinstance(value, float):
+        return pytest.approx(value, abs=1.1e-4, rel=1e-4)
+    if isinstance(value, dict):
+        return {name: approximately(each) for name, each in value.items()}
+    return [approximately(each) for each in value] if isinstance(value, list) else value
 
 
 class Model:

@@ -25,7 +25,7 @@ class ExportOptions(DataOptions):
     to: Annotated[Literal["onnx", "litert", "executorch", "openvino", "savedmodel", "web"], typer.Option(help="The runtime.")]
     quantize: Annotated[
         Literal["none", "fp16", "dynamic-int8", "int8"],
-        typer.Option(help="fp16 halves the file, dynamic-int8 quarters it; int8 also fixes the ranges of activations, by --calibration."),
+        typer.Option(help="fp16 halves the file, dynamic-int8 quarters it; int8 also fixes the ranges of activations: --calibration."),
     ] = "none"
     calibration: Annotated[Path | None, typer.Option(help=f"Data like those the model will see, for int8: {FILES}.")] = None
     evaluation: Annotated[

@@ -1,6 +1,5 @@
 """README.md of an exported model: what the files are, the report, and code that runs the model in an app."""
 
-import json
 from string import Template
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -318,12 +317,13 @@ def files(signature: Signature) -> list[str]:
 
 def tensors(signature: Signature) -> list[str]:
     """The inputs and outputs."""
-    shape = f"[1, {' or '.join(map(str, signature.lengths))}]" if signature.lengths else f"[rows, tokens], up to {signature.max_length} tokens"
+    lengths = " or ".join(map(str, signature.lengths))
+    shape = f"[1, {lengths}]" if lengths else f"[rows, tokens], up to {signature.max_length} tokens"
     meanings = ("token ids, beginning with [CLS]", "1 for tokens, 0 for padding at the end", "0 for a text, 1 for the second one of a pair")
     inputs = zip(signature.inputs.values(), meanings, strict=True)
     rows = [f"| input `{name}` | {signature.ids} {shape} | {text} |" for name, text in inputs]
     for output, name in signature.outputs.items():
-        text = {"softmax": "probabilities", "sigmoid": "a probability for each label"}.get(signature.activation or "", output.replace("_", " "))
+        text = MEANINGS.get(signature.activation or "", output.replace("_", " "))
         labels = f": {', '.join(signature.labels[:10])}" if signature.labels else ""
         rows.append(f"| output `{name}` | float32 | {text}{labels.replace('|', ' ')} |")
     note = "Each choice of an example is a row of its own, and the highest score wins." if signature.has_choices else ""
@@ -331,16 +331,20 @@ def tensors(signature: Signature) -> list[str]:
     return ["\n".join(["| tensor | type | meaning |", "| --- | --- | --- |", *rows]), f"{bounds} {note}".strip()]
 
 
+MEANINGS = {"softmax": "probabilities", "sigmoid": "a probability for each label"}
+
+
 def results(report: Report) -> list[str]:
     """The report in words."""
     same = "" if report.same is None else f" {100 * report.same:.2f}% of the answers are the same."
     relative = ", ".join(f"{name} {value:.1e}" for name, value in report.relative.items())
-    rows = counted(report.rows, "row")
-    distance = f"On {report.data}, {rows}, the outputs differ from the float model's by (relative L2 distance): {relative}.{same}"
+    compared = f"On {report.data}, {counted(report.rows, 'row')}"
+    distance = f"{compared}, the outputs differ from the float model's by (relative L2 distance): {relative}.{same}"
     lines = ["## Report", distance]
     if report.before:
         rows = [f"| {title} | {report.before[title]:.4f} | {report.after[title]:.4f} |" for title in report.before if title in report.after]
         lines.append("\n".join(["| metric | float model | this file |", "| --- | --- | --- |", *rows]))
     times = ", ".join(f"{value:.1f} ms for {tokens} tokens" for tokens, value in report.milliseconds.items())
-    lines.append(f"One row takes {times} ({report.machine}; {json.dumps(report.versions)[1:-1]}).".replace('"', ""))
+    versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
+    lines.append(f"One row takes {times} ({report.machine}; {versions}).")
     return lines

@@ -24,7 +24,7 @@ from ..tasks.examples import Examples
 from ..tasks.task import Setup
 from ..tokenization import MobileBertTokenizerFast
 from ..training import jobs
-from ..training.predictor import split_options
+from ..training.predictor import given_data, split_options
 from .clients import readme
 from .report import Report, compare
 
@@ -149,7 +149,7 @@ def make_plan(
     signature = make_signature(to, target, quantize, config, architecture, lengths_of(to, target, config, setup, length))
     columns, encoding = split_options(options)
     reader = Reader(setup and setup.with_columns(columns), encoding, config, tokenizer, signature.max_length)
-    found = None if evaluation is None else reader.read(evaluation, labelled=True)
+    found = None if evaluation is None else reader.read(evaluation)
     calibrating = None if calibration is None else reader.read_any(calibration)
     if found is None and calibrating is not None and calibrating.data.labels is not None:
         found = calibrating
@@ -193,7 +193,7 @@ def check_page(config: MobileBertConfig, architecture: str, setup: Setup | None)
         ConfigError: it is another one.
     """
     if architecture != CLASSIFIER or problem_type(config, integer_labels=True) == "regression":
-        raise ConfigError(f"web is for classifiers of texts, and this is a {architecture} for {problem_type(config, True)}")
+        raise ConfigError(f"web is for classifiers of texts, not for a {architecture}{' of numbers' if architecture == CLASSIFIER else ''}")
     if setup is not None and setup.columns.text_pair:
         raise ConfigError("web is for classifiers of single texts, and this one was trained on pairs")
 
@@ -209,26 +209,31 @@ class Reader:
     max_length: int
 
     def read_any(self, source: Any) -> Rows:
-        """Data with their labels, if they have some that the model knows."""
+        """Data or a list of texts, with their labels if they have some that the model knows."""
         try:
-            return self.read(source, labelled=True)
+            return self.read(source)
         except DataError:
-            return self.read(source, labelled=False)
+            return self.rows(given_data(self.checked(), source, self.encoding))
 
-    def read(self, source: Any, *, labelled: bool) -> Rows:
-        """Data and the model's inputs for them, no longer than the file takes.
+    def read(self, source: Any) -> Rows:
+        """Labelled data."""
+        return self.rows(self.checked().read(source, self.encoding))
+
+    def checked(self) -> Setup:
+        """The task.
 
         Raises:
-            DataError: they cannot be used.
-            ConfigError: the model has no task that could read them.
+            ConfigError: the model has no task that could read data.
         """
         if self.setup is None:
             raise ConfigError("data are read for the task of a model, and this one has none: leave calibration and evaluation out")
-        task, lengths = self.setup.task, self.setup.lengths
-        if not self.setup.remembered:
-            lengths = task.lengths_without_memory(self.max_length)
+        return self.setup
+
+    def rows(self, data: Data) -> Rows:
+        """Data and the model's inputs for them, no longer than the file takes."""
+        setup = self.checked()
+        task, lengths = setup.task, setup.lengths if setup.remembered else setup.task.lengths_without_memory(self.max_length)
         lengths = replace(lengths, max_length=min(lengths.max_length, self.max_length))
-        data: Data = self.setup.read(source, self.encoding, labelled=labelled)
         examples = task.make_examples(data, self.tokenizer, self.config, lengths)
         return Rows(data, examples.without(ARCHITECTURES[task.architecture].labels))
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..model.architectures import ARCHITECTURES, has_choices
+from ..model.inputs import problem_type
 from ..runtimes.artefact import Artefact
 from ..runtimes.signature import Signature
 from ..tasks.examples import Examples
@@ -36,7 +37,7 @@ class Report:
     """What was measured of an exported file.
 
     Attributes:
-        source: the checkpoint.
+        source: the name of the checkpoint.
         size: of the file in bytes.
         data: what both models were run on, and rows how much of it.
         relative: {output: relative L2 distance to the float model's, over all rows and real tokens}.
@@ -93,7 +94,8 @@ def compare(plan: "Plan", door: Twin, folded: Any, artefact: Artefact) -> Report
         return by_length(examples, BATCH, pool, infer)
 
     wanted = Outputs(lambda: run(lambda batches: door.infer(folded, batches)), again=has_vocabulary)
-    agreement = Agreement(artefact.signature)
+    kind = problem_type(plan.config, integer_labels=True) if "classifier" in ARCHITECTURES[plan.architecture].blocks else ""
+    agreement = Agreement(artefact.signature, kind)
     found = Outputs(
         lambda: agreement.watch(examples, wanted, run(lambda batches: artefact.infer(None, batches))), again=has_vocabulary
     )
@@ -103,7 +105,7 @@ def compare(plan: "Plan", door: Twin, folded: Any, artefact: Artefact) -> Report
     before, after = (scores(plan, outputs) if is_finite else {} for outputs in (wanted, found))
     file = artefact.signature.files[artefact.signature.file]
     return Report(
-        source=plan.source,
+        source=Path(plan.source).name if Path(plan.source).exists() else plan.source,
         target=artefact.signature.target,
         quantize=artefact.signature.quantize,
         file=artefact.signature.file,
@@ -141,10 +143,14 @@ class Outputs:
 
 
 class Agreement:
-    """How far outputs are from those of another model, summed up row by row."""
+    """How far outputs are from those of another model, summed up row by row.
 
-    def __init__(self, signature: Signature) -> None:
-        self.signature = signature
+    Args:
+        kind: what a classifier's logits are, see `inputs.problem_type`.
+    """
+
+    def __init__(self, signature: Signature, kind: str) -> None:
+        self.signature, self.kind = signature, kind
         self.differences: dict[str, float] = {}
         self.norms: dict[str, float] = {}
         self.answers, self.equal = 0, 0
@@ -159,7 +165,7 @@ class Agreement:
                 self.add(name, *(self.used(name, each[name][0], length) for each in (want, row)))
             yield row
 
-    def used(self, name: str, array: np.ndarray, length: int) -> np.ndarray:
+    def used(self, name: str, array: np.ndarray, length: int) -> Any:
         """What counts of an output [t ...] or [...], in float64: real tokens; logits up to what a softmax leaves out."""
         array = array.astype(np.float64)
         array = array[:length] if self.signature.is_per_token(name) else array
@@ -169,10 +175,10 @@ class Agreement:
         """Count one output of one row."""
         self.differences[name] = self.differences.get(name, 0.0) + float(np.square(found - want).sum())
         self.norms[name] = self.norms.get(name, 0.0) + float(np.square(want).sum())
-        if name.endswith("logits") and want.size and want.shape[-1] > 1:
-            answers = want.argmax(axis=-1) == found.argmax(axis=-1)
-            self.answers += answers.size
-            self.equal += int(answers.sum())
+        if name.endswith("logits") and self.kind != "regression":
+            answers = [each > 0 if self.kind == "multi_label_classification" else each.argmax(axis=-1) for each in (want, found)]
+            self.answers += answers[0].size
+            self.equal += int((answers[0] == answers[1]).sum())
 
     def relative(self) -> dict[str, float]:
         """{output: relative L2 distance}."""

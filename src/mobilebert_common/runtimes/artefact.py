@@ -69,9 +69,10 @@ class Artefact:
         """The outputs of the model for a batch.
 
         Args:
-            batch: input_ids [b t] or, for multiple choice, [b c t], and what else the model takes.
+            batch: input_ids [b t] or, for multiple choice, [b c t], and, as far as they are given, attention_mask, token_type_ids and
+                masked_lm_positions.
         Raises:
-            InputError: an id is outside its table, or the sequence is too long. Runtimes read beyond a table in silence.
+            InputError: an id is outside its table, or the sequence is too long: a runtime might read beyond a table in silence.
         """
         inputs.check_arrays(batch, {}, self.config, self.signature.architecture)
         shape = batch["input_ids"].shape
@@ -81,6 +82,10 @@ class Artefact:
             found["logits"] = INVERSE[activation](found["logits"])
         if self.signature.has_choices:
             found["logits"] = found["logits"].reshape(shape[:2])
+        if (positions := batch.get("masked_lm_positions")) is not None:  # the file has the words of all positions
+            inputs.check_ids("masked_lm_positions", int(positions.min()), int(positions.max()), shape[-1])
+            scores = {name for name in ("logits", "prediction_logits") if name in found}
+            found |= {name: np.take_along_axis(found[name], positions[..., None], axis=1) for name in scores}
         return found
 
     def complete(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
