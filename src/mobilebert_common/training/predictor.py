@@ -42,7 +42,7 @@ class Predictor:
     It pickles as its path and options: where it is unpickled, it opens the model on first use.
     """
 
-    framework: str  # a key of FRAMEWORKS
+    framework = ""  # a key of FRAMEWORKS; without one, it opens exported models only
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Predictor:
 
         Args:
             path: a checkpoint directory, owner/name on the hub, the name of a model that comes with this package, or a folder that
-                `export` wrote.
+                `export` wrote, which needs no framework.
             options:
                 task: a name in TASKS; default: what the checkpoint says.
                 fold: compute what model/folding.py describes, with the same results up to rounding; False for the model as it is.
@@ -100,6 +100,8 @@ class Predictor:
                 raise ConfigError(f"{self.path} was exported and computes as it was: leave fold, dtype and quantize out")
             is_worker = multiprocessing.parent_process() is not None and not THREADS & os.environ.keys()
             return jobs.open_artefact(self.path, self.task, 1 if self.threads is None and is_worker else self.threads)
+        if not self.framework:
+            raise ConfigError(f"{self.path} is not an exported model: open it with the Predictor of mobilebert_pt or mobilebert_tf")
         door = twin(self.framework)
         if self.threads is not None:
             door.set_threads(self.threads)
