@@ -1,17 +1,29 @@
 """What is exported says of every task's rows what the checkpoint says of them, through Predictor and each runtime."""
 
 import importlib
+import re
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from mobilebert_common.checkpoints import checkpoint
+from mobilebert_common.errors import ConfigError
 from mobilebert_common.exports.export import export
-from mobilebert_common.frameworks import FRAMEWORKS
+from mobilebert_common.frameworks import FRAMEWORKS, twin
+from mobilebert_common.runtimes.artefact import Artefact
+from mobilebert_common.runtimes.signature import outputs_of
 from mobilebert_common.runtimes.targets import TARGETS
 from mobilebert_common.tasks.task import TASKS
+from mobilebert_common.tokenization import MobileBertTokenizerFast
 from mobilebert_common.training.predictor import Predictor
-from support.predicting import approximately, make_checkpoint, make_row
+from support.configs import make_config, random_weights
+from support.predicting import VOCABULARY, approximately, make_checkpoint, make_row
+from support.training import TINY
 
+DOCS = (Path(__file__).parents[2] / "docs" / "exports.md").read_text(encoding="utf-8")
 ROWS = 12
 RUNTIMES = {"onnx": "onnxruntime", "litert": "ai_edge_litert"}
 
@@ -32,3 +44,46 @@ def test_the_same_rows_as_the_checkpoint(task: str, target: str, tmp_path: Path)
     for name in expected:
         if name not in rows[0] and not (task in ("masked-lm", "pretraining") and name == "prediction"):
             assert list(found[name]) == approximately(list(expected[name])), name
+
+
+@pytest.mark.parametrize("target", RUNTIMES)
+@pytest.mark.parametrize("architecture", ["MobileBertModel", "MobileBertForNextSentencePrediction"])
+def test_a_model_that_no_task_has(architecture: str, target: str, tmp_path: Path) -> None:
+    pytest.importorskip(RUNTIMES[target])
+    config = make_config(**{**TINY, "vocab_size": len(VOCABULARY), "max_position_embeddings": 24})
+    weights = {name: array.astype(np.float32) for name, array in random_weights(config, architecture).items()}
+    checkpoint.save(tmp_path / "model", config, architecture, weights)
+    MobileBertTokenizerFast(vocab=VOCABULARY).save_pretrained(tmp_path / "model")
+    report = export(tmp_path / "model", tmp_path / "out", target)
+    assert report.largest < 1e-5 and report.rows == 64
+    ids = np.array([[2, 7, 9, 3, 0], [2, 8, 3, 0, 0]])
+    batch = {"input_ids": ids, "attention_mask": (ids > 0).astype(int)}
+    door = twin(TARGETS[target].framework)
+    expected = door.outputs(door.load(tmp_path / "model", architecture), batch)
+    found = Artefact.open(tmp_path / "out").outputs(batch)
+    assert {*found} == {*outputs_of(architecture)}
+    for name, array in found.items():
+        rows = ids > 0 if array.shape[:2] == ids.shape else slice(None)
+        np.testing.assert_allclose(array[rows], expected[name][rows], rtol=1e-4, atol=1e-5)
+    with pytest.raises(ConfigError, match="this one has none: leave calibration and evaluation out"):
+        export(tmp_path / "model", tmp_path / "other", target, calibration=["so fine"])
+
+
+def test_the_blocks_of_the_documentation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_checkpoint(tmp_path / "my-model", "classification")
+    (tmp_path / "test.csv").write_text("text,label\nso fine,good\nodd film,bad\n")
+    blocks = re.findall(r"^```python test\n(.*?)^```$", DOCS, re.MULTILINE | re.DOTALL)
+    exec("".join(blocks), {})
+    assert len(blocks) == 2 and "'prediction': [" in capsys.readouterr().out
+
+
+def test_the_readme_of_an_export_runs(tmp_path: Path) -> None:
+    """Its Python code, in processes of their own that have neither framework nor this package's help."""
+    make_checkpoint(tmp_path / "model", "answers")
+    for target, module in RUNTIMES.items():
+        pytest.importorskip(module)
+        export(tmp_path / "model", tmp_path / target, target)
+        [code, *_] = re.findall(r"^```python\n(.*?)^```$", (tmp_path / target / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path / target, capture_output=True, text=True)
+        assert done.returncode == 0 and "array" in done.stdout, done.stderr

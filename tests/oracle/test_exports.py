@@ -14,7 +14,7 @@ from mobilebert_pt import export_onnx
 from . import models
 from .models import CASES, distance
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"what where is my parcel paris in".split()]
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "where", "is", "my", "parcel", "paris"]
 OUTPUTS = {"QuestionAnswering": ("start_logits", "end_logits"), "SequenceClassification": ("logits",), "MaskedLM": ("logits",)}
 
 

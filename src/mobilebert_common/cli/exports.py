@@ -25,7 +25,7 @@ class ExportOptions(DataOptions):
     to: Annotated[Literal["onnx", "litert", "executorch", "openvino", "savedmodel", "web"], typer.Option(help="The runtime.")]
     quantize: Annotated[
         Literal["none", "fp16", "dynamic-int8", "int8"],
-        typer.Option(help="fp16 halves the file, dynamic-int8 quarters it; int8 also fixes the ranges of activations: --calibration."),
+        typer.Option(help="fp16 halves the file, dynamic-int8 quarters it; int8 also fixes ranges, by --calibration."),
     ] = "none"
     calibration: Annotated[Path | None, typer.Option(help=f"Data like those the model will see, for int8: {FILES}.")] = None
     evaluation: Annotated[
@@ -35,7 +35,7 @@ class ExportOptions(DataOptions):
         list[int] | None,
         typer.Option(help="Tokens of an input, for LiteRT also several times. Default: the length the model was trained with."),
     ] = None
-    force: Annotated[bool, typer.Option("--force", help="Write int8 even if it loses more than a point, or nothing shows how much.")] = False
+    force: Annotated[bool, typer.Option("--force", help="Write int8 even if it loses more than a point, or without a metric.")] = False
 
 
 def export(options: ExportOptions) -> None:
