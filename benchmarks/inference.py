@@ -1,4 +1,4 @@
-"""How fast inference is beside transformers, and what it costs: forward passes, real texts, import, load, memory and accuracy.
+"""How fast inference is beside transformers, and what it costs: forward passes, real texts, import, load, memory, accuracy and exports.
 
     python benchmarks/inference.py --hf5-python ENV5/bin/python --hf4-python ENV4/bin/python \\
         --data DATA --classifier SST2_MODEL --answers XQUAD_MODEL
@@ -6,8 +6,8 @@
 benchmarks/paths.py lists what is measured. transformers 5 (PyTorch) and 4.57 (the last with TF) cannot be installed together, so
 each runs in its own Python. Without one, what would be compared with it is compared with our own model that is not folded.
 
-    --python      ours, both twins: pip install -c constraints.txt -e '.[all]'; default: the current Python
-    --hf5-python  pip install -c constraints-hf5.txt torch transformers
+    --python      ours, both twins: pip install -c constraints.txt -e '.[all,onnx,litert,openvino]'; default: the current Python
+    --hf5-python  pip install -c constraints-hf5.txt torch transformers onnx onnxscript
     --hf4-python  pip install -c constraints-hf4.txt torch tensorflow tf_keras transformers
 
 Speed is that of a model of the published size with random weights, which all open from one folder; accuracy is that of the trained
@@ -23,6 +23,7 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -35,7 +36,20 @@ from typing import Any
 import numpy as np
 import results
 from machine import BUSY, Load, describe, load_now, versions
-from paths import CASES, CLASSIFIER, PATHS, REFERENCE, TEXT_PATHS, TEXTS, Contestant, Job, read
+from paths import (
+    CASES,
+    CLASSIFIER,
+    EXPORT_PATHS,
+    EXPORTS,
+    LENGTH_PATHS,
+    PATHS,
+    REFERENCE,
+    TEXT_PATHS,
+    TEXTS,
+    Contestant,
+    Job,
+    read,
+)
 from turns import ROOT, THREADS, Unavailable, Worker, WorkerError, ratio, rounds, take_turns
 
 from mobilebert_common.checkpoints import checkpoint
@@ -44,9 +58,9 @@ from mobilebert_common.model.schema import expand
 from mobilebert_common.tokenization import MobileBertTokenizerFast
 from mobilebert_conversion.convert import convert
 
-MEASURES = ("forward", "text", "start", "accuracy")
+MEASURES = ("forward", "text", "start", "accuracy", "export", "lengths")
 PYTHONS = ("python", "hf5_python", "hf4_python")
-LEAST = {"forward": 7, "text": 5, "start": 5}  # rounds, whatever they take
+LEAST = {"forward": 7, "text": 5, "start": 5, "export": 7, "lengths": 3}  # rounds, whatever they take
 LONGEST = 384  # tokens of a text
 TOLERANCE = 1e-3  # distance of float32 from float64 beyond which outputs are wrong
 Row = dict[str, Any]
@@ -91,11 +105,39 @@ class Run:
         """
         if (python := getattr(self.options, row.python)) is None:
             raise Unavailable(f"no --{row.python.replace('_', '-')}")
-        folder = job.folder if row.dialect == "safetensors" else job.folder.with_name(f"{job.folder.name}-{row.dialect}")
-        if not folder.exists():
-            convert(job.folder, folder, to=row.dialect)
-        values = json.dumps(asdict(replace(job, folder=folder)), default=str)
+        return self.start(python, kind, name, replace(job, folder=self.in_dialect(row.dialect, job)))
+
+    def start(self, python: str, kind: str, name: str, job: Job) -> Worker:
+        """A worker in a Python."""
+        values = json.dumps(asdict(job), default=str)
         return Worker(python, ROOT / "benchmarks" / "paths.py", kind, name, values, threads=self.options.threads)
+
+    def in_dialect(self, dialect: str, job: Job) -> Path:
+        """The checkpoint in another dialect, or a file exported from it; made when it is first asked for.
+
+        Raises:
+            Unavailable: the Python that writes the file was not given.
+        """
+        folder = job.folder if dialect == "safetensors" else job.folder.with_name(f"{job.folder.name}-{dialect}")
+        if folder.exists():
+            return folder
+        if dialect not in EXPORTS:
+            convert(job.folder, folder, to=dialect)
+            return folder
+        export = EXPORTS[dialect]
+        if (python := getattr(self.options, export.python)) is None:
+            raise Unavailable(f"no --{export.python.replace('_', '-')}")
+        self.in_dialect(export.dialect, job)
+        folder.mkdir()
+        worker = self.start(python, "write", dialect, job)
+        try:
+            worker.ask(folder=str(folder))
+        except WorkerError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        finally:
+            worker.close()
+        return folder
 
 
 def save_random(folder: Path, architecture: str, layers: int, data: Path | None) -> None:
@@ -109,6 +151,7 @@ def save_random(folder: Path, architecture: str, layers: int, data: Path | None)
         return generator.normal(float(name.endswith("LayerNorm.weight")), 0.05, shape)
 
     tensors = {name: draw(name, tensor.shape).astype(np.float32) for name, tensor in expand(config, architecture).items()}
+    next(array for name, array in tensors.items() if name.endswith("word_embeddings.weight"))[config.pad_token_id] = 0
     checkpoint.save(folder, config, architecture, tensors)
     if data is not None and (data / "vocab.txt").exists():
         MobileBertTokenizerFast(data / "vocab.txt", model_max_length=LONGEST).save_pretrained(folder)
@@ -119,13 +162,23 @@ def save_random(folder: Path, architecture: str, layers: int, data: Path | None)
 
 def forward(run: Run) -> None:
     """Forward passes on CASES: each framework's rows take turns."""
+    passes(run, "forward", PATHS, lambda case: case[1] == 32)
+
+
+def export(run: Run) -> None:
+    """The same of exported files, each in the runtime that both sides' files open in."""
+    passes(run, "export", EXPORT_PATHS, lambda case: case == (1, 128))
+
+
+def passes(run: Run, measure: str, paths: dict[str, Contestant], is_quick: Callable[[tuple[int, int]], bool]) -> None:
+    """Forward passes of the rows of a table; --quick makes only some."""
     job = run.job(run.options.head)
-    cases = {case_name(case): case for case in CASES if case[1] == 32 or not run.options.quick}
+    cases = {case_name(case): case for case in CASES if is_quick(case) or not run.options.quick}
     cases = {name: cases[name] for name in run.wanted(cases)}
     expected = references(run, job, cases)
-    for framework in dict.fromkeys(row.framework for row in PATHS.values()):
-        table = {name: row for name, row in run.chosen(PATHS).items() if row.framework == framework}
-        compare(run, "forward", table, job, cases, expected)
+    for framework in dict.fromkeys(row.framework for row in paths.values()):
+        table = {name: row for name, row in run.chosen(paths).items() if row.framework == framework}
+        compare(run, measure, table, job, cases, expected)
 
 
 def references(run: Run, job: Job, cases: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -141,11 +194,26 @@ def references(run: Run, job: Job, cases: dict[str, Any]) -> dict[str, np.ndarra
 
 def text(run: Run) -> None:
     """Real texts: each file is a case."""
+    texts(run, "text", lambda case: run.chosen(TEXT_PATHS))
+
+
+def lengths(run: Run) -> None:
+    """Real texts in LiteRT files for one length and for several."""
+    texts(run, "lengths", lambda case: {name: row for name, row in run.chosen(LENGTH_PATHS).items() if name.startswith(short(case))})
+
+
+def short(case: str) -> str:
+    """As in "sst2"."""
+    return case.lower().replace("-", "")
+
+
+def texts(run: Run, measure: str, table: Callable[[str], dict[str, Contestant]]) -> None:
+    """Real texts with the rows that belong to each file."""
     for case in run.wanted(TEXTS):
         if run.options.data is None or not (run.options.data / TEXTS[case].file).exists():
-            run.add({"measure": "text", "case": case, "skipped": f"no {TEXTS[case].file} in --data"})
+            run.add({"measure": measure, "case": case, "skipped": f"no {TEXTS[case].file} in --data"})
             continue
-        compare(run, "text", run.chosen(TEXT_PATHS), run.job(TEXTS[case].architecture), {case: case}, {})
+        compare(run, measure, table(case), run.job(TEXTS[case].architecture), {case: case}, {})
 
 
 def compare(
@@ -163,7 +231,7 @@ def compare(
             try:
                 workers[name] = run.worker("measure", name, row, job)
                 stack.callback(workers[name].close)
-            except Unavailable as error:
+            except (Unavailable, WorkerError) as error:
                 run.add(described(measure, "", name, row, {name: error}))
         for case, value in cases.items():
             outputs, failed = prepared(workers, value)
@@ -171,7 +239,8 @@ def compare(
                 failed[name] = Unavailable(f"{table[table[name].instead_of or ''].title} is measured")
             ready = {name: workers[name] for name in outputs if name not in failed}
             load = Load()
-            calls = 1 if measure == "text" else None
+            is_text = measure in ("text", "lengths")
+            calls = 1 if is_text else None
             times, broken = take_turns(ready, run.least(measure), run.options.rounds, run.options.seconds, calls)
             busy = load.others()
             for name in workers:
@@ -179,7 +248,7 @@ def compare(
                 found = described(measure, case, name, row, failed | broken)
                 if name in times:
                     found |= {"unit": "ms", "others": busy, **against(name, row, times)}
-                    if measure == "text":
+                    if is_text:
                         found |= per_second(found, len(read(job, case)))
                     else:
                         found |= judged(row, outputs[name], expected.get(case))
@@ -306,7 +375,7 @@ def per_second(found: Row, texts: int) -> Row:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    known = [*MEASURES, *PATHS, *TEXT_PATHS, *(case_name(case) for case in CASES), *TEXTS]
+    known = [*MEASURES, *PATHS, *TEXT_PATHS, *EXPORT_PATHS, *LENGTH_PATHS, *(case_name(case) for case in CASES), *TEXTS]
     parser.add_argument("--python", default=sys.executable, help="Python for ours")
     parser.add_argument("--hf5-python", help="Python with transformers 5; default: none")
     parser.add_argument("--hf4-python", help="Python with transformers 4.57 and TF; default: none")
@@ -355,10 +424,11 @@ def main(arguments: list[str] | None = None) -> int:
         found["rows"].append(row)
         print(results.line(row), flush=True)
 
+    measures = {"forward": forward, "text": text, "start": start, "accuracy": accuracy, "export": export, "lengths": lengths}
     with tempfile.TemporaryDirectory() as folder:
         run = Run(options, Path(folder), add)
         for measure in run.wanted(MEASURES):
-            {"forward": forward, "text": text, "start": start, "accuracy": accuracy}[measure](run)
+            measures[measure](run)
             found["seconds"] = round(time.monotonic() - clock)
             results.write(options.out, found)
     print(f"{options.out}: {', '.join(results.FILES)}, after {found['seconds'] / 60:.0f} minutes")

@@ -55,7 +55,7 @@ class Contestant:
         start: whether import, load and memory are measured, too.
         on_request: measured only if --only names it.
         instead_of: measured only where this row could not be.
-        dialect: of the checkpoint that it opens.
+        dialect: of the checkpoint that it opens, or a row of EXPORTS for an exported file.
     """
 
     title: str
@@ -196,6 +196,181 @@ def questions(path: Path) -> list[dict[str, str]]:
     return [{"question": row["question"], "context": each["context"]} for each in paragraphs for row in each["qas"]]
 
 
+def with_export(job: Job, **options: Any) -> Prepare:
+    """Our Predictor on a folder that was exported."""
+    from mobilebert_common import Predictor
+
+    predictor = Predictor.load(job.folder, threads=job.threads, **options)
+
+    def prepare(case: str) -> Call:
+        rows = read(job, case)
+        predictor(rows[:BATCH])
+        return lambda: predictor(rows)
+
+    return prepare
+
+
+# ---------------------------------------------------------------- exported files, one row of NAMES in, "logits" or its like out
+
+NAMES = ("input_ids", "attention_mask", "token_type_ids")
+LENGTH = 128  # tokens of a row of LiteRT's files
+LENGTHS = {"SST-2": (16, 24, 32, 48, 64, 128), "XQuAD": (128, 160, 192, 224, 256, 320, 384)}  # of a file with several
+
+
+def arrays(case: Sequence[int], dtype: str) -> dict[str, Any]:
+    """Inputs without padding, [b t] each."""
+    import numpy as np
+
+    tokens = ids(case).astype(dtype)
+    return dict(zip(NAMES, (tokens, np.ones_like(tokens), np.zeros_like(tokens)), strict=True))
+
+
+def in_onnxruntime(job: Job) -> Prepare:
+    """An ONNX file in ONNX Runtime."""
+    from onnxruntime import InferenceSession, SessionOptions
+
+    options = SessionOptions()
+    options.intra_op_num_threads = job.threads
+    session = InferenceSession(str(job.folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
+
+    def prepare(case: Sequence[int]) -> Call:
+        inputs = arrays(case, "int64")
+        return lambda: session.run(None, inputs)[0]
+
+    return prepare
+
+
+def in_openvino(job: Job) -> Prepare:
+    """An ONNX file, or one of OpenVINO, in OpenVINO."""
+    import openvino
+
+    path = next(path for path in (job.folder / "openvino_model.xml", job.folder / "model.onnx") if path.exists())
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": job.threads, "PERFORMANCE_HINT": "LATENCY"}
+    model = openvino.Core().compile_model(str(path), "CPU", settings)
+
+    def prepare(case: Sequence[int]) -> Call:
+        inputs = arrays(case, "int64")
+        return lambda: model(inputs)[0]
+
+    return prepare
+
+
+def in_litert(job: Job) -> Prepare:
+    """A LiteRT file, which is for one row of LENGTH tokens."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(job.folder / "model.tflite"), num_threads=job.threads)
+    run = interpreter.get_signature_runner()
+
+    def prepare(case: Sequence[int]) -> Call:
+        if tuple(case) != (1, LENGTH):
+            raise Unavailable(f"the file is for one row of {LENGTH} tokens")
+        inputs = arrays(case, "int32")
+        return lambda: next(iter(run(**inputs).values()))
+
+    return prepare
+
+
+def write_ours(job: Job, folder: Path, to: str, quantize: str = "none") -> None:
+    """Our file alone, whose names and outputs are the model's own."""
+    from mobilebert_common.frameworks import twin, writer
+    from mobilebert_common.runtimes.signature import Signature, outputs_of
+    from mobilebert_common.runtimes.targets import TARGETS
+
+    target, outputs = TARGETS[to], outputs_of(job.architecture)
+    signature = Signature(
+        target=to,
+        quantize=quantize,
+        architecture=job.architecture,
+        inputs=dict(zip(NAMES, NAMES, strict=True)),
+        outputs=dict(zip(outputs, outputs, strict=True)),
+        ids=target.ids,
+        lengths=[LENGTH] if target.is_static else [],
+        max_length=LENGTH,
+        file=Path(target.files[quantize]).name.replace("model_quantized.onnx", "model.onnx"),
+    )
+    model = twin(target.framework).load(job.folder, job.architecture)
+    writer(target.framework, target.writer).write(model, signature, folder)
+
+
+def write_texts(job: Job, folder: Path, lengths: Sequence[int], quantize: str = "none") -> None:
+    """Our LiteRT file, in a folder that Predictor opens."""
+    from mobilebert_tf import export_litert
+
+    folder.rmdir()
+    export_litert(job.folder, folder, length=[*lengths], quantize=quantize)
+
+
+def write_torch(job: Job, folder: Path) -> None:
+    """The PyTorch model of transformers as torch.onnx.export writes it."""
+    import torch
+
+    model = opened(job, HF).eval()
+    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence", max=512)}
+
+    class Scores(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, *tensors: Any) -> Any:
+            return self.model(**dict(zip(NAMES, tensors, strict=True)))[0]
+
+    example = tuple(torch.ones(2, 3, dtype=torch.long) for _ in NAMES)
+    with torch.no_grad():
+        torch.onnx.export(
+            Scores(),
+            example,
+            str(folder / "model.onnx"),
+            input_names=[*NAMES],
+            dynamic_shapes=((axes,) * len(NAMES),),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+
+
+def write_tf(job: Job, folder: Path) -> None:
+    """The TF model of transformers as TensorFlow's converter writes it."""
+    import tensorflow as tf
+
+    model = opened(replace(job, folder=job.folder.with_name(f"{job.folder.name}-h5")), HF, "TF")
+    specs = [tf.TensorSpec([1, LENGTH], tf.int32, name) for name in NAMES]
+    graph = tf.function(lambda *tensors: {"logits": model(dict(zip(NAMES, tensors, strict=True)), training=False)[0]}, specs)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([graph.get_concrete_function()], model)
+    (folder / "model.tflite").write_bytes(converter.convert())
+
+
+@dataclass(frozen=True)
+class Export:
+    """How a folder with an exported file is made.
+
+    Attributes:
+        python: the option that names the Python that writes it.
+        dialect: of the checkpoint that it reads.
+    """
+
+    python: str
+    write: Callable[..., None]
+    options: dict[str, Any] = field(default_factory=dict)
+    dialect: str = "safetensors"
+
+
+EXPORTS = {
+    "torch-onnx": Export("hf5_python", write_torch),
+    "tf-litert": Export("hf4_python", write_tf, dialect="h5"),
+    "onnx": Export("python", write_ours, {"to": "onnx"}),
+    "onnx-int8": Export("python", write_ours, {"to": "onnx", "quantize": "dynamic-int8"}),
+    "openvino": Export("python", write_ours, {"to": "openvino"}),
+    "litert": Export("python", write_ours, {"to": "litert"}),
+    "litert-int8": Export("python", write_ours, {"to": "litert", "quantize": "dynamic-int8"}),
+    "sst2-128": Export("python", write_texts, {"lengths": [128]}),
+    "sst2-lengths": Export("python", write_texts, {"lengths": LENGTHS["SST-2"]}),
+    "xquad-384": Export("python", write_texts, {"lengths": [384]}),
+    "xquad-lengths": Export("python", write_texts, {"lengths": LENGTHS["XQuAD"]}),
+}
+
+
 # ---------------------------------------------------------------- what is compared
 
 PT, TF, HF = "mobilebert_pt", "mobilebert_tf", "transformers"
@@ -234,6 +409,16 @@ PATHS = {
     "tf": Contestant("not folded", "python", "Keras", "float32", ("hf4",), in_keras, {"module": TF}, start=True),
     "tf-fold": Contestant("folded", "python", "Keras", "float32", ("hf4", "tf"), in_keras, {"module": TF, "fold": {}}, start=True),
 }
+EXPORT_PATHS = {
+    "ort-hf5": Contestant("transformers 5, exported", "python", "ONNX Runtime", "float32", (), in_onnxruntime, dialect="torch-onnx"),
+    "ort": Contestant("exported", "python", "ONNX Runtime", "float32", ("ort-hf5",), in_onnxruntime, dialect="onnx"),
+    "ort-int8": Contestant("exported, dynamic int8", "python", "ONNX Runtime", "int8", ("ort-hf5",), in_onnxruntime, dialect="onnx-int8"),
+    "ov-hf5": Contestant("transformers 5, exported", "python", "OpenVINO", "float32", (), in_openvino, dialect="torch-onnx"),
+    "ov": Contestant("exported", "python", "OpenVINO", "float32", ("ov-hf5",), in_openvino, dialect="openvino"),
+    "litert-hf4": Contestant("transformers 4.57, exported", "python", "LiteRT", "float32", (), in_litert, dialect="tf-litert"),
+    "litert": Contestant("exported", "python", "LiteRT", "float32", ("litert-hf4",), in_litert, dialect="litert"),
+    "litert-int8": Contestant("exported, dynamic int8", "python", "LiteRT", "int8", ("litert-hf4",), in_litert, dialect="litert-int8"),
+}
 CASES = ((1, 32), (1, 128), (1, 384), (8, 32), (8, 128), (8, 384))  # batch, length
 
 # what the outputs of PATHS are compared with
@@ -265,12 +450,29 @@ TEXT_PATHS = {
         {"quantize": "int8"},
     ),
 }
+LENGTH_PATHS = {  # named after the file of TEXTS
+    "sst2-128": Contestant("LiteRT, one length", "python", "LiteRT", "float32", (), with_export, dialect="sst2-128"),
+    "sst2-lengths": Contestant(
+        "LiteRT, several lengths", "python", "LiteRT", "float32", ("sst2-128",), with_export, dialect="sst2-lengths"
+    ),
+    "xquad-384": Contestant("LiteRT, one length", "python", "LiteRT", "float32", (), with_export, dialect="xquad-384"),
+    "xquad-lengths": Contestant(
+        "LiteRT, several lengths", "python", "LiteRT", "float32", ("xquad-384",), with_export, dialect="xquad-lengths"
+    ),
+}
 TEXTS = {
     "SST-2": Texts("sst2/dev.tsv", 872, CLASSIFIER, "text-classification", sentences),
     "XQuAD": Texts("squad/xquad.en.json", 160, ANSWERS, "question-answering", questions),
 }
 
-FRAMEWORKS = {"PyTorch": "torch", "Keras": "tensorflow"}
+FRAMEWORKS = {
+    "PyTorch": "torch",
+    "Keras": "tensorflow",
+    "ONNX Runtime": "onnxruntime",
+    "OpenVINO": "openvino",
+    "LiteRT": "ai_edge_litert",
+}
+ROWS = {"reference": REFERENCE, **PATHS, **TEXT_PATHS, **EXPORT_PATHS, **LENGTH_PATHS}
 
 
 # ---------------------------------------------------------------- the requests a worker answers
@@ -375,13 +577,16 @@ KINDS = {"measure": measure, "begin": begin, "accuracy": accuracy}
 def main() -> None:
     """Serve as the worker of one row."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kind", choices=KINDS)
-    parser.add_argument("path", choices=["reference", *PATHS, *TEXT_PATHS])
+    parser.add_argument("kind", choices=[*KINDS, "write"])
+    parser.add_argument("path", choices=[*ROWS, *EXPORTS])
     parser.add_argument("job", help="JSON")
     options = parser.parse_args()
     values = json.loads(options.job)
     job = Job(**{**values, "folder": Path(values["folder"]), "data": values["data"] and Path(values["data"])})
-    row = {"reference": REFERENCE, **PATHS, **TEXT_PATHS}[options.path]
+    if options.kind == "write":
+        serve(lambda request: EXPORTS[options.path].write(job, Path(request["folder"]), **EXPORTS[options.path].options))
+        return
+    row = ROWS[options.path]
     answer = KINDS[options.kind](row, job)
 
     def checked(request: Request) -> Any:

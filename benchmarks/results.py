@@ -82,6 +82,8 @@ SPEED = "b1-t128"  # the case whose ratio is shown beside accuracy
 TITLES = {
     "forward": "Forward pass",
     "text": "Real texts",
+    "export": "Exported files",
+    "lengths": "Real texts in LiteRT",
     "start": "Import, load, first call, and the peak of memory",
     "accuracy": "Accuracy of trained models",
 }

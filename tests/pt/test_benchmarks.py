@@ -102,6 +102,7 @@ def test_the_load_of_others_is_without_ours(inference: Any) -> None:
 
 def test_every_peer_exists(inference: Any) -> None:
     paths = sys.modules["paths"]
-    for table in (paths.PATHS, paths.TEXT_PATHS):
+    assert {row.dialect for row in (paths.EXPORT_PATHS | paths.LENGTH_PATHS).values()} == paths.EXPORTS.keys()
+    for table in (paths.PATHS, paths.TEXT_PATHS, paths.EXPORT_PATHS, paths.LENGTH_PATHS):
         for row in table.values():
             assert {*row.peers, *filter(None, [row.instead_of])} <= table.keys()

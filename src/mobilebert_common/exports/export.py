@@ -108,6 +108,7 @@ def export(
         stage(f"opening {plan.source} in {FRAMEWORKS[plan.target.framework][1]}")
         door = twin(plan.target.framework)
         model = door.load(plan.source, plan.architecture, output_hidden_states=False, output_attentions=False)
+        check_padding(plan, door.tensors(model))
         stage(f"writing {plan.signature.file}")
         module.write(model, plan.signature, folder, calibration=calibration_rows(plan), **extras(plan))
         signature = with_files(plan.signature, folder)
@@ -307,6 +308,21 @@ def labels_of(config: MobileBertConfig, architecture: str) -> list[str]:
     if broken := [label for label in labels if len(label.splitlines()) > 1]:
         raise ConfigError(f"a label has a line break, which {LABELS_FILE} cannot hold: {brief(broken[0])}")
     return labels
+
+
+def check_padding(plan: Plan, tensors: Mapping[str, np.ndarray]) -> None:
+    """Refuse fixed lengths for a model whose results depend on padding: its trigram shows tokens the embedding of [PAD] beside them.
+
+    Raises:
+        ConfigError: see above.
+    """
+    words = next(array for name, array in tensors.items() if name.endswith("word_embeddings.weight"))
+    pad = plan.config.pad_token_id
+    if plan.signature.lengths and plan.config.trigram_input and pad is not None and words[pad].any():
+        raise ConfigError(
+            f"{plan.source} has a word embedding of [PAD] that is not zero, so the padding of a fixed length would change its results: "
+            "open it with zero_pad_embedding=True, save it, and export that"
+        )
 
 
 def calibration_rows(plan: Plan) -> list[dict[str, np.ndarray]]:
