@@ -229,7 +229,7 @@ def test_a_missing_library(models: Path, tmp_path: Path, door: Door, monkeypatch
 
 def test_a_model_whose_results_depend_on_padding(models: Path, tmp_path: Path, door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "tensors", lambda model: {"word_embeddings.weight": np.ones((17, 2))})
-    with pytest.raises(ConfigError, match="of .PAD. that is not zero, so the padding of a fixed length would change its results"):
+    with pytest.raises(ConfigError, match=r"of .PAD. that is not zero, so the padding of a fixed length would change its results"):
         export(models / "classification", tmp_path / "out", "litert")
     assert everything(tmp_path) == []
 
