@@ -26,6 +26,7 @@ from ..tokenization import MobileBertTokenizerFast
 from ..training import jobs
 from ..training.predictor import given_data, split_options
 from .clients import readme
+from .page import page_files
 from .report import Report, compare
 
 log = logging.getLogger(__name__)
@@ -360,6 +361,8 @@ def write_texts(plan: Plan, signature: Signature, folder: Path) -> None:
     contents = {CONFIG_FILE: config.to_json_string().encode(), **plan.tokenizer.contents(), SIGNATURE_FILE: signature.to_json()}
     if signature.labels:
         contents[LABELS_FILE] = "".join(f"{label}\n" for label in signature.labels).encode()
+    if signature.target == "web":
+        contents |= page_files()
     for name, content in contents.items():
         (folder / name).write_bytes(content)
 

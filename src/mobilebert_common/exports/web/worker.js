@@ -24,7 +24,8 @@ async function load() {
   const [signature, config, tokenizerJson, tokenizerConfig] = await Promise.all(
     ["signature.json", "config.json", "tokenizer.json", "tokenizer_config.json"].map(json),
   );
-  const [{ Tokenizer }, ort] = await Promise.all([runtime(TOKENIZERS), runtime(ONNX_RUNTIME)]);
+  const { Tokenizer } = await runtime(TOKENIZERS);
+  const ort = await runtime(ONNX_RUNTIME);
   ort.env.wasm.wasmBinary = await runtimeBytes(WASM); // so that it is not looked for elsewhere
   ort.env.wasm.numThreads = 1; // several need headers that most servers do not send
   const bytes = await modelBytes(signature);
