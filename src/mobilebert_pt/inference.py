@@ -24,6 +24,7 @@ from .model import MobileBertModel
 from .pretrained import MobileBertPreTrainedModel, base_model, distinct
 
 INT8_BOUND = 2.0  # see folding.BOUND: eight bits for a whole tensor lose channels that are much smaller than others
+BOUNDS = {torch.float16: 16.0}  # of dtypes with a small range
 
 
 class Product(nn.Module):
@@ -402,18 +403,28 @@ class FoldedModel(Frozen, MobileBertModel):
 
 @torch.inference_mode(False)  # tensors made in inference mode could not be exported
 def fold(
-    model: MobileBertPreTrainedModel, dtype: Any, quantize: str | None, compose: bool, packed: bool | None
+    model: MobileBertPreTrainedModel,
+    dtype: Any,
+    quantize: str | None,
+    compose: bool,
+    packed: bool | None,
+    bound: float | None = None,
 ) -> MobileBertPreTrainedModel:
-    """See MobileBertPreTrainedModel.fold."""
+    """See MobileBertPreTrainedModel.fold.
+
+    Args:
+        bound: see folding.fold; default: what suits dtype and quantize.
+    """
     base = base_model(model)
     dtype, product = choose_product(model, dtype, quantize, packed)
+    bound = bound or (INT8_BOUND if quantize else BOUNDS.get(dtype, folding.BOUND))
     if foreign := sorted({type(module).__name__ for module in base.modules() if not is_known(module)}):
         raise ConfigError(f"only layers of this package and torch.nn can be folded, not {shortened(foreign, ', ')}")
     inside = {id(module) for module in base.modules()}
     heads = [module for module in model.modules() if id(module) not in inside]
     only_first = model is not base and reads_only_first(model.architecture) and all(map(is_known, heads))
     weights = {name: arrays.to_numpy(tensor) for name, tensor in distinct(base).items() if not name.startswith("pooler.")}
-    folded = folding.fold(base.config, weights, compose=compose, bound=INT8_BOUND if quantize else folding.BOUND)
+    folded = folding.fold(base.config, weights, compose=compose, bound=bound)
     table = folded.tensors  # emptied, so that few tensors are there in both dtypes
     tensors = {name: arrays.to_tensor(table.pop(name)).to(model.device, dtype) for name in list(table)}
     new = FoldedModel(folded, tensors, product, copy.deepcopy(base.pooler), only_first)

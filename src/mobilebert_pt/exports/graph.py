@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from mobilebert_common.runtimes.signature import Signature
 
-from ..inference import fold
+from ..inference import INT8_BOUND, fold
 from ..pretrained import MobileBertPreTrainedModel
 
 ACTIVATIONS = {"softmax": lambda x: x.softmax(dim=-1), "sigmoid": torch.sigmoid}
@@ -22,8 +22,10 @@ class Graph(nn.Module):
 
     def __init__(self, model: MobileBertPreTrainedModel, signature: Signature, dtype: str = "float32", compose: bool = True) -> None:
         super().__init__()
-        self.model = fold(model, dtype, None, compose, packed=False)
+        bound = INT8_BOUND if signature.quantize.endswith("int8") else None
+        self.model = fold(model, dtype, None, compose, packed=False, bound=bound)
         self.signature = signature
+        self.eval()
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """[b t] integers each, the arguments of signature.inputs; returns float32 outputs."""
