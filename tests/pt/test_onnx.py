@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
+import torch
 
 import mobilebert_pt.twin
+from mobilebert_common.errors import ConfigError
 from mobilebert_common.model.architectures import ARCHITECTURES
 from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.runtimes.signature import Signature, names_of
@@ -15,9 +18,10 @@ from mobilebert_common.runtimes.targets import ARGUMENTS, ONNX
 from mobilebert_pt import heads
 from mobilebert_pt.exports.onnx import write
 from mobilebert_pt.pretrained import MobileBertPreTrainedModel
-from support.configs import CONFIGS, make_config
+from support.configs import CLASSIFIER, CONFIGS, make_config
 from support.reference import scaled_weights
 
+FLOAT_TABLES = ("position_embeddings.weight", "token_type_embeddings.weight", "word_embeddings.weight_scales")
 TOLERANCE = 1e-5  # relative, of a float file to the folded model
 
 
@@ -80,3 +84,77 @@ def test_float_files(tmp_path: Path, number: int, architecture: str) -> None:
         for rows, tokens in ((1, 1), (3, 12), (5, 4)):
             inputs = make_rows(model.config, rows, tokens)
             assert apart(folded_outputs(model, signature, inputs), run(tmp_path, signature, inputs)) <= TOLERANCE, name
+
+
+@pytest.mark.parametrize(("number", "architecture"), list(enumerate(ARCHITECTURES)))
+def test_quantized_files(tmp_path: Path, number: int, architecture: str) -> None:
+    """Each architecture in each quantization: close to the float model, and products with weights are in eight bits."""
+    model = make_model("mini" if number % 2 else "mobilebert", architecture)
+    rows = make_rows(model.config, 3, 12)
+    calibration = [make_rows(model.config, 1, tokens, tokens) for tokens in range(1, 13)]
+    for quantize, tolerance in {"fp16": 0.01, "dynamic-int8": 0.2, "int8": 0.4}.items():
+        signature = make_signature(architecture, quantize)
+        write(model, signature, tmp_path, calibration)
+        far = apart(folded_outputs(model, signature, rows), run(tmp_path, signature, rows))
+        assert 0 < far <= tolerance, quantize
+    fp16 = onnx.load(tmp_path / ONNX["fp16"])
+    assert {tensor.data_type for tensor in fp16.graph.initializer} <= {onnx.TensorProto.FLOAT16, onnx.TensorProto.INT64}
+    for quantize in ("dynamic-int8", "int8"):
+        file = onnx.load(tmp_path / ONNX[quantize])
+        floats = [tensor for tensor in file.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 2]
+        assert all(tensor.name.endswith(FLOAT_TABLES) for tensor in floats), quantize
+
+
+def test_dynamic_int8_has_the_float_file_beside_it(tmp_path: Path) -> None:
+    """As transformers.js expects; in other quantizations there is one file."""
+    model = make_model("mobilebert", CLASSIFIER)
+    write(model, make_signature(CLASSIFIER), tmp_path / "float")
+    signature = make_signature(CLASSIFIER, "dynamic-int8")
+    write(model, signature, tmp_path)
+    assert {path.name for path in (tmp_path / "onnx").iterdir()} == {"model.onnx", "model_quantized.onnx"}
+    rows = make_rows(model.config, 3, 12)
+    assert apart(folded_outputs(model, signature, rows), run(tmp_path, make_signature(CLASSIFIER), rows)) <= TOLERANCE
+    write(model, make_signature(CLASSIFIER, "fp16"), tmp_path / "half")
+    assert [path.name for path in (tmp_path / "half" / "onnx").iterdir()] == ["model_fp16.onnx"]
+
+
+@pytest.mark.parametrize("quantize", ["none", "fp16", "int8"])
+def test_hidden_tokens_do_not_count(tmp_path: Path, quantize: str) -> None:
+    """Even where they score far higher than the others, in the dtype of the file; nor does a text of hidden tokens give NaN."""
+    model = make_model("mobilebert", "MobileBertForTokenClassification")
+    with torch.no_grad():
+        for layer in model.mobilebert.encoder.layer:
+            layer.attention.self.query.weight *= 8
+    signature = make_signature("MobileBertForTokenClassification", quantize)
+    rows = make_rows(model.config, 4, 12)
+    rows["attention_mask"][:] = np.arange(12) < np.array([[1], [5], [9], [0]])
+    far = np.arange(12) > np.array([[1], [5], [9], [0]])  # the trigram shows the last visible token the one after it
+    other = {**rows, "input_ids": np.where(far, rows["input_ids"] % 39 + 1, rows["input_ids"])}
+    write(model, signature, tmp_path, [rows, other])
+    seen = rows["attention_mask"] == 1
+    first, second = (run(tmp_path, signature, each)["logits"] for each in (rows, other))
+    np.testing.assert_array_equal(first[seen], second[seen])
+    assert not np.array_equal(first, second) and np.isfinite(first).all()
+
+
+def test_files_hold_no_path_of_this_machine(tmp_path: Path) -> None:
+    signature = make_signature(CLASSIFIER, "dynamic-int8")
+    write(make_model("mobilebert", CLASSIFIER), signature, tmp_path)
+    for path in tmp_path.rglob("*.onnx"):
+        content = path.read_bytes()
+        assert str(Path(mobilebert_pt.__file__).parent).encode() not in content and str(tmp_path).encode() not in content
+
+
+def test_foreign_layers_are_refused(tmp_path: Path) -> None:
+    """Their graph is not known, and leaving them out would be silent."""
+
+    class Mine(heads.MobileBertForSequenceClassification):
+        pass
+
+    model = make_model("mobilebert", CLASSIFIER)
+    with pytest.raises(ConfigError, match="not Mine"):
+        write(Mine(model.config), make_signature(CLASSIFIER), tmp_path)
+    model.classifier = type("Scaled", (torch.nn.Linear,), {})(32, 3)
+    with pytest.raises(ConfigError, match="not Scaled"):
+        write(model, make_signature(CLASSIFIER), tmp_path)
+    assert not any(tmp_path.iterdir())

@@ -47,16 +47,16 @@ class Nodes:
 
     def tensor(self, parameter: Tensor) -> str:
         """A parameter of the model."""
-        return self.constant(self.names[id(parameter)], parameter.detach().cpu().numpy())
+        return self.constant(self.names[id(parameter)], array(parameter))
 
     def integers(self, *values: int) -> str:
         """A list of integers, [len(values)] int64."""
         return self.constant("_".join(["integers", *map(str, values)]), np.array(values, np.int64))
 
-    def constant(self, name: str, array: np.ndarray) -> str:
+    def constant(self, name: str, values: np.ndarray) -> str:
         """A tensor under a name."""
         if name not in self.tensors:
-            self.tensors[name] = numpy_helper.from_array(np.asarray(array, order="C"), name)
+            self.tensors[name] = numpy_helper.from_array(np.asarray(values, order="C"), name)
         return name
 
     def rename(self, old: str, new: str) -> None:
@@ -71,14 +71,15 @@ class ModelGraph(Nodes):
 
     Args:
         model: folded, with Product as its kind of products.
+        fused: let Gemm add to a stream, which is faster, but has no form in eight bits.
     """
 
-    def __init__(self, model: MobileBertPreTrainedModel, signature: Signature) -> None:
+    def __init__(self, model: MobileBertPreTrainedModel, signature: Signature, fused: bool = True) -> None:
         super().__init__({id(parameter): name for name, parameter in model.named_parameters()})
-        self.signature, self.config = signature, model.config
+        self.signature, self.config, self.fused = signature, model.config, fused
         self.ids, self.mask, self.types = signature.inputs.values()
         self.base = base_model(model)
-        self.dtype = self.base.embeddings.word_embeddings.weight.detach().cpu().numpy().dtype
+        self.dtype = array(self.base.embeddings.word_embeddings.weight).dtype
         self.sizes = self.add("Shape", self.ids)  # b, t
         state = self.encoder()
         found = HEADS[signature.architecture](self, model, state)
@@ -96,10 +97,15 @@ class ModelGraph(Nodes):
 
     def linear(self, x: str, weight: Tensor, bias: Tensor | None = None, added: str | None = None) -> str:
         """`weight @ x + bias + added`, [m in] -> [m out]."""
-        bias_name = None if bias is None else self.tensor(bias)
-        first = added or bias_name
-        y = self.add("Gemm", x, self.tensor(weight), *([] if first is None else [first]), transB=1)
-        return self.add("Add", y, bias_name) if added and bias_name else y
+        if bias is not None:
+            terms = [self.tensor(bias)]
+        elif self.fused:
+            terms = []
+        else:  # or else ONNX Runtime would move the sum in here
+            terms = [self.constant(f"{self.names[id(weight)]}_no_bias", np.zeros(len(weight), self.dtype))]
+        terms += [] if added is None else [added]
+        y = self.add("Gemm", x, self.tensor(weight), *terms[:1], transB=1)
+        return self.add("Add", y, terms[1]) if len(terms) > 1 else y
 
     def norm(self, module: nn.LayerNorm | None, x: str) -> str:
         """A LayerNorm; without one, x itself."""
@@ -220,7 +226,7 @@ class ModelGraph(Nodes):
             own, rest = self.add_many("Split", 2, x, self.integers(self.config.embedding_size, extra), axis=1)
         scores = self.linear(own, table, head.bias)
         if extra:
-            scores = self.add("Gemm", rest, self.tensor(head.dense.weight), scores)
+            scores = self.add("Add", scores, self.add("MatMul", rest, self.tensor(head.dense.weight)))
         return self.in_rows(scores, -1)
 
     def to_proto(self) -> onnx.ModelProto:
@@ -230,6 +236,11 @@ class ModelGraph(Nodes):
         graph = helper.make_graph(self.nodes, self.signature.architecture, inputs, outputs, [*self.tensors.values()])
         opsets = [helper.make_opsetid("", OPSET)]
         return helper.make_model(graph, producer_name="mobilebert-zoo", opset_imports=opsets, ir_version=IR_VERSION)
+
+
+def array(parameter: Tensor) -> np.ndarray:
+    """Its values."""
+    return parameter.detach().cpu().numpy()
 
 
 Outputs = dict[str, tuple[str, list[str | int]]]  # {output: its tensor, its shape}
