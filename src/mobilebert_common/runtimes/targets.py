@@ -41,7 +41,7 @@ ONNX = {
 EXECUTORCH = dict.fromkeys(("none", "dynamic-int8", "int8"), "model.pte")
 
 TARGETS: dict[str, Target] = {
-    "onnx": Target("pt", "onnx", "onnx", ("torch", "onnxscript", "onnxruntime"), ONNX, "int64", is_static=False),
+    "onnx": Target("pt", "onnx", "onnx", ("torch", "onnx", "onnxruntime"), ONNX, "int64", is_static=False),
     "litert": Target(
         "tf", "litert", "litert", ("tensorflow", "ai-edge-litert"), dict.fromkeys(QUANTIZATIONS, "model.tflite"), "int32", True, 16
     ),
@@ -51,7 +51,7 @@ TARGETS: dict[str, Target] = {
     ),
     "savedmodel": Target("tf", "savedmodel", "tf", ("tensorflow",), {"none": "saved_model/saved_model.pb"}, "int32", False),
     "web": Target(
-        "pt", "onnx", "onnx", ("torch", "onnxscript", "onnxruntime"), {key: ONNX[key] for key in ("none", "dynamic-int8")}, "int64", False
+        "pt", "onnx", "onnx", ("torch", "onnx", "onnxruntime"), {key: ONNX[key] for key in ("none", "dynamic-int8")}, "int64", False
     ),
 }
 
