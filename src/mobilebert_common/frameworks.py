@@ -10,6 +10,11 @@ FRAMEWORKS = {"pt": ("mobilebert_pt", "PyTorch"), "tf": ("mobilebert_tf", "Keras
 LIBRARIES = ("torch", "tensorflow", "keras", "optree")
 
 
+def library(name: str) -> Any:
+    """Import one of LIBRARIES."""
+    return importlib.import_module(name)
+
+
 def twin(framework: str) -> Any:
     """Import mobilebert_pt or mobilebert_tf and return its module `twin`, which implements the protocol training.twin.Twin.
 
