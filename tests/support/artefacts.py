@@ -1,16 +1,15 @@
 """Write a model for another runtime as `export` does, without its checks and its report, and open it."""
 
-import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mobilebert_common.files.folder import sha256
-from mobilebert_common.frameworks import FRAMEWORKS
+from mobilebert_common.exports.export import make_signature, with_files
+from mobilebert_common.frameworks import writer
 from mobilebert_common.runtimes.artefact import Artefact
-from mobilebert_common.runtimes.signature import SIGNATURE_FILE, File, Signature, activation_of, names_of
+from mobilebert_common.runtimes.signature import SIGNATURE_FILE, Signature
 from mobilebert_common.runtimes.targets import TARGETS
 
 from .configs import make_config, random_weights
@@ -19,30 +18,15 @@ Batch = dict[str, np.ndarray]
 
 
 def signature_for(target: str, model: Any, quantize: str = "none", lengths: Sequence[int] = ()) -> Signature:
-    row, config = TARGETS[target], model.config
-    inputs, outputs = names_of(target, model.architecture)
-    return Signature(
-        target=target,
-        quantize=quantize,
-        architecture=model.architecture,
-        inputs=dict(inputs),
-        outputs=dict(outputs),
-        ids=row.ids,
-        activation=activation_of(target, model.architecture, config.problem_type),
-        lengths=list(lengths),
-        max_length=max(lengths, default=config.max_position_embeddings),
-        file=row.files[quantize],
-    )
+    lengths = lengths or [model.config.max_position_embeddings]
+    return make_signature(target, TARGETS[target], quantize, model.config, model.architecture, lengths)
 
 
 def write(folder: Path, model: Any, signature: Signature, calibration: Sequence[Batch] = ()) -> Artefact:
-    row = TARGETS[signature.target]
+    target = TARGETS[signature.target]
     folder.mkdir()
-    writer = importlib.import_module(f"{FRAMEWORKS[row.framework][0]}.exports.{row.writer}")
-    writer.write(model, signature, folder, calibration)
-    paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    files = {name: File(bytes=path.stat().st_size, sha256=sha256(path)) for name, path in paths.items()}
-    (folder / SIGNATURE_FILE).write_bytes(signature.model_copy(update={"files": files}).to_json())
+    writer(target.framework, target.writer).write(model, signature, folder, calibration)
+    (folder / SIGNATURE_FILE).write_bytes(with_files(signature, folder).to_json())
     model.config.save_pretrained(folder)
     return Artefact.open(folder, threads=1)
 
