@@ -45,7 +45,7 @@ TARGETS: dict[str, Target] = {
     "litert": Target(
         "tf", "litert", "litert", ("tensorflow", "ai-edge-litert"), dict.fromkeys(QUANTIZATIONS, "model.tflite"), "int32", True, 16
     ),
-    "executorch": Target("pt", "executorch", "executorch", ("torch", "executorch"), EXECUTORCH, "int64", True),
+    "executorch": Target("pt", "executorch", "executorch", ("torch", "executorch"), EXECUTORCH, "int32", True),
     "openvino": Target(
         "pt", "openvino", "openvino", ("torch", "openvino"), dict.fromkeys(QUANTIZATIONS, "openvino_model.xml"), "int64", False
     ),
