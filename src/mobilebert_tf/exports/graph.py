@@ -17,11 +17,14 @@ class Graph:
 
     Args:
         model: is folded here.
+        dtype: of the computations and the outputs.
         compose: see TFMobileBertPreTrainedModel.fold.
     """
 
-    def __init__(self, model: TFMobileBertPreTrainedModel, signature: Signature, compose: bool = True) -> None:
-        self.model = fold(model, None, None, compose)
+    def __init__(
+        self, model: TFMobileBertPreTrainedModel, signature: Signature, dtype: str = "float32", compose: bool = True
+    ) -> None:
+        self.model = fold(model, dtype, None, compose)
         self.signature = signature
 
     def __call__(self, **tensors: Any) -> dict[str, Any]:
