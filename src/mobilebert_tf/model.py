@@ -9,6 +9,7 @@ from keras import ops
 
 from mobilebert_common.model import inputs
 from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.exporting import is_exporting
 from mobilebert_common.model.outputs import BaseModelOutputWithPooling
 
 from .checks import check_ids, check_model_inputs, sizes
@@ -100,6 +101,11 @@ class TFMobileBertModel(TFMobileBertPreTrainedModel):
             return None
         new = (1, 2) if len(attention_mask.shape) == 2 else 1
         visible = ops.not_equal(ops.expand_dims(attention_mask, new), 0)  # LiteRT has no slice that adds an axis
+        if is_exporting():  # converters to float16 would cut a constant to -65504, which scores can pass: 65504 ** 8 is 3.39e38
+            hidden = ops.where(visible, ops.zeros((), self.compute_dtype), ops.full((), 65504.0, self.compute_dtype))
+            for _ in range(3):
+                hidden = hidden * hidden
+            return -hidden
         smallest = float(ml_dtypes.finfo(self.compute_dtype).min)
         return ops.where(visible, ops.zeros((), self.compute_dtype), ops.full((), smallest, self.compute_dtype))
 

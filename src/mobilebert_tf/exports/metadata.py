@@ -1,6 +1,11 @@
 """What MediaPipe's TextClassifier reads in a LiteRT file beside the model: its tokenizer's vocabulary and its labels.
 
 The metadata is a FlatBuffer of its own, in a buffer of the model; the files it names follow the model as a ZIP archive.
+
+MediaPipe's tokenizer is BERT's uncased one only for English: it lower-cases ASCII letters alone, keeps accents, and splits neither at
+white space beyond ASCII nor at control characters. A word with any of these is [UNK], and so is Korean, which BERT decomposes. The name
+of a special token in a text is split like any other word. An app that decomposes a text (NFD), drops its accents and lower-cases it
+first gets the model's own ids in Latin, Greek and Cyrillic scripts.
 Source: metadata_schema.fbs of MediaPipe, whose numbers of fields and enumerations are given here.
 """
 
@@ -28,6 +33,7 @@ FILE = {"name": 0, "type": 2}
 
 TENSOR_AXIS_LABELS, VOCABULARY, BERT_TOKENIZER = 2, 5, 4
 BERT_SINCE = "1.1.0"  # the version of the schema that brought its tokenizer
+SPECIAL_TOKENS = ("[CLS]", "[SEP]", "[UNK]")  # which MediaPipe looks up by these names
 ALIGNMENT = 16  # of a buffer in a model, in bytes
 
 
@@ -43,8 +49,10 @@ def with_metadata(content: bytes, signature: Signature, tokens: Sequence[str]) -
         content: of the file.
         tokens: the vocabulary, in the order of ids.
     Raises:
-        ConfigError: a token or label has a line break, or there are not as many labels as classes.
+        ConfigError: a special token is not among the tokens, or a token or label has a line break.
     """
+    if missing := [token for token in SPECIAL_TOKENS if token not in tokens]:
+        raise ConfigError(f"MediaPipe's tokenizer needs {', '.join(missing)} in the vocabulary")
     files = {VOCABULARY_FILE: lines(tokens), LABELS_FILE: lines(signature.labels)}
     model = schema.ModelT.InitFromPackedBuf(content)
     names = {tensor.tensorIndex: tensor.name.decode() for tensor in [*model.signatureDefs[0].inputs, *model.signatureDefs[0].outputs]}
