@@ -15,7 +15,8 @@ from .browser import Browser, Page, npm_packages, serving
 
 PACKAGE = "@mediapipe/tasks-text@1.0.1"
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
-VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film", "!", ".", *LETTERS, *(f"##{letter}" for letter in LETTERS)]
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film", "!", ".", *LETTERS]
+VOCABULARY += [f"##{letter}" for letter in LETTERS]
 LENGTH = 16
 LABELS = ["negative", "neutral", "positive"]
 TEXTS = ["good", "a good film, not a BAD one!", "bad film. bad! good", "unknowable", "good bad film " * 20]
