@@ -48,7 +48,8 @@ def npm_packages(*packages: str) -> Path:
     if not folder.is_dir():
         NPM.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=NPM))  # renamed when complete, as another test may install the same
-        options = ["--prefix", str(scratch), "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--fetch-retries=1"]
+        options = ["--prefix", str(scratch), "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+        options += ["--fetch-retries=1", "--fetch-timeout=60000"]  # milliseconds
         done = subprocess.run(["npm", "install", *options, *packages], capture_output=True, text=True, timeout=300)
         if done.returncode == 0 and not folder.is_dir():
             scratch.rename(folder)
