@@ -16,6 +16,7 @@ from mobilebert_common.errors import ConfigError, InputError, brief, shortened
 from mobilebert_common.model import folding
 from mobilebert_common.model.architectures import reads_only_first
 from mobilebert_common.model.config import MobileBertConfig
+from mobilebert_common.model.exporting import is_exporting
 
 from . import arrays
 from .checks import can_read
@@ -301,7 +302,7 @@ class Encoder(nn.Module):
 
     def can_trace(self, r: Tensor) -> bool:
         """Whether a trace computes the same: on the CPU, unless someone else traces, compiles or looks at the modules."""
-        return type(r) is Tensor and can_read(r) and not torch.is_autocast_enabled("cpu") and not any(self.hooks)
+        return type(r) is Tensor and can_read(r) and not is_exporting() and not torch.is_autocast_enabled("cpu") and not any(self.hooks)
 
     def check_call(self, r: Tensor) -> None:
         """Refuse what packed products would do wrong.

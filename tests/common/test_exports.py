@@ -25,8 +25,9 @@ from mobilebert_common.runtimes import artefact as artefacts
 from mobilebert_common.runtimes.artefact import Artefact
 from mobilebert_common.runtimes.signature import SIGNATURE_FILE, Signature
 from mobilebert_common.runtimes.targets import OUTPUTS, TARGETS
+from mobilebert_common.tokenization import MobileBertTokenizerFast
 from mobilebert_common.training.predictor import Predictor
-from support.predicting import Model, Twin, make_checkpoint, make_row, make_text
+from support.predicting import VOCABULARY, Model, Twin, make_checkpoint, make_row, make_text
 
 TARGET = TARGETS["litert"]._replace(writer="pretended", libraries=("numpy",))
 
@@ -41,8 +42,15 @@ class Door(Twin):
         return super().load(*args, **kwargs)
 
 
-def write(model: Model, signature: Signature, folder: Path, calibration: Sequence[Any] = (), noise: float = 0.0) -> None:
-    (folder / signature.file).write_text(json.dumps({"noise": noise, "calibration": len(calibration)}))
+def write(
+    model: Model,
+    signature: Signature,
+    folder: Path,
+    calibration: Sequence[Any] = (),
+    tokens: Sequence[str] = (),
+    noise: float = 0.0,
+) -> None:
+    (folder / signature.file).write_text(json.dumps({"noise": noise, "calibration": len(calibration), "tokens": len(tokens)}))
 
 
 def open_file(path: Path, signature: Signature, threads: int | None) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
@@ -160,6 +168,22 @@ def test_the_metric_before_and_after(
     assert report.before != report.after and report.lost == report.before["accuracy"] - report.after["accuracy"]
     row = f"| accuracy | {report.before['accuracy']:.4f} | {report.after['accuracy']:.4f} |"
     assert row in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_only_what_mediapipe_reads_right_is_for_it(
+    models: Path, tmp_path: Path, door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    cased, source = tmp_path / "cased", models / "classification"
+    make_checkpoint(cased, "classification")
+    MobileBertTokenizerFast(vocab=VOCABULARY, do_lower_case=False).save_pretrained(cased)
+    for number, (place, options, expected) in enumerate(
+        [(source, {}, 17), (source, {"length": [10, 24]}, 0), (cased, {}, 0), (models / "answers", {}, 0)]
+    ):
+        export(place, tmp_path / str(number), "litert", **options)
+        assert json.loads((tmp_path / str(number) / "model.tflite").read_text())["tokens"] == expected
+        assert json.loads((tmp_path / str(number) / "signature.json").read_text())["for_mediapipe"] == bool(expected)
+        assert ("text.TextClassifier" in (tmp_path / str(number) / "README.md").read_text()) == bool(expected)
+    assert caplog.text.count("no metadata for MediaPipe, which lower-cases texts") == 1
 
 
 # What is refused, before the model is opened

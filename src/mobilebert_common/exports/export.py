@@ -149,6 +149,7 @@ def make_plan(
     if to == "web":
         check_page(config, architecture, setup)
     signature = make_signature(to, target, quantize, config, architecture, lengths_of(to, target, config, setup, length))
+    signature = signature.model_copy(update={"for_mediapipe": is_for_mediapipe(signature, setup, tokenizer)})
     columns, encoding = split_options(options)
     reader = Reader(setup and setup.with_columns(columns), encoding, config, tokenizer, signature.max_length)
     found = None if evaluation is None else reader.read(evaluation)
@@ -343,8 +344,25 @@ def calibration_rows(plan: Plan) -> list[dict[str, np.ndarray]]:
 
 
 def extras(plan: Plan) -> dict[str, Any]:
-    """What only some writers take: LiteRT's keeps the vocabulary in the file, for MediaPipe."""
-    return {}
+    """What only the writer of LiteRT files takes: the vocabulary by id, which MediaPipe wants in the file."""
+    if not plan.signature.for_mediapipe:
+        return {}
+    vocabulary = plan.tokenizer.get_vocab()
+    return {"tokens": sorted(vocabulary, key=vocabulary.__getitem__)}
+
+
+def is_for_mediapipe(signature: Signature, setup: Setup | None, tokenizer: MobileBertTokenizerFast) -> bool:
+    """Whether MediaPipe's TextClassifier can open a file and tokenize like the model: a classifier of single texts for one length.
+
+    Its tokenizer lower-cases ASCII letters, and strips no accents; the documentation says so.
+    """
+    is_classifier = signature.activation is not None and len(signature.lengths) == 1
+    if not is_classifier or (setup is not None and setup.columns.text_pair):
+        return False
+    if not tokenizer.do_lower_case:
+        log.warning("the file has no metadata for MediaPipe, which lower-cases texts, and this tokenizer does not")
+        return False
+    return {"[CLS]", "[SEP]", "[UNK]"} <= tokenizer.get_vocab().keys()
 
 
 def with_files(signature: Signature, folder: Path) -> Signature:
