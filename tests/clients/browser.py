@@ -44,7 +44,7 @@ def npm_packages(*packages: str) -> Path:
     """A folder with these packages from npm in node_modules; where there are none, the test skips."""
     if not shutil.which("npm") or not shutil.which("node"):
         pytest.skip("Node.js and npm are not installed")
-    folder = NPM / re.sub(r"[^\w.-]+", "-", "-".join(packages))
+    folder = NPM / re.sub(r"[^\w.-]+", "-", "-".join(packages)).strip("-")
     if not folder.is_dir():
         NPM.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=NPM))  # renamed when complete, as another test may install the same
