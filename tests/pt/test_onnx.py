@@ -92,7 +92,7 @@ def test_quantized_files(tmp_path: Path, number: int, architecture: str) -> None
     model = make_model("mini" if number % 2 else "mobilebert", architecture)
     rows = make_rows(model.config, 3, 12)
     calibration = [make_rows(model.config, 1, tokens, tokens) for tokens in range(1, 13)]
-    for quantize, tolerance in {"fp16": 0.01, "dynamic-int8": 0.2, "int8": 0.4}.items():
+    for quantize, tolerance in {"fp16": 0.003, "dynamic-int8": 0.1, "int8": 0.35}.items():
         signature = make_signature(architecture, quantize)
         write(model, signature, tmp_path, calibration)
         far = apart(folded_outputs(model, signature, rows), run(tmp_path, signature, rows))
@@ -101,8 +101,20 @@ def test_quantized_files(tmp_path: Path, number: int, architecture: str) -> None
     assert {tensor.data_type for tensor in fp16.graph.initializer} <= {onnx.TensorProto.FLOAT16, onnx.TensorProto.INT64}
     for quantize in ("dynamic-int8", "int8"):
         file = onnx.load(tmp_path / ONNX[quantize])
-        floats = [tensor for tensor in file.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 2]
-        assert all(tensor.name.endswith(FLOAT_TABLES) for tensor in floats), quantize
+        floats = [each for each in file.graph.initializer if each.data_type == onnx.TensorProto.FLOAT and len(each.dims) == 2]
+        assert all(each.name.endswith(FLOAT_TABLES) for each in floats), quantize
+
+
+def test_words_have_eight_bits_each_with_its_own_scale(tmp_path: Path) -> None:
+    model = make_model("mobilebert", CLASSIFIER)
+    with torch.no_grad():
+        model.mobilebert.embeddings.word_embeddings.weight[7] *= 1000
+    write(model, make_signature(CLASSIFIER, "dynamic-int8"), tmp_path)
+    tensors = {each.name: onnx.numpy_helper.to_array(each) for each in onnx.load(tmp_path / ONNX["dynamic-int8"]).graph.initializer}
+    whole, scales = (next(array for name, array in tensors.items() if name.endswith(f"word_embeddings.weight_{part}")) for part in ("int8", "scales"))
+    words = model.mobilebert.embeddings.word_embeddings.weight.detach().numpy()
+    assert whole.dtype == np.int8 and (np.abs(whole).max(axis=1) == 127).all()
+    assert (np.abs(whole * scales - words) <= 0.501 * scales).all()
 
 
 def test_dynamic_int8_has_the_float_file_beside_it(tmp_path: Path) -> None:
