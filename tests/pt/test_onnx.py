@@ -111,7 +111,8 @@ def test_words_have_eight_bits_each_with_its_own_scale(tmp_path: Path) -> None:
         model.mobilebert.embeddings.word_embeddings.weight[7] *= 1000
     write(model, make_signature(CLASSIFIER, "dynamic-int8"), tmp_path)
     tensors = {each.name: onnx.numpy_helper.to_array(each) for each in onnx.load(tmp_path / ONNX["dynamic-int8"]).graph.initializer}
-    whole, scales = (next(array for name, array in tensors.items() if name.endswith(f"word_embeddings.weight_{part}")) for part in ("int8", "scales"))
+    name = next(name.removesuffix("_int8") for name in tensors if name.endswith("word_embeddings.weight_int8"))
+    whole, scales = tensors[f"{name}_int8"], tensors[f"{name}_scales"]
     words = model.mobilebert.embeddings.word_embeddings.weight.detach().numpy()
     assert whole.dtype == np.int8 and (np.abs(whole).max(axis=1) == 127).all()
     assert (np.abs(whole * scales - words) <= 0.501 * scales).all()
