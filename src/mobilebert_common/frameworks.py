@@ -35,6 +35,15 @@ def twin(framework: str) -> Any:
         raise ImportError(f"{title} is not installed: {install(framework)}") from error
 
 
+def runtime(name: str) -> Any:
+    """Import the module in mobilebert_common.runtimes that runs the files of a target, and with it its library.
+
+    Raises:
+        ModuleNotFoundError: the library is not installed.
+    """
+    return importlib.import_module(f"{__package__}.runtimes.{name}")
+
+
 def writer(framework: str, name: str) -> Any:
     """Import the module of a twin that writes files for another runtime.
 

@@ -11,9 +11,8 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from mobilebert_common.errors import InputError
-from mobilebert_common.model import inputs
+from mobilebert_common.model import exporting, inputs
 from mobilebert_common.model.config import MobileBertConfig
-from mobilebert_common.model.exporting import is_exporting
 
 from .arrays import dtype_name
 
@@ -49,6 +48,11 @@ def check_ids(ids: Tensor, limit: int, name: str) -> Tensor:
     elif ids.device.type != "meta" and not is_traced(ids):
         torch._assert_async(((ids >= 0) & (ids < limit)).all(), inputs.range_error(name, limit))
     return ids
+
+
+def is_exporting() -> bool:
+    """See mobilebert_common/model/exporting.py, into which torch.compile cannot look."""
+    return not torch.compiler.is_dynamo_compiling() and exporting.is_exporting()
 
 
 def can_read(tensor: Tensor) -> bool:

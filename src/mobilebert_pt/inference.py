@@ -16,10 +16,9 @@ from mobilebert_common.errors import ConfigError, InputError, brief, shortened
 from mobilebert_common.model import folding
 from mobilebert_common.model.architectures import reads_only_first
 from mobilebert_common.model.config import MobileBertConfig
-from mobilebert_common.model.exporting import is_exporting
 
 from . import arrays
-from .checks import can_read
+from .checks import can_read, is_exporting
 from .layers import ACTIVATIONS, AttentionBias, attend, look_up, trigram
 from .model import MobileBertModel
 from .pretrained import MobileBertPreTrainedModel, base_model, distinct

@@ -15,10 +15,9 @@ from torch.utils.checkpoint import checkpoint
 
 from mobilebert_common.model.architectures import ARCHITECTURES
 from mobilebert_common.model.config import MobileBertConfig
-from mobilebert_common.model.exporting import is_exporting
 from mobilebert_common.model.schema import letters
 
-from .checks import check_ids
+from .checks import check_ids, is_exporting
 from .sharding import gathered
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -7,10 +7,9 @@ from torch import Tensor
 
 from mobilebert_common.model import inputs
 from mobilebert_common.model.config import MobileBertConfig
-from mobilebert_common.model.exporting import is_exporting
 from mobilebert_common.model.outputs import BaseModelOutputWithPooling
 
-from .checks import check_ids, check_model_inputs, check_tensors, sizes
+from .checks import check_ids, check_model_inputs, check_tensors, is_exporting, sizes
 from .layers import AttentionBias, Embeddings, Encoder, Pooler
 from .pretrained import MobileBertPreTrainedModel
 

@@ -1,13 +1,7 @@
-"""transformers.js, in Node, on exported folders: its pipelines give the answers of the PyTorch model.
-
-MOBILEBERT_NPM is the folder where the package stays from one run to the next; default: .tox/npm.
-"""
+"""transformers.js, in Node, on exported folders: its pipelines give the answers of the PyTorch model."""
 
 import json
-import os
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,38 +18,22 @@ from mobilebert_common.tokenization import MobileBertTokenizerFast
 from support.configs import make_config, random_weights
 from support.predicting import VOCABULARY, approximately
 
-ROOT = Path(__file__).parents[2]
-NPM = Path(os.environ.get("MOBILEBERT_NPM") or ROOT / ".tox" / "npm").absolute()
-PACKAGE = "@huggingface/transformers@4.3"
+from .browser import npm_packages
+
+PACKAGE = "@huggingface/transformers@4.3.2"
 SCRIPT = Path(__file__).with_name("transformers.mjs")
 TEXTS = ["the film was fine", "odd", "so what is in the parcel so odd what was where in paris"]
 QUESTION, CONTEXT = "where is the parcel", "the film was odd so the parcel is in paris"
 MASKED = [f"{text} [MASK]" for text in TEXTS]
 DTYPES = {"fp32": "none", "q8": "dynamic-int8"}  # of transformers.js; one folder has both
 CLASSES = {"num_labels": 3, "id2label": {0: "bad", 1: "good", 2: "mixed"}}
-# transformers.js has no class for MobileBERT here; another's runs the file as well
-MODEL_TYPES = {"MobileBertForTokenClassification": "bert"}
 Outputs = Callable[..., tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]
 
 
 @pytest.fixture(scope="module")
 def packages() -> Path:
-    """A folder whose node_modules has transformers.js. Its ONNX Runtime comes with it; only that for GPUs would be downloaded."""
-    if not shutil.which("node") or not shutil.which("npm"):
-        pytest.skip("Node.js and npm are not installed")
-    folder = NPM / "transformers"
-    if not folder.is_dir():
-        NPM.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=NPM))  # renamed when complete
-        options = ["--prefix", str(scratch), "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--fetch-retries=1"]
-        environment = {**os.environ, "ONNXRUNTIME_NODE_INSTALL": "skip"}
-        done = subprocess.run(["npm", "install", *options, PACKAGE], capture_output=True, text=True, timeout=300, env=environment)
-        if done.returncode == 0 and not folder.is_dir():
-            scratch.rename(folder)
-        shutil.rmtree(scratch, ignore_errors=True)
-        if done.returncode != 0:
-            pytest.skip(f"npm cannot install {PACKAGE}: {done.stderr[-300:]}")
-    return folder
+    """A folder whose node_modules has transformers.js, with the ONNX Runtime that comes with it."""
+    return npm_packages(PACKAGE)
 
 
 def classes(outputs: Outputs) -> Any:
@@ -159,9 +137,8 @@ def answers(packages: Path, folders: Path) -> dict[tuple[str, str], Any]:
     keys = [(name, dtype) for name in CASES for dtype in DTYPES]
     jobs = []
     for name, dtype in keys:
-        architecture, _, task, inputs, options, _ = CASES[name]
-        job = {"root": str(folders / name), "model": "out", "task": task, "dtype": dtype, "inputs": inputs, "options": options}
-        jobs.append({**job, "modelType": MODEL_TYPES.get(architecture)})
+        _, _, task, inputs, options, _ = CASES[name]
+        jobs.append({"root": str(folders / name), "model": "out", "task": task, "dtype": dtype, "inputs": inputs, "options": options})
     (folders / "jobs.json").write_text(json.dumps(jobs))
     command = ["node", str(SCRIPT), str(packages), str(folders / "jobs.json"), str(folders / "answers.json")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)

@@ -13,10 +13,9 @@ globalThis.fetch = () => {
 };
 
 const found = [];
-for (const { root, model, task, dtype, modelType, inputs, options } of JSON.parse(readFileSync(jobs, "utf8"))) {
+for (const { root, model, task, dtype, inputs, options } of JSON.parse(readFileSync(jobs, "utf8"))) {
   env.localModelPath = root;
-  const config = { ...JSON.parse(readFileSync(`${root}/${model}/config.json`, "utf8")), model_type: modelType };
-  const pipe = await pipeline(task, model, { dtype, device: "cpu", ...(modelType && { config }) });
+  const pipe = await pipeline(task, model, { dtype, device: "cpu" });
   const answer = await pipe(...inputs, options);
   found.push(typeof answer.tolist === "function" ? answer.tolist() : answer);
   await pipe.dispose();

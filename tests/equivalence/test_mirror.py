@@ -31,6 +31,7 @@ ONLY_TORCH = {
     "archive": "a Keras model has no state_dict",
     "one_device": "Keras places tensors itself",
     "can_read": "`concrete` in Keras",
+    "is_exporting": "torch.compile cannot look into the shared one",
     "is_traced": "`concrete` in Keras",
     "_first_weight": "a Keras layer has a dtype",
     "MobileBertPreTrainedModel.base_model": "Keras walks over what an attribute returns when it saves",

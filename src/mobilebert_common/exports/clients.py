@@ -165,6 +165,7 @@ EXECUTORCH_KOTLIN = Client(
     """
 val module = Module.load(path)  // of $file
 val shape = longArrayOf(1, $max_length)
+// ids, mask and types are IntArrays, in this order
 val outputs = module.forward(*listOf(ids, mask, types).map { EValue.from(Tensor.fromBlob(it, shape)) }.toTypedArray())
 """,
 )
@@ -173,7 +174,7 @@ EXECUTORCH_SWIFT = Client(
     "Swift: ExecuTorch (`executorch` by Swift Package Manager)",
     """
 let module = Module(filePath: Bundle.main.path(forResource: "model", ofType: "pte")!)
-let outputs = try module.forward([ids, mask, types].map { Tensor($$0, shape: [1, $max_length]) })
+let outputs = try module.forward([ids, mask, types].map { Tensor<Int32>($$0, shape: [1, $max_length]) })
 """,
 )
 OPENVINO_PYTHON = Client(
@@ -208,13 +209,21 @@ inputs = {"input_ids": encoding.ids, "attention_mask": encoding.attention_mask, 
 print(run(**{name: tf.constant([values]) for name, values in inputs.items()}))
 """,
 )
+PAGE = Client(
+    "sh",
+    "The page: fetch the runtime once, 14 MB from npm, and serve the folder with any static server",
+    """
+node fetch-runtime.mjs
+python3 -m http.server
+""",
+)
 CLIENTS: dict[str, tuple[Client, ...]] = {
     "onnx": (ONNX_PYTHON, TRANSFORMERS_JS),
     "litert": (LITERT_PYTHON, LITERT_KOTLIN, LITERT_SWIFT),
     "executorch": (EXECUTORCH_PYTHON, EXECUTORCH_KOTLIN, EXECUTORCH_SWIFT),
     "openvino": (OPENVINO_PYTHON,),
     "savedmodel": (SAVEDMODEL_PYTHON,),
-    "web": (ONNX_PYTHON, TRANSFORMERS_JS),
+    "web": (PAGE, ONNX_PYTHON),
 }
 # what transformers.js calls the task of an architecture, and what to call it with
 PIPELINES: dict[str, tuple[str, str]] = {
@@ -224,7 +233,11 @@ PIPELINES: dict[str, tuple[str, str]] = {
     "MobileBertForTokenClassification": ("token-classification", '"My parcel is in Paris."'),
     "MobileBertForQuestionAnswering": ("question-answering", '"Where is my parcel?", "The parcel is in Paris."'),
 }
-DTYPES = {"none": "fp32", "fp16": "fp16", "dynamic-int8": "q8"}  # of transformers.js
+MEDIAPIPE_NOTE = (
+    "MediaPipe tokenizes in its own way: it lower-cases ASCII letters only, keeps accents, and knows no word with a control character. "
+    "For English texts its answers are those of the report; for other languages take LiteRT with tokenizer.json."
+)
+DTYPES = {"none": "fp32", "fp16": "fp16", "dynamic-int8": "q8", "int8": "int8"}  # of transformers.js
 PAIRS = {"MobileBertForQuestionAnswering", "MobileBertForNextSentencePrediction", "MobileBertForMultipleChoice"}
 
 
@@ -246,6 +259,8 @@ def readme(plan: "Plan", signature: Signature, report: Report, folder: str) -> s
     for client in clients(signature):
         code = Template(client.code).substitute(values(signature, folder))
         parts += [f"### {client.title}", f"```{client.language}\n{code.strip()}\n```"]
+    if signature.for_mediapipe:
+        parts.append(MEDIAPIPE_NOTE)
     return "\n\n".join(parts) + "\n"
 
 

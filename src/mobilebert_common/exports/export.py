@@ -16,7 +16,7 @@ from ..model.architectures import ARCHITECTURES, has_choices, named_architecture
 from ..model.config import CONFIG_FILE, MobileBertConfig
 from ..model.inputs import problem_type
 from ..optional import needs
-from ..runtimes.artefact import Artefact, is_artefact
+from ..runtimes.artefact import Artefact, ClientConfig, is_artefact
 from ..runtimes.signature import SIGNATURE_FILE, File, Signature, activation_of, names_of
 from ..runtimes.targets import ARGUMENTS, QUANTIZATIONS, TARGETS, Target
 from ..tasks.base import Data
@@ -146,6 +146,8 @@ def make_plan(
     setup = find_setup(source, config, task)
     architecture = named_architecture(config) or (BASE if setup is None else setup.task.architecture)
     tokenizer = MobileBertTokenizerFast.from_pretrained(source)
+    if tokenizer.never_split:
+        log.warning("tokenizer.json cannot hold never_split: clients split %s, and Predictor does not", brief(tokenizer.never_split))
     if to == "web":
         check_page(config, architecture, setup)
     signature = make_signature(to, target, quantize, config, architecture, lengths_of(to, target, config, setup, length))
@@ -376,6 +378,8 @@ def write_texts(plan: Plan, signature: Signature, folder: Path) -> None:
     """Write the configuration, the tokenizer, the labels and the signature."""
     plan.tokenizer.model_max_length = signature.max_length
     config = plan.config.replace(architectures=[plan.architecture], dtype="float32")
+    if signature.target == "onnx" and plan.architecture == "MobileBertForTokenClassification":
+        config = ClientConfig.from_dict({**config.to_dict(), "model_type": ClientConfig.model_type})
     contents = {CONFIG_FILE: config.to_json_string().encode(), **plan.tokenizer.contents(), SIGNATURE_FILE: signature.to_json()}
     if signature.labels:
         contents[LABELS_FILE] = "".join(f"{label}\n" for label in signature.labels).encode()

@@ -1,15 +1,15 @@
 """A folder that `export` wrote, opened to predict: the same inputs and outputs as a model, whatever the runtime."""
 
-import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..errors import CheckpointError
 from ..files.folder import sha256
+from ..frameworks import runtime
 from ..model import inputs
 from ..model.config import MobileBertConfig
 from ..optional import needs
@@ -23,6 +23,22 @@ Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 def is_artefact(folder: str | Path) -> bool:
     """Whether a folder is one that `export` wrote."""
     return (Path(folder) / SIGNATURE_FILE).is_file()
+
+
+class ClientConfig(MobileBertConfig):
+    """The configuration of an export for transformers.js, which has no class for tags of tokens by MobileBERT, but runs it as a BERT."""
+
+    model_type: ClassVar[str] = "bert"
+
+
+def config_of(folder: str | Path) -> MobileBertConfig:
+    """The configuration of an exported model.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    found = ClientConfig.from_pretrained(folder).to_dict()
+    return MobileBertConfig.from_dict({**found, "model_type": MobileBertConfig.model_type})
 
 
 @dataclass(frozen=True)
@@ -53,11 +69,10 @@ class Artefact:
             path = folder / name
             if not path.is_file() or path.stat().st_size != file.bytes or sha256(path) != file.sha256:
                 raise CheckpointError(path, "is not the file that was exported: its SHA-256 differs from signature.json")
-        config = MobileBertConfig.from_pretrained(folder)
+        config = config_of(folder)
         target = TARGETS[signature.target]
         with needs(target.extra):
-            runtime = importlib.import_module(f".{target.writer}", __package__)
-            run = runtime.open_file(folder / signature.file, signature, threads)
+            run = runtime(target.writer).open_file(folder / signature.file, signature, threads)
         return cls(config.replace(max_position_embeddings=signature.max_length), signature, run)
 
     def infer(self, model: object, batches: Iterable[Mapping[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:
@@ -101,16 +116,18 @@ class Artefact:
         for number, mask in enumerate(rows["attention_mask"]):
             used = int(mask.nonzero()[0][-1]) + 1 if mask.any() else 1
             length = next(length for length in self.signature.lengths if length >= used)
-            outputs = self.run({name: resized(array[number : number + 1], length) for name, array in rows.items()})
+            fillers = {"input_ids": self.config.pad_token_id or 0}
+            row = {name: resized(array[number : number + 1], length, fillers.get(name, 0)) for name, array in rows.items()}
+            outputs = self.run(row)
             for name, array in outputs.items():
                 found.setdefault(name, []).append(resized(array, width) if self.signature.is_per_token(name) else array)
         return {name: np.concatenate(arrays) for name, arrays in found.items()}
 
 
-def resized(array: np.ndarray, length: int) -> np.ndarray:
-    """[b t ...] with another t: cut, or padded with 0."""
+def resized(array: np.ndarray, length: int, filler: int = 0) -> np.ndarray:
+    """[b t ...] with another t: cut, or padded."""
     cut = array[:, :length]
-    return np.pad(cut, [(0, 0), (0, length - cut.shape[1])] + [(0, 0)] * (array.ndim - 2))
+    return np.pad(cut, [(0, 0), (0, length - cut.shape[1])] + [(0, 0)] * (array.ndim - 2), constant_values=filler)
 
 
 def log_probabilities(probabilities: np.ndarray) -> Any:

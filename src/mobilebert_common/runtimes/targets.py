@@ -36,7 +36,7 @@ ONNX = {
     "none": "onnx/model.onnx",
     "fp16": "onnx/model_fp16.onnx",
     "dynamic-int8": "onnx/model_quantized.onnx",
-    "int8": "onnx/model_static.onnx",
+    "int8": "onnx/model_int8.onnx",
 }
 EXECUTORCH = dict.fromkeys(("none", "dynamic-int8"), "model.pte")
 

@@ -15,7 +15,7 @@ from ..model.architectures import ARCHITECTURES, named_architecture
 from ..model.config import MAX_CONFIG, MobileBertConfig
 from ..model.schema import expand
 from ..model.zoo import ZOO
-from ..runtimes.artefact import Artefact
+from ..runtimes.artefact import Artefact, config_of, is_artefact
 from ..tasks.base import Data, Lengths, Predictions, Task
 from ..tasks.examples import Examples
 from ..tasks.metrics import Scores
@@ -189,7 +189,8 @@ def setup_at(directory: str | Path | Folder, name: str | None = None) -> Setup:
     """
     if not isinstance(directory, Folder):
         check_place(directory)
-    config = MobileBertConfig.from_pretrained(directory)
+    is_exported = not isinstance(directory, Folder) and is_artefact(directory)
+    config = config_of(str(directory)) if is_exported else MobileBertConfig.from_pretrained(directory)
     try:
         return setup_of(config, name)
     except ConfigError as error:

@@ -44,8 +44,8 @@ def write(
     path = folder / signature.file
     path.parent.mkdir(parents=True, exist_ok=True)
     folded = Graph(model, signature, "float16" if signature.quantize == "fp16" else "float32").model
-    if signature.quantize in ("none", "fp16", "dynamic-int8"):
-        name = ONNX["none"] if signature.quantize == "dynamic-int8" else signature.file
+    beside = ONNX["none"] if (signature.target, signature.quantize) == ("onnx", "dynamic-int8") else None
+    if name := signature.file if signature.quantize in ("none", "fp16") else beside:
         onnx.save(ModelGraph(folded, signature).to_proto(), folder / name)
     if signature.quantize in ("dynamic-int8", "int8"):
         file = with_int8_words(ModelGraph(folded, signature, fused=False).to_proto())

@@ -4,8 +4,7 @@ The metadata is a FlatBuffer of its own, in a buffer of the model; the files it 
 
 MediaPipe's tokenizer is BERT's uncased one only for English: it lower-cases ASCII letters alone, keeps accents, and splits neither at
 white space beyond ASCII nor at control characters. A word with any of these is [UNK], and so is Korean, which BERT decomposes. The name
-of a special token in a text is split like any other word. An app that decomposes a text (NFD), drops its accents and lower-cases it
-first gets the model's own ids in Latin, Greek and Cyrillic scripts.
+of a special token in a text is split like any other word.
 Source: metadata_schema.fbs of MediaPipe, whose numbers of fields and enumerations are given here.
 """
 
