@@ -46,6 +46,26 @@ def test_the_same_rows_as_the_checkpoint(task: str, target: str, tmp_path: Path)
             assert list(found[name]) == approximately(list(expected[name])), name
 
 
+@pytest.mark.parametrize(
+    ("task", "inputs", "outputs"),
+    [
+        ("classification", ["ids", "mask", "segment_ids"], {"probability": [1, 3]}),  # as MediaPipe has it
+        ("answers", ["input_ids", "input_mask", "segment_ids"], {"start_logits": [1, 384], "end_logits": [1, 384]}),  # as MLPerf Mobile
+    ],
+)
+def test_the_signature_of_a_litert_file(task: str, inputs: list[str], outputs: dict[str, list[int]], tmp_path: Path) -> None:
+    interpreter = pytest.importorskip("ai_edge_litert.interpreter")
+    make_checkpoint(tmp_path / "model", task, max_position_embeddings=384)
+    export(tmp_path / "model", tmp_path / "out", "litert", length=384)
+    opened = interpreter.Interpreter(str(tmp_path / "out" / "model.tflite"))
+    assert {key: {**each, "outputs": {*each["outputs"]}} for key, each in opened.get_signature_list().items()} == {
+        "serving_default": {"inputs": inputs, "outputs": {*outputs}}
+    }
+    details = opened.get_signature_runner().get_input_details()
+    assert {name: (each["dtype"], each["shape"].tolist()) for name, each in details.items()} == dict.fromkeys(inputs, (np.int32, [1, 384]))
+    assert {name: each["shape"].tolist() for name, each in opened.get_signature_runner().get_output_details().items()} == outputs
+
+
 @pytest.mark.parametrize("target", RUNTIMES)
 @pytest.mark.parametrize("architecture", ["MobileBertModel", "MobileBertForNextSentencePrediction"])
 def test_a_model_that_no_task_has(architecture: str, target: str, tmp_path: Path) -> None:

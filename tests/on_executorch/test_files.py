@@ -29,7 +29,7 @@ def test_the_same_outputs(number: int, architecture: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize(("quantize", "tolerance"), [("dynamic-int8", 0.06)])
+@pytest.mark.parametrize(("quantize", "tolerance"), [("dynamic-int8", 0.06), ("int8", 0.3)])
 def test_quantized_files(quantize: str, tolerance: float, norm: str, tmp_path: Path) -> None:
     model = artefacts.make_model(twin, "MobileBertForTokenClassification", normalization_type=norm)
     rows = [artefacts.batch_for(model, 1, length, length, seed) for seed, length in enumerate((LENGTH, 3, 7, 1) * 16)]

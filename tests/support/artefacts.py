@@ -32,10 +32,11 @@ def write(folder: Path, model: Any, signature: Signature, calibration: Sequence[
 
 
 def make_model(twin: Any, architecture: str, **changes: Any) -> Any:
-    """A model of a twin with random weights."""
+    """A model of a twin with random weights, but for [PAD]: its word embedding is zero, or padding would change results."""
     config = make_config(**changes)
-    model = twin.create(config, architecture, 0)
-    twin.set_tensors(model, random_weights(config, architecture))
+    model, weights = twin.create(config, architecture, 0), random_weights(config, architecture)
+    next(array for name, array in weights.items() if name.endswith("word_embeddings.weight"))[config.pad_token_id] = 0
+    twin.set_tensors(model, weights)
     return model
 
 

@@ -45,12 +45,12 @@ def make_row(task: str, number: int) -> dict[str, Any]:
     return {**row, "number": number, **({"rare": "x"} if number % 10 == 9 else {})}
 
 
-def make_checkpoint(folder: Path, task: str) -> Path:
+def make_checkpoint(folder: Path, task: str, **changes: Any) -> Path:
     """A tiny model for a task."""
     architecture = TASKS[task].architecture
     labels = CONFIGS.get(task, {})
     sizes = {**TINY, "vocab_size": len(VOCABULARY), "max_position_embeddings": 24, "num_labels": len(labels.get("id2label", "12"))}
-    config = make_config(**sizes, **labels)
+    config = make_config(**{**sizes, **labels, **changes})
     weights = {name: array.astype(np.float32) for name, array in random_weights(config, architecture).items()}
     for name in weights:
         if name.endswith("word_embeddings.weight"):

@@ -38,7 +38,7 @@ ONNX = {
     "dynamic-int8": "onnx/model_quantized.onnx",
     "int8": "onnx/model_int8.onnx",
 }
-EXECUTORCH = dict.fromkeys(("none", "dynamic-int8"), "model.pte")
+EXECUTORCH = dict.fromkeys(("none", "dynamic-int8", "int8"), "model.pte")
 
 TARGETS: dict[str, Target] = {
     "onnx": Target("pt", "onnx", "onnx", ("torch", "onnx", "onnxruntime"), ONNX, "int64", is_static=False),
