@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import counted
 from ..runtimes.signature import Signature
+from .page import page_files
 from .report import Report
 
 if TYPE_CHECKING:
@@ -321,7 +322,8 @@ def kotlin(signature: Signature, output: str) -> str:
 def files(signature: Signature) -> list[str]:
     """What lies in the folder."""
     rows = [f"| `{name}` | {file.bytes / 1e6:,.1f} MB |" for name, file in signature.files.items()]
-    texts = {
+    page = {", ".join(page_files()): "the page"} if signature.target == "web" else {}
+    texts = page | {
         "signature.json": "names, types and lengths of the model's inputs and outputs, and the SHA-256 of its files",
         "vocab.txt, tokenizer.json": "the tokenizer",
         "config.json": "the configuration of the model",

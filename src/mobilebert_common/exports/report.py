@@ -110,7 +110,7 @@ def compare(plan: "Plan", door: Twin, folded: Any, artefact: Artefact) -> Report
         quantize=artefact.signature.quantize,
         file=artefact.signature.file,
         size=file.bytes,
-        data=f"{SAMPLE} sentences that come with mobilebert-zoo" if rows is None else Path(rows.data.path).name,
+        data="sentences that come with mobilebert-zoo" if rows is None else Path(rows.data.path).name,
         rows=len(examples),
         relative=agreement.relative(),
         same=agreement.same(),
