@@ -50,7 +50,7 @@ def lower(
         program = torch.export.export(Graph(model, signature).eval(), example).run_decompositions(DECOMPOSITIONS)
         if signature.quantize != "none":
             rows = [tuple(fitted(row[name], length, dtype) for name in signature.inputs) for row in calibration]
-            program = torch.export.export(quantized(program.module(), signature.quantize, rows), example)
+            program = torch.export.export(quantized(program.module(), signature.quantize, rows or [example]), example)
         return to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
 
 
@@ -59,7 +59,7 @@ def quantized(graph: nn.Module, quantize: str, rows: Iterable[tuple[Tensor, ...]
     of each call for dynamic-int8, that of `rows` for int8. Sums stay in float32, since eight bits for the mask's hide all scores."""
     config = get_symmetric_quantization_config(is_per_channel=True, is_dynamic=quantize == "dynamic-int8")
     prepared = prepare_pt2e(graph, XNNPACKQuantizer().set_operator_type(torch.ops.aten.linear.default, config))
-    for row in rows:
+    for row in rows:  # at least one, which the scales of the weights are taken in
         prepared(*row)
     return convert_pt2e(prepared)
 
