@@ -52,13 +52,13 @@ def check(model: Any, artefact: artefacts.Artefact, tolerance: float) -> None:
         assert np.array_equal(array[-1][shown], changed[name][-1][shown])
 
 
-@pytest.mark.parametrize("quantize", ["none", "dynamic-int8"])
-def test_xnnpack_runs_all_but_the_tables_and_the_mask(quantize: str) -> None:
+@pytest.mark.parametrize(("quantize", "rest"), [("none", 8), ("dynamic-int8", 10)])  # which converts ids twice more
+def test_xnnpack_runs_all_but_the_tables_and_the_mask(quantize: str, rest: int) -> None:
     model = artefacts.make_model(twin, "MobileBertForSequenceClassification", num_hidden_layers=3)
     program = lower(model, artefacts.signature_for("executorch", model, quantize, [LENGTH])).exported_program()
     calls = Counter(str(node.target).partition("(")[0] for node in program.graph.nodes if node.op == "call_function")
     assert sum(count for name, count in calls.items() if "delegate" in name) <= 2
-    assert sum(count for name, count in calls.items() if "delegate" not in name and "getitem" not in name) <= 9  # of hundreds
+    assert sum(count for name, count in calls.items() if "delegate" not in name and "getitem" not in name) == rest  # of hundreds
 
 
 def test_a_plain_script_calls_it_in_the_order_of_the_signature(tmp_path: Path) -> None:
