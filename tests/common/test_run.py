@@ -470,3 +470,16 @@ def test_snapshots_by_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     interrupted(tmp_path / "out", 3, snapshot_every=None, evaluate_every=100)
     assert snapshots(tmp_path / "out") == ["1-00000002", "1-00000001"]
     assert len(snapshots(tmp_path / "out")) == runs.KEPT
+
+
+def test_every_snapshot_that_stays_can_be_used(tmp_path: Path) -> None:
+    """Those of a third learning rate refer to the best of the second, which itself refers to the best of the first."""
+    longest = 0
+    for after in range(17, 25):  # of 24 steps
+        output = tmp_path / str(after)
+        with pytest.raises(Interrupted):
+            train(output, Stopping(after, send(signal.SIGTERM)), learning_rate=[0.002, 0.004, 0.008])
+        run = Run(output / "run", {})
+        assert [run.read(name) for name in run.names()]
+        longest = max(longest, len(run.names()))
+    assert runs.KEPT < longest < 3 * runs.KEPT

@@ -160,15 +160,21 @@ class Run:
         self.prune(trials)
 
     def prune(self, trials: Sequence[Trial] = ()) -> None:
-        """Remove all that is neither one of the newest snapshots nor has the best weights of one of these."""
-        names = self.names()[:KEPT]
-        needed = {*names, *(name_of(each.number, each.best_step) for each in _referred(trials))}
-        for name in names[1:]:  # one of these is used if the newest turns out to be damaged
+        """Remove all that is neither one of the newest snapshots nor has the best weights of one that stays.
+
+        One that stays for its weights can be used as a whole, too, so that it needs those that it refers to itself.
+        """
+        needed: set[str] = set()
+        waiting = [*self.names()[:KEPT], *(name_of(each.number, each.best_step) for each in _referred(trials))]
+        while waiting:
+            if (name := waiting.pop()) in needed:
+                continue
+            needed.add(name)
             with contextlib.suppress(CheckpointError):
                 folder = Folder.open(self.path / name)
                 with _understood(self.path / name / STATE_FILE):
                     referred = _referred([_trial(found, {}) for found in _state(folder)["trials"]])
-                needed |= {name_of(each.number, each.best_step) for each in referred}
+                waiting += [name_of(each.number, each.best_step) for each in referred]
         self._remove_others(needed)
 
     def kept(self) -> str:
