@@ -225,13 +225,18 @@ def arrays(case: Sequence[int], dtype: str) -> dict[str, Any]:
     return dict(zip(NAMES, (tokens, np.ones_like(tokens), np.zeros_like(tokens)), strict=True))
 
 
+def onnx_file(folder: Path) -> Path:
+    """The ONNX file of a folder; the quantized one, if there is one beside the float one."""
+    return max(folder.rglob("*.onnx"))
+
+
 def in_onnxruntime(job: Job) -> Prepare:
     """An ONNX file in ONNX Runtime."""
     from onnxruntime import InferenceSession, SessionOptions
 
     options = SessionOptions()
     options.intra_op_num_threads = job.threads
-    session = InferenceSession(str(job.folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
+    session = InferenceSession(str(onnx_file(job.folder)), options, providers=["CPUExecutionProvider"])
 
     def prepare(case: Sequence[int]) -> Call:
         inputs = arrays(case, "int64")
@@ -244,7 +249,7 @@ def in_openvino(job: Job) -> Prepare:
     """An ONNX file, or one of OpenVINO, in OpenVINO."""
     import openvino
 
-    path = next(path for path in (job.folder / "openvino_model.xml", job.folder / "model.onnx") if path.exists())
+    path = next(job.folder.glob("*.xml"), None) or onnx_file(job.folder)
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": job.threads, "PERFORMANCE_HINT": "LATENCY"}
     model = openvino.Core().compile_model(str(path), "CPU", settings)
 
@@ -287,7 +292,7 @@ def write_ours(job: Job, folder: Path, to: str, quantize: str = "none") -> None:
         ids=target.ids,
         lengths=[LENGTH] if target.is_static else [],
         max_length=LENGTH,
-        file=Path(target.files[quantize]).name.replace("model_quantized.onnx", "model.onnx"),
+        file=target.files[quantize],
     )
     model = twin(target.framework).load(job.folder, job.architecture)
     writer(target.framework, target.writer).write(model, signature, folder)
