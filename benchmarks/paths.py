@@ -236,6 +236,7 @@ def in_onnxruntime(job: Job) -> Prepare:
 
     options = SessionOptions()
     options.intra_op_num_threads = job.threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # or its threads would take the turns of others
     session = InferenceSession(str(onnx_file(job.folder)), options, providers=["CPUExecutionProvider"])
 
     def prepare(case: Sequence[int]) -> Call:
