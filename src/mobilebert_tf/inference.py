@@ -263,14 +263,8 @@ class FoldedModel(Frozen, TFMobileBertModel):
         self.trainable = False
 
 
-def fold(
-    model: TFMobileBertPreTrainedModel, dtype: Any, quantize: str | None, compose: bool, bound: float | None = None
-) -> TFMobileBertPreTrainedModel:
-    """See TFMobileBertPreTrainedModel.fold.
-
-    Args:
-        bound: see folding.fold; default: what suits the dtype.
-    """
+def fold(model: TFMobileBertPreTrainedModel, dtype: Any, quantize: str | None, compose: bool) -> TFMobileBertPreTrainedModel:
+    """See TFMobileBertPreTrainedModel.fold."""
     if quantize is not None:
         raise ConfigError(f"quantize must be None, not {brief(quantize)}: TensorFlow has no fast int8 products, but PyTorch has")
     base = base_model(model)
@@ -282,7 +276,7 @@ def fold(
     only_first = model is not base and reads_only_first(model.architecture) and all(map(is_known, [model, *heads]))
     variables = base.canonical_variables().items()
     weights = {name: arrays.to_numpy(*place) for name, place in variables if not name.startswith("pooler.")}
-    bound = bound or BOUNDS.get(keras.dtype_policies.get(policy).compute_dtype, folding.BOUND)
+    bound = BOUNDS.get(keras.dtype_policies.get(policy).compute_dtype, folding.BOUND)
     folded = folding.fold(base.config, weights, compose=compose, bound=bound)
     new = FoldedModel(folded, base.pooler, only_first, name=base.name, dtype=policy)
     return new if model is base else with_base(model, new)

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent / "src"
-FILES = ["arrays", "checks", "heads", "inference", "layers", "losses", "model", "outputs", "predictor", "pretrained", "training", "twin"]
+FILES = [
+    "arrays", "checks", "exports/graph", "heads", "inference", "layers",
+    "losses", "model", "outputs", "predictor", "pretrained", "training", "twin",
+]
 
 FRAMEWORK_METHODS = ("call", "forward", "build", "get_config", "from_config", "compute_", "reset_parameters")
 
@@ -124,6 +127,7 @@ ONLY_KERAS = {
     "class Progress": "the loop in torch reports, fit calls back",
     "batches": "the loop in torch makes its batches, fit reads them",
     "Layer.split": "torch.split",
+    "Graph.__call__": "forward in torch",
     "Frozen.trainable": "requires_grad_ in torch",
     "Frozen.__call__": "the layers alone are traced in torch",
     "FoldedModel.trainable": "requires_grad_ in torch",

@@ -10,7 +10,6 @@ from rich.markup import escape
 from ..errors import printable
 from ..exports.export import export as run
 from ..exports.report import Report
-from ..runtimes.targets import TARGETS
 from .console import add_row, console, make_grid, open_twin, say, silent_stderr
 from .learning import DataOptions
 from .options import FILES, Checkpoint
@@ -40,8 +39,6 @@ class ExportOptions(DataOptions):
 
 def export(options: ExportOptions) -> None:
     """Export a checkpoint for phones, browsers and other runtimes, with a report on what that changes."""
-    target = TARGETS[options.to]
-    open_twin(target.framework)
     columns = {name: value for name, value in vars(options.columns).items() if value is not None}
     with console.status("") as status, silent_stderr():
         report = run(
@@ -55,6 +52,7 @@ def export(options: ExportOptions) -> None:
             force=options.force,
             task=options.task,
             stage=lambda text: status.update(escape(printable(text))),
+            opener=open_twin,
             encoding=options.encoding,
             **columns,
         )

@@ -207,10 +207,7 @@ def evaluate(options: EvaluateOptions) -> None:
     data = setup.read(options.file, options.encoding)
     if options.predictions is not None:
         check_cells(options.predictions, data.kept())
-    if is_artefact(options.directory):
-        opened = jobs.open_artefact(options.directory, options.task)
-    else:
-        opened = jobs.Opened.open(open_twin(options.framework), options.directory, options.task)
+    opened = jobs.open_place(options.directory, options.task, lambda: open_twin(options.framework))
     opened = dataclasses.replace(opened, setup=setup)
     examples = opened.examples(data)
     scores, predictions = opened.evaluate(data, examples)

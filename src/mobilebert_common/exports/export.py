@@ -25,6 +25,7 @@ from ..tasks.task import Setup
 from ..tokenization import MobileBertTokenizerFast
 from ..training import jobs
 from ..training.predictor import given_data, split_options
+from ..training.twin import Twin
 from .clients import readme
 from .page import page_files
 from .report import Report, compare
@@ -78,6 +79,7 @@ def export(
     force: bool = False,
     task: str | None = None,
     stage: Callable[[str], None] = lambda text: None,
+    opener: Callable[[str], Twin] | None = None,
     **options: Any,
 ) -> Report:
     """Write a checkpoint for another runtime into a new folder, with what an app needs and a report on the answers of both.
@@ -94,6 +96,7 @@ def export(
         force: write the folder even if int8 loses more than a point of the metric, or nothing shows how much it loses.
         task: a name in TASKS; default: what the checkpoint says.
         stage: called with what is done next.
+        opener: imports a framework, once all is checked; default: `frameworks.twin`.
         options: encoding and the names of the data's columns: text, text_pair, label, choices, header.
     Raises:
         ConfigError: an option is out of range or does not go with the target, the folder exists, or the file is not good enough.
@@ -103,13 +106,14 @@ def export(
     """
     output = Path(output)
     plan = make_plan(source, output, to, quantize, calibration, evaluation, length, force, task, options)
+    door = (opener or twin)(plan.target.framework)
     with needs(plan.target.extra, f"an export to {to} needs a library: "):
         module = writer(plan.target.framework, plan.target.writer)
     with new_folder(output) as folder:
         stage(f"opening {plan.source} in {FRAMEWORKS[plan.target.framework][1]}")
-        door = twin(plan.target.framework)
         model = door.load(plan.source, plan.architecture, output_hidden_states=False, output_attentions=False)
-        check_padding(plan, door.tensors(model))
+        if plan.signature.lengths:
+            check_padding(plan, door.tensors(model))
         stage(f"writing {plan.signature.file}")
         module.write(model, plan.signature, folder, calibration=calibration_rows(plan), **extras(plan))
         signature = with_files(plan.signature, folder)
@@ -322,7 +326,7 @@ def check_padding(plan: Plan, tensors: Mapping[str, np.ndarray]) -> None:
     """
     words = next(array for name, array in tensors.items() if name.endswith("word_embeddings.weight"))
     pad = plan.config.pad_token_id
-    if plan.signature.lengths and plan.config.trigram_input and pad is not None and words[pad].any():
+    if plan.config.trigram_input and pad is not None and words[pad].any():
         raise ConfigError(
             f"{plan.source} has a word embedding of [PAD] that is not zero, so the padding of a fixed length would change its results: "
             "open it with zero_pad_embedding=True, save it, and export that"

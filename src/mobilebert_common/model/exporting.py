@@ -1,8 +1,8 @@
-"""The switch that both twins trace a model under for a runtime of its own, such as ONNX Runtime or LiteRT.
+"""The switch that both twins trace a model under for a runtime of its own, such as LiteRT or ExecuTorch.
 
 Under it, a model checks no ids (such a runtime has no assertions, so whoever runs the file checks them before), and attention consists of
-products, a sum with the mask and a softmax, which every converter knows. The mask adds the smallest finite number. Scores are finite, so
-none can pass it; and in a runtime that computes in float16 it becomes -inf, where a factor of 0 would make it NaN.
+products, a sum with the mask and a softmax, which every converter knows. The mask adds a finite number that no score can
+pass, close to the smallest; and in a runtime that computes in float16 it becomes -inf, where a factor of 0 would make it NaN.
 """
 
 import contextlib

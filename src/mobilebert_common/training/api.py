@@ -9,7 +9,6 @@ from typing import Any
 
 from .. import processes
 from ..frameworks import FRAMEWORKS, twin
-from ..runtimes.artefact import is_artefact
 from ..tasks.base import Data, beside_data
 from ..tasks.examples import Examples
 from ..tasks.metrics import Scores
@@ -66,9 +65,6 @@ def _opened(framework: str, model: str | Path | Trained, options: dict[str, Any]
         raise TypeError(f"there is no argument {', '.join(sorted(options))}; there are task, encoding, {', '.join(COLUMNS)}")
     if not isinstance(model, str | Path | Trained):
         raise TypeError(f"the model must be a checkpoint's name or directory, or what train() returned, not a {type(model).__name__}")
-    if isinstance(model, Trained):
-        opened = model.opened
-    else:
-        opened = jobs.open_artefact(model, task) if is_artefact(model) else jobs.Opened.open(twin(framework), model, task)
+    opened = model.opened if isinstance(model, Trained) else jobs.open_place(model, task, lambda: twin(framework))
     setup: Setup = opened.setup.with_columns(Columns(**columns))
     return replace(opened, setup=setup), encoding

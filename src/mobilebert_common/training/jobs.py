@@ -211,6 +211,11 @@ def open_artefact(directory: str | Path, task: str | None = None, threads: int |
     return Opened(setup, artefact, artefact, MobileBertTokenizerFast.from_pretrained(directory))
 
 
+def open_place(directory: str | Path, task: str | None, door: Callable[[], Twin]) -> "Opened":
+    """Open an exported model, or a checkpoint in the framework that `door` imports; see `open_artefact` and `Opened.open`."""
+    return open_artefact(directory, task) if is_artefact(directory) else Opened.open(door(), directory, task)
+
+
 def check_place(model: str | Path, besides: str = "") -> None:
     """Require an existing folder or owner/name on the hub; only from_pretrained looks up a name without an owner.
 

@@ -95,17 +95,17 @@ class Predictor:
     @cached_property
     def opened(self) -> jobs.Opened:
         """The model and what belongs to it."""
+        is_worker = multiprocessing.parent_process() is not None and not THREADS & os.environ.keys()
         if is_artefact(self.path):
             if not self.fold or self.dtype is not None or self.quantize is not None:
                 raise ConfigError(f"{self.path} was exported and computes as it was: leave fold, dtype and quantize out")
-            is_worker = multiprocessing.parent_process() is not None and not THREADS & os.environ.keys()
             return jobs.open_artefact(self.path, self.task, 1 if self.threads is None and is_worker else self.threads)
         if not self.framework:
             raise ConfigError(f"{self.path} is not an exported model: open it with the Predictor of mobilebert_pt or mobilebert_tf")
         door = twin(self.framework)
         if self.threads is not None:
             door.set_threads(self.threads)
-        elif multiprocessing.parent_process() is not None and not THREADS & os.environ.keys():
+        elif is_worker:
             with contextlib.suppress(ConfigError):  # it has started with other threads, which is no fault of the caller's
                 door.set_threads(1)
         opened = jobs.Opened.open(door, self.path, self.task, output_hidden_states=False, output_attentions=False)

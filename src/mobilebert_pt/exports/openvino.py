@@ -36,7 +36,7 @@ def write(
 
 
 def to_int8(model: openvino.Model) -> None:
-    """Keep the matrices of a model in int8 with a scale for each output channel; the runtime quantizes what they multiply."""
+    """Keep the matrices of a model in int8 with a scale for each output channel; what they multiply stays float."""
     for node in model.get_ordered_ops():
         if node.get_type_name() not in ("MatMul", "Gather"):
             continue
