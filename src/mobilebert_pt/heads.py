@@ -9,6 +9,7 @@ from mobilebert_common.model import inputs
 from mobilebert_common.model.architectures import ARCHITECTURES
 from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.outputs import (
+    SCORES,
     BaseModelOutputWithPooling,
     MaskedLMOutput,
     MobileBertForPreTrainingOutput,
@@ -63,7 +64,10 @@ class HeadModel(MobileBertPreTrainedModel):
         check_tensors(**given)
         loss = total(self.label_losses(scores, given), num_items_in_batch) if given else None
         states = {"hidden_states": base.hidden_states, "attentions": base.attentions}
-        return self.finish(self.output_class(loss=loss, **scores, **states), return_dict)
+        output = self.output_class(loss=loss, **scores, **states)
+        if SCORES in base:
+            output[SCORES] = base[SCORES]
+        return self.finish(output, return_dict)
 
 
 class MobileBertForPreTraining(HeadModel):

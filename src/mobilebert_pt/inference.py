@@ -217,7 +217,7 @@ class Layer(nn.Module):
         if only_first:
             query, y, r = query[:, :1], y[:, :1], r[:, :1]
             attention_bias = attention_bias and AttentionBias(*(x if x is None else x[:, :, :1] for x in attention_bias))
-        context, probabilities = attend(
+        context, probabilities, _ = attend(
             query, parts["key"], parts["value"], self.heads, attention_bias, head_mask, output_attentions, scale=1.0
         )
         y = self.context(y, context)

@@ -6,7 +6,7 @@ Attribute names make the canonical tensor names. Source: sections 3.1 to 3.3 of 
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -171,6 +171,14 @@ class AttentionBias(NamedTuple):
     seen: Tensor | None  # [b 1 1 1] or [b 1 t 1], 0 for rows that hide everything, elsewhere 1; None in an export
 
 
+class Attended(NamedTuple):
+    """What self-attention, or what contains it, returns with its scores."""
+
+    states: Tensor  # [b t k] the context, [b t h] after a whole layer
+    probabilities: Tensor | None  # [b n t t] with dropout and head mask, if asked for
+    scores: Tensor | None  # [b n t t] masked, before the softmax, if asked for
+
+
 class SelfAttention(nn.Module):
     """Scaled dot-product attention over n heads; the inputs' widths follow from the bottleneck flags."""
 
@@ -191,11 +199,16 @@ class SelfAttention(nn.Module):
         attention_bias: AttentionBias | None,
         head_mask: Tensor | None,  # [n 1 1]
         output_attentions: bool,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Returns the context [b t k] and, if asked for, the probabilities [b n t t] with dropout and head mask."""
+        output_scores: bool = False,
+    ) -> tuple[Tensor, Tensor | None] | Attended:
+        """Returns the context [b t k] and, if asked for, the probabilities [b n t t] with dropout and head mask.
+
+        With `output_scores` it is an Attended, which also has the scores.
+        """
         q, k, v = self.query(query), self.key(key), self.value(value)
         rate = self.dropout.p if self.dropout.training else 0.0
-        return attend(q, k, v, self.heads, attention_bias, head_mask, output_attentions, rate)
+        found = attend(q, k, v, self.heads, attention_bias, head_mask, output_attentions, rate, output_scores=output_scores)
+        return found if output_scores else found[:2]
 
 
 def attend(
@@ -208,8 +221,9 @@ def attend(
     output_attentions: bool,
     rate: float = 0.0,
     scale: float | None = None,
-) -> tuple[Tensor, Tensor | None]:
-    """Attention over n heads: the context [b t k] and, if asked for, the probabilities [b n t t].
+    output_scores: bool = False,
+) -> Attended:
+    """Attention over n heads: the context [b t k] and, if asked for, the probabilities and the scores [b n t t].
 
     Args:
         rate: of dropout.
@@ -219,17 +233,18 @@ def attend(
     bias = None
     if attention_bias is not None:
         bias, q = attention_bias.bias, q if attention_bias.seen is None else q * attention_bias.seen
-    if output_attentions or is_exporting():
+    if output_attentions or output_scores or is_exporting():
         scores = q @ k.transpose(2, 3)  # [b n t t]
         scale = q.shape[-1] ** -0.5 if scale is None else scale
         scores = scores if scale == 1.0 else scores * scale
-        probabilities = (scores if bias is None else scores + bias).softmax(dim=-1)
+        scores = scores if bias is None else scores + bias
+        probabilities = scores.softmax(dim=-1)
         probabilities = F.dropout(probabilities, rate) if rate else probabilities
         if head_mask is not None:
             probabilities = probabilities * head_mask
-        return merge(probabilities @ v), probabilities
+        return Attended(merge(probabilities @ v), probabilities if output_attentions else None, scores if output_scores else None)
     context = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=rate, scale=scale)  # [b n t d]
-    return merge(context if head_mask is None else context * head_mask), None
+    return Attended(merge(context if head_mask is None else context * head_mask), None, None)
 
 
 def split(x: Tensor, heads: int) -> Tensor:
@@ -240,6 +255,11 @@ def split(x: Tensor, heads: int) -> Tensor:
 def merge(x: Tensor) -> Tensor:
     """[b n t d] -> [b t k]."""
     return x.transpose(1, 2).flatten(2)
+
+
+def with_states(found: tuple[Tensor, ...], states: Tensor) -> Any:
+    """What self-attention returned, with other states."""
+    return found._replace(states=states) if isinstance(found, Attended) else (states, *found[1:])
 
 
 class Attention(nn.Module):
@@ -262,9 +282,10 @@ class Attention(nn.Module):
         attention_bias: AttentionBias | None,
         head_mask: Tensor | None,
         output_attentions: bool,
-    ) -> tuple[Tensor, Tensor | None]:
-        context, probabilities = self.self(query, key, value, attention_bias, head_mask, output_attentions)
-        return self.output(context, residual), probabilities
+        **switches: bool,
+    ) -> tuple[Tensor, Tensor | None] | Attended:
+        found = self.self(query, key, value, attention_bias, head_mask, output_attentions, **switches)
+        return with_states(found, self.output(found[0], residual))
 
 
 class Intermediate(nn.Module):
@@ -345,17 +366,17 @@ class TransformerLayer(nn.Module):
         attention_bias: AttentionBias | None,
         head_mask: Tensor | None,
         output_attentions: bool,
-    ) -> tuple[Tensor, Tensor | None]:
+        **switches: bool,
+    ) -> tuple[Tensor, Tensor | None] | Attended:
         if self.bottleneck is None:
             query = key = value = residual = hidden_states
         else:
             query, key, value, residual = self.bottleneck(hidden_states)
-        x, probabilities = self.attention(
-            query, key, value, residual, attention_bias, head_mask, output_attentions
-        )  # [b t k]
+        found = self.attention(query, key, value, residual, attention_bias, head_mask, output_attentions, **switches)
+        x = found[0]  # [b t k]
         for ffn in self.ffn:
             x = ffn(x)
-        return self.output(self.intermediate(x), x, hidden_states), probabilities
+        return with_states(found, self.output(self.intermediate(x), x, hidden_states))
 
 
 class Encoder(nn.Module):
@@ -365,6 +386,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.layer = nn.ModuleList([TransformerLayer(config) for _ in range(config.num_hidden_layers)])
         self.checkpointed: int | None = None  # recompute every n-th layer in the backward pass
+        self.keeps_scores = False  # return what attention had before the softmax, for a student or its teacher
 
     def forward(
         self,
@@ -373,21 +395,24 @@ class Encoder(nn.Module):
         head_mask: Tensor | None,  # [L n 1 1]
         output_attentions: bool,
         output_hidden_states: bool,
-    ) -> tuple[tuple[Tensor, ...], tuple[Tensor | None, ...]]:
-        """Returns L + 1 hidden states, the embeddings first, or only the last, and L attention probabilities."""
-        states, attentions = [hidden_states], []
+    ) -> tuple[tuple[Tensor | None, ...], ...]:
+        """Returns L + 1 hidden states, the embeddings first, or only the last; L attention probabilities; L scores if it keeps them."""
+        states, attentions, scores = [hidden_states], [], []
+        switches = {"output_scores": True} if self.keeps_scores else {}  # a layer of the user's own may not know it
         for number, layer in enumerate(self.layer):
             again = self.checkpointed and number % self.checkpointed == 0 and self.training
             call = partial(checkpoint, layer, use_reentrant=False) if again else layer
-            hidden_states, probabilities = call(
+            hidden_states, probabilities, *kept = call(
                 hidden_states,
                 attention_bias,
                 None if head_mask is None else head_mask[number],
                 output_attentions=output_attentions,
+                **switches,
             )
             states = [*states, hidden_states] if output_hidden_states else [hidden_states]
             attentions.append(probabilities)
-        return tuple(states), tuple(attentions)
+            scores += kept
+        return (tuple(states), tuple(attentions), *([tuple(scores)] if scores else []))
 
 
 class Pooler(nn.Module):

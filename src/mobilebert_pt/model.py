@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mobilebert_common.model import inputs
 from mobilebert_common.model.config import MobileBertConfig
-from mobilebert_common.model.outputs import BaseModelOutputWithPooling
+from mobilebert_common.model.outputs import SCORES, BaseModelOutputWithPooling
 
 from .checks import check_ids, check_model_inputs, check_tensors, is_exporting, sizes
 from .layers import AttentionBias, Embeddings, Encoder, Pooler
@@ -58,7 +58,7 @@ class MobileBertModel(MobileBertPreTrainedModel):
         output_attentions = config.output_attentions if output_attentions is None else output_attentions
         output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
         x = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)  # [b t h]
-        states, attentions = self.encoder(
+        states, attentions, *kept = self.encoder(
             x,
             self.attention_bias(attention_mask, x.dtype),
             self.layer_masks(head_mask, x.dtype),
@@ -71,6 +71,8 @@ class MobileBertModel(MobileBertPreTrainedModel):
             hidden_states=states if output_hidden_states else None,
             attentions=attentions if output_attentions else None,
         )
+        if kept:
+            output[SCORES] = kept[0]
         return self.finish(output, return_dict)
 
     def attention_bias(self, attention_mask: Tensor | None, dtype: torch.dtype) -> AttentionBias | None:

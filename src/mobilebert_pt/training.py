@@ -1,4 +1,4 @@
-"""Fine-tuning in PyTorch, on accelerate: the same plan of batches and the same recipe as mobilebert_tf/training.py.
+"""Training in PyTorch, on accelerate: the same plan of batches and the same recipe as mobilebert_tf/training.py.
 
 `accelerate launch` or torchrun spreads the examples of a step over processes; what accelerate is configured for (mixed
 precision, FSDP) applies.
@@ -6,6 +6,7 @@ precision, FSDP) applies.
 
 import contextlib
 import functools
+import itertools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -18,54 +19,84 @@ from mobilebert_common.model.architectures import ARCHITECTURES
 from mobilebert_common.optional import needs
 from mobilebert_common.tasks.examples import Examples
 from mobilebert_common.training.plan import Plan
-from mobilebert_common.training.recipe import Recipe
+from mobilebert_common.training.recipe import LAMB, Recipe
 from mobilebert_common.training.steps import Step, steps
+from mobilebert_common.training.transfer import Phase, phases
 from mobilebert_common.training.twin import State, Watch, require_shapes
 
 from .arrays import to_numpy, to_tensor
+from .lamb import Lamb
+from .transfer import keeping_scores, learning, transfer_loss
 
 ADAPTED = ["query", "value"]  # the layers with LoRA adapters
 
 
-def train(model: Any, examples: Examples, recipe: Recipe, watch: Watch, state: State | None = None) -> None:
-    """Fine-tune a model in place.
+def train(
+    model: Any, examples: Examples, recipe: Recipe, watch: Watch, state: State | None = None, teacher: Any = None
+) -> None:
+    """Train a model in place.
 
     Args:
         examples: with labels.
         watch: called after each step with the number of steps done, the loss of that step, and what captures the state; True
             ends the training.
         state: to go on from.
+        teacher: a model of the same class, to learn from as `recipe.transfer` says.
     Raises:
         CheckpointError: the state does not fit the model.
         ConfigError: the class weights do not fit the model, or accelerate is configured for what this cannot do.
         DivergedError: a loss or a gradient is not finite; the model has the weights from before that step.
     """
-    accelerator, plan = make_accelerator(), Plan(examples.lengths, recipe)
-    first = 0 if state is None else state.done
-    with adapters(model, recipe), checkpointing(model, recipe.gradient_checkpointing):
+    count, done = Plan(examples.lengths, recipe).steps, 0 if state is None else state.done
+    found = phases(recipe, count, model.config, None if teacher is None else teacher.config)
+    with adapters(model, recipe), checkpointing(model, recipe.gradient_checkpointing), comparing(model, teacher):
         if state is not None:
             restore_weights(model, state)
-        prepared, optimizer = accelerator.prepare(model, make_optimizer(model, recipe))
+        for phase in found:
+            if done < phase.stop and train_phase(model, examples, recipe, watch, phase, state, teacher):
+                break
+
+
+def train_phase(
+    model: Any, examples: Examples, recipe: Recipe, watch: Watch, phase: Phase, state: State | None, teacher: Any
+) -> bool:
+    """Take the steps of a phase, those after a state if that is in the phase; returns whether `watch` ended the training."""
+    accelerator, plan = make_accelerator(), Plan(examples.lengths, recipe)
+    if teacher is not None:
+        if accelerator.is_fsdp2:
+            raise ConfigError("FSDP cannot train in phases with a teacher: configure accelerate for DDP")
+        teacher.to(accelerator.device).eval()
+    resumed = state is not None and phase.start < state.done
+    first = state.done if resumed else phase.start
+    with learning(model, phase):
+        prepared, optimizer = accelerator.prepare(model, make_optimizer(model, recipe, phase))
         try:
-            if state is not None:
-                restore_moments(accelerator, model, optimizer, state)
-            for done, step in enumerate(steps(examples, recipe, model.config, model.architecture, first), first):
+            if resumed:
+                restore_moments(accelerator, model, optimizer, state, phase)
+            following = steps(examples, recipe, model.config, model.architecture, first)
+            for done, step in enumerate(itertools.islice(following, phase.stop - first), first):
                 torch.manual_seed(plan.dropout_seed(done, accelerator.process_index))
                 for group in optimizer.param_groups:
-                    group["lr"] = recipe.rate(done, plan.steps)
+                    group["lr"] = phase.rate(done, recipe) * group["factor"]
                 prepared.train()
-                loss = backward(accelerator, model, prepared, step, recipe)
+                loss = backward(accelerator, model, prepared, step, recipe, phase, teacher)
                 norm = float(accelerator.clip_grad_norm_(prepared.parameters(), recipe.clip))
                 if not math.isfinite(loss) or (accelerator.scaler is None and not math.isfinite(norm)):
                     raise DivergedError(done + 1, loss)
                 optimizer.step()
                 optimizer.zero_grad()
                 if watch(done + 1, loss, functools.partial(capture, accelerator, model, optimizer, done + 1)):
-                    break
+                    return True
         finally:
             accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
             model.zero_grad()
             model.eval()
+    return False
+
+
+def comparing(model: Any, teacher: Any) -> contextlib.AbstractContextManager[None]:
+    """Let a student and its teacher, if there is one, return all that is compared."""
+    return contextlib.nullcontext() if teacher is None else keeping_scores(model, teacher)
 
 
 def make_accelerator() -> Any:
@@ -119,15 +150,15 @@ def restore_weights(model: Any, state: State) -> None:
     model.load_state_dict({name: to_tensor(array) for name, array in tensors.items()})
 
 
-def restore_moments(accelerator: Any, model: Any, optimizer: Any, state: State) -> None:
-    """Set the state of AdamW, and of the loss scaling of float16.
+def restore_moments(accelerator: Any, model: Any, optimizer: Any, state: State, phase: Phase) -> None:
+    """Set the state of the optimizer, and of the loss scaling of float16.
 
     Raises:
         CheckpointError: the moments are not those of the model.
     """
     trained = {name: each for name, each in model.named_parameters() if each.requires_grad}
     shapes = {name: tuple(each.shape) for name, each in trained.items()}
-    updates = float(state.scaler.get("updates", state.done))
+    updates = float(state.scaler.get("updates", state.done - phase.start))
     for title, moments in (("exp_avg", state.exp_avg), ("exp_avg_sq", state.exp_avg_sq)):
         require_shapes(title, moments, {name: shape for name, shape in shapes.items() if name in moments})
         for name, array in moments.items():
@@ -147,7 +178,7 @@ def placed_as(tensor: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
     return distribute_tensor(tensor.to(parameter.device), parameter.device_mesh, parameter.placements)
 
 
-def backward(accelerator: Any, model: Any, prepared: Any, step: Step, recipe: Recipe) -> float:
+def backward(accelerator: Any, model: Any, prepared: Any, step: Step, recipe: Recipe, phase: Phase, teacher: Any) -> float:
     """Add up the gradients of a step, part by part, and return its loss.
 
     The loss is multiplied by the number of processes, because their gradients are averaged.
@@ -161,8 +192,14 @@ def backward(accelerator: Any, model: Any, prepared: Any, step: Step, recipe: Re
         )
         with contextlib.nullcontext() if synchronize else accelerator.no_sync(prepared):
             with autocast(accelerator, recipe.bf16):
-                terms = model.label_losses(prepared(**inputs), labels)
-                loss = sum((losses * weight.to(losses.dtype)).sum() for (losses, _), weight in zip(terms, weights.values(), strict=True))
+                if teacher is None:
+                    terms = zip(model.label_losses(prepared(**inputs), labels), weights.values(), strict=True)
+                    loss = sum((losses * weight.to(losses.dtype)).sum() for (losses, _), weight in terms)
+                else:
+                    with torch.no_grad():
+                        taught = teacher(**inputs, output_hidden_states=True)
+                    found = prepared(**inputs, output_hidden_states=True)
+                    loss = transfer_loss(model, found, taught, labels, weights, recipe.transfer, phase)
             accelerator.backward(loss * accelerator.num_processes)
         total = total + loss.detach()
     gradient = model.get_input_embeddings().weight.grad
@@ -178,13 +215,18 @@ def autocast(accelerator: Any, bf16: bool) -> Any:
     return torch.autocast(accelerator.device.type, torch.bfloat16) if bf16 else accelerator.autocast()
 
 
-def make_optimizer(model: Any, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW of the recipe, with weight decay on matrices only."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+def make_optimizer(model: Any, recipe: Recipe, phase: Phase) -> torch.optim.Optimizer:
+    """The optimizer of a phase, with weight decay on matrices only, and each group's share of the learning rate as its factor."""
+    found: dict[tuple[bool, float], list[Any]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            found.setdefault((parameter.ndim > 1, phase.factor(name)), []).append(parameter)
     groups = [
-        {"params": [each for each in trained if each.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [each for each in trained if each.ndim <= 1], "weight_decay": 0.0},
+        {"params": parameters, "weight_decay": recipe.weight_decay if is_matrix else 0.0, "factor": factor}
+        for (is_matrix, factor), parameters in found.items()
     ]
+    if recipe.optimizer == LAMB:
+        return Lamb(groups, lr=recipe.learning_rate, eps=recipe.epsilon)
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, eps=recipe.epsilon, fused=True)
 
 

@@ -8,6 +8,9 @@ from collections import OrderedDict
 from typing import Any
 
 
+SCORES = "attention_scores"  # the key of L tensors [b n t t], masked, before the softmax, in the output of an encoder that keeps them
+
+
 class ModelOutput(OrderedDict[str, Any]):
     """An ordered mapping whose values can also be read as attributes, by integer index and by slice.
 

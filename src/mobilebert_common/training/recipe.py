@@ -4,14 +4,20 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, brief
+
+if TYPE_CHECKING:
+    from .transfer import Transfer
+
+ADAMW, LAMB = "adamw", "lamb"
+OPTIMIZERS = (ADAMW, LAMB)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Hyperparameters for fine-tuning as in BERT: AdamW, linear warm-up and decay, gradient clipping by global norm.
+    """Hyperparameters of a training as in BERT: linear warm-up and decay, gradient clipping by global norm.
 
     Attributes:
         learning_rate: peak rate, after the warm-up.
@@ -20,13 +26,16 @@ class Recipe:
         warmup: fraction of all steps.
         clip: maximum global norm of the gradients.
         seed: determines initial weights, dropout and the order of examples.
-        epsilon: AdamW's, added to the root of the corrected second moment.
+        optimizer: "adamw" or "lamb" (arXiv:1904.00962, as in Google's MobileBERT: no bias correction, and neither decay nor trust
+            ratio for norms and biases).
+        epsilon: added to the root of the second moment; AdamW corrects that moment before.
         max_steps: the number of steps, whatever `epochs` says; the schedule ends there too.
         accumulation: the parts in which the examples of a step go through the model, which saves memory; the result is the same.
         bf16: compute in bfloat16 where that is safe; weights stay float32.
         gradient_checkpointing: compute activations again in the backward pass, which saves memory and takes longer.
         class_weights: the weight of each class in the loss, by class number.
         lora: the rank of LoRA adapters on queries and values. Only they and the head are trained, in PyTorch.
+        transfer: what is learned from a teacher; None to train without one.
     Raises:
         ConfigError: a value is out of range.
     """
@@ -38,6 +47,7 @@ class Recipe:
     warmup: float = 0.1
     clip: float = 1.0
     seed: int = 0
+    optimizer: str = ADAMW
     epsilon: float = 1e-6
     max_steps: int | None = None
     accumulation: int = 1
@@ -45,6 +55,7 @@ class Recipe:
     gradient_checkpointing: bool = False
     class_weights: tuple[float, ...] | None = None
     lora: int | None = None
+    transfer: "Transfer | None" = None
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "clip", "epsilon"):
@@ -58,9 +69,20 @@ class Recipe:
             require_number(f"the weight of class {number}", weight, lambda value: 0 <= value < math.inf, "from 0, and finite")
         if self.class_weights is not None and not any(self.class_weights):
             raise ConfigError("class_weights must not all be 0: nothing would be learned")
+        if self.optimizer not in OPTIMIZERS:
+            raise ConfigError(f"optimizer must be {' or '.join(OPTIMIZERS)}, not {brief(self.optimizer)}")
+        if self.transfer is not None and self.lora is not None:
+            raise ConfigError("LoRA adapters cannot learn from a teacher: leave out lora")
 
-    def rate(self, step: int, steps: int) -> float:
-        """The learning rate of step `step` (from 0) out of `steps`: linear warm-up, then linear decay to 0."""
+    def rate(self, step: int, steps: int, by_layer: bool = False) -> float:
+        """The learning rate of step `step` (from 0) out of `steps`: linear warm-up, then linear decay to 0.
+
+        Args:
+            by_layer: Google's schedule of a phase that compares layers instead: up in the first tenth, then down to 0.9 along a root.
+        """
+        if by_layer:
+            share = (step + 1) / steps
+            return self.learning_rate * min(0.9 + 0.1 * math.sqrt(1 - share), 10 * share)
         rising = max(1, round(self.warmup * steps))
         factor = (step + 1) / rising if step < rising else (steps - step) / max(1, steps - rising)
         return self.learning_rate * factor

@@ -16,8 +16,14 @@ from .recipe import Recipe
 SINGLE_LABEL = "single_label_classification"
 
 
+POSITIONS = "attention_mask"  # names the weights of positions
+
+
 class Step(NamedTuple):
-    """The examples of a step. Its loss is the sum over all labels of loss * weight."""
+    """The examples of a step. Its loss is the sum over all labels of loss * weight.
+
+    With a teacher, `weights` also has those of the positions whose layers are compared, under POSITIONS.
+    """
 
     inputs: dict[str, np.ndarray]
     labels: dict[str, np.ndarray]
@@ -27,6 +33,11 @@ class Step(NamedTuple):
     def rows(self) -> int:
         """The number of examples."""
         return len(next(iter(self.labels.values())))
+
+    def with_positions(self) -> "Step":
+        """The step with equal weights for all positions that are not hidden, which add up to 1."""
+        mask = self.inputs.get(POSITIONS, np.ones_like(self.inputs[TOKENS])).astype(np.float64)
+        return self._replace(weights={**self.weights, POSITIONS: mask / (mask.sum() or 1.0)})
 
     def share(self, index: int, count: int) -> "Step":
         """The part of one of several processes. All have the same number of examples: one of weight 0 fills up."""
@@ -55,7 +66,8 @@ def steps(examples: Examples, recipe: Recipe, config: MobileBertConfig, architec
         InputError: the examples lack a label.
     """
     for rows, generator in Plan(examples.lengths, recipe).batches(done):
-        yield make_step(examples.batch(rows, generator), config, architecture, recipe.class_weights)
+        step = make_step(examples.batch(rows, generator), config, architecture, recipe.class_weights)
+        yield step if recipe.transfer is None else step.with_positions()
 
 
 def make_step(

@@ -20,7 +20,7 @@ class State(NamedTuple):
     Attributes:
         done: the number of steps that are done.
         weights: {canonical name: array}, with LoRA adapters merged.
-        exp_avg, exp_avg_sq: AdamW's two moments of the weights that are trained, likewise.
+        exp_avg, exp_avg_sq: the optimizer's two moments of the weights that its phase trains, likewise.
         adapters: LoRA adapters and the weights they adapt, by their names in PyTorch.
         scaler: the state of the loss scaling of float16.
     """
@@ -72,12 +72,15 @@ class Twin(Protocol):
     def load(self, directory: str | Path | Folder, architecture: str, dtype: str = "float32", **overrides: Any) -> Any:
         """Load a model from a checkpoint directory."""
 
-    def train(self, model: Any, examples: Examples, recipe: Recipe, watch: Watch, state: State | None = None) -> None:
+    def train(
+        self, model: Any, examples: Examples, recipe: Recipe, watch: Watch, state: State | None = None, teacher: Any = None
+    ) -> None:
         """Train a model in place, from the first step or from a state.
 
         Args:
             examples: with labels.
             watch: called after each step; returns True to end the training. It may call `infer` and `tensors`.
+            teacher: a model of the same class, to learn from as `recipe.transfer` says.
         Raises:
             CheckpointError: the state does not fit the model.
             ConfigError: the recipe does not fit the model or the framework.
