@@ -100,8 +100,8 @@ def layer_losses(
     form, factors = FORMS[transfer.form], transfer.weights()
     share = 1 / len(phase.layers) if form.averaged else 1.0
     for student, teacher in phase.pairs.items():
-        pair = [(outputs["hidden_states"][number + 1], outputs[SCORES][number]) for outputs, number in ((found, student), (taught, teacher))]
-        (hidden, scores), (taught_hidden, taught_scores) = pair
+        hidden, scores = found["hidden_states"][student + 1], found[SCORES][student]
+        taught_hidden, taught_scores = taught["hidden_states"][teacher + 1], taught[SCORES][teacher]
         shares = weights.reshape(hidden.shape[:2]).to(raised(hidden).dtype)
         for term, factor in factors.items():
             if factor:

@@ -10,6 +10,7 @@ from .. import processes
 from .checkpoints import convert, info, verify
 from .console import takes_object
 from .demo import demo
+from .distilling import distill
 from .exports import export
 from .learning import evaluate, predict, train
 from .pretraining import pretrain
@@ -33,7 +34,7 @@ def by_one(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-for command in (takes_object(train), takes_object(pretrain)):
+for command in (takes_object(train), takes_object(pretrain), takes_object(distill)):
     app.command()(command)
 for command in (demo, takes_object(evaluate), takes_object(predict), takes_object(export), verify, takes_object(convert), info):
     app.command()(by_one(command))

@@ -72,7 +72,7 @@ class DataOptions:
 
 
 @dataclass(kw_only=True)
-class FitOptions:
+class RunOptions:
     """The options of every command that trains; those of preparation.Options of the same name mean the same."""
 
     validation_fraction: Annotated[
@@ -80,19 +80,6 @@ class FitOptions:
     ] = 0.1
     limit: Annotated[int | None, typer.Option(min=1, help="Train on this many examples at most, drawn by the seed.")] = None
     validation_limit: Annotated[int | None, typer.Option(min=1, help="Validate on this many examples at most.")] = None
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help=f"{', '.join(BUNDLED)}, a checkpoint directory, owner/name on the hub, or, for fresh weights, {', '.join(ZOO)}. "
-            f"Default: {PRETRAINED} for English texts, otherwise {FRESH}."
-        ),
-    ] = None
-    vocabulary: Annotated[
-        Path | None, typer.Option(help="vocab.txt for a fresh model. Default: learn one from the training texts.")
-    ] = None
-    vocabulary_size: Annotated[
-        int | None, typer.Option(min=10, help=f"Tokens of a vocabulary to learn for a fresh model. Default: {VOCABULARY}.")
-    ] = None
     output: Output = Path("mobilebert-model")
     overwrite: Overwrite = False
     learning_rate: Annotated[
@@ -113,6 +100,7 @@ class FitOptions:
     ] = None
     warmup: Annotated[float, typer.Option(min=0, max=1, help="Fraction of the steps in which the learning rate rises.")] = 0.1
     weight_decay: Annotated[float, typer.Option(min=0, help="Decay of weight matrices.")] = 0.01
+    optimizer: Annotated[Literal["adamw", "lamb"], typer.Option(help="lamb is Google's for MobileBERT's pre-training.")] = "adamw"
     metric: Annotated[str | None, typer.Option(help="Metric that chooses the best weights. Default: the task's first.")] = None
     evaluate_every: Annotated[int | None, typer.Option(min=1, help="Steps between evaluations. Default: an epoch.")] = None
     patience: Annotated[int | None, typer.Option(min=1, help="End after this many evaluations without a better one.")] = None
@@ -133,6 +121,25 @@ class FitOptions:
         int | None, typer.Option(min=1, help="Keras: train on so many devices of this machine. PyTorch: see docs/survival.md.")
     ] = None
     seed: Annotated[int, typer.Option(min=0, max=(1 << 32) - 1, help="Seed for fresh weights, dropout, example order and split.")] = 0
+
+
+@dataclass(kw_only=True)
+class FitOptions(RunOptions):
+    """The options of commands that train a model without a teacher."""
+
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help=f"{', '.join(BUNDLED)}, a checkpoint directory, owner/name on the hub, or, for fresh weights, {', '.join(ZOO)}. "
+            f"Default: {PRETRAINED} for English texts, otherwise {FRESH}."
+        ),
+    ] = None
+    vocabulary: Annotated[
+        Path | None, typer.Option(help="vocab.txt for a fresh model. Default: learn one from the training texts.")
+    ] = None
+    vocabulary_size: Annotated[
+        int | None, typer.Option(min=10, help=f"Tokens of a vocabulary to learn for a fresh model. Default: {VOCABULARY}.")
+    ] = None
 
 
 @dataclass(kw_only=True)

@@ -7,7 +7,6 @@ Names and fields are those of transformers. Both twins use these classes; each r
 from collections import OrderedDict
 from typing import Any
 
-
 SCORES = "attention_scores"  # the key of L tensors [b n t t], masked, before the softmax, in the output of an encoder that keeps them
 
 

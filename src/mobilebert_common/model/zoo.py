@@ -43,6 +43,33 @@ ZOO: dict[str, dict[str, Any]] = {
         "hidden_dropout_prob": 0.1,
         "initializer_range": 0.1,  # about 1 / sqrt(width); at 0.02 it barely learns
     },
+    # our own: teachers of mobilebert-mini and mobilebert-small, as ib-bert-large is the full model's, twice as wide inside
+    "ib-bert-mini": {
+        "num_hidden_layers": 4,
+        "hidden_size": 128,
+        "embedding_size": 64,
+        "intra_bottleneck_size": 256,
+        "intermediate_size": 1024,
+        "num_feedforward_networks": 1,
+        "key_query_shared_bottleneck": False,
+        "hidden_act": "gelu",
+        "normalization_type": "layer_norm",
+        "hidden_dropout_prob": 0.1,
+        "initializer_range": 0.08,
+    },
+    "ib-bert-small": {
+        "num_hidden_layers": 6,
+        "hidden_size": 256,
+        "embedding_size": 128,
+        "intra_bottleneck_size": 512,
+        "intermediate_size": 2048,
+        "num_feedforward_networks": 1,
+        "key_query_shared_bottleneck": False,
+        "hidden_act": "gelu",
+        "normalization_type": "layer_norm",
+        "attention_probs_dropout_prob": 0.0,
+        "initializer_range": 0.05,
+    },
     # our own: the configuration of mobilebert-small-uncased, which comes with this package, trained
     "mobilebert-small": {
         "num_hidden_layers": 6,

@@ -78,15 +78,16 @@ class Work:
         """Of training so far."""
         return self.before + time.monotonic() - self.started
 
-    def train(self, number: int, model: Any, resumed: Snapshot | None) -> Best | None:
-        """Train at one learning rate, or go on with it; returns the best weights."""
+    def train(self, number: int, model: Any, resumed: Snapshot | None, teacher: Any) -> Best | None:
+        """Make one attempt, or go on with it; returns the best weights."""
         ready, plan = self.ready, Plan(self.ready.examples.lengths, self.ready.recipe)
+        attempt = ready.attempts[number - 1]
+        phases = ready.phases(attempt, plan.steps)
         if resumed is None:
-            every = self.options.evaluate_every or plan.steps_per_epoch
-            self.trials.append(Trial(number, ready.rates[number - 1], plan.steps, every, self.options.patience))
+            every, first = self.options.evaluate_every or plan.steps_per_epoch, phases[-1].start
+            self.trials.append(Trial(number, attempt.rate, plan.steps, every, self.options.patience, attempt.alone, first))
         trial = self.trials[-1]
-        title = "training" if len(ready.rates) == 1 else f"{number}: {trial.rate:g}"
-        self.progress.begin(trial.steps, title, trial.done)
+        self.progress.begin(trial.steps, self.title(number), trial.done)
         watcher = Watcher(
             trial=trial,
             twin=self.twin,
@@ -96,8 +97,10 @@ class Work:
             snapshot_every=self.options.snapshot_every,
             interrupts=self.interrupts,
             progress=self.progress,
+            phases=phases,
             kept_step=trial.done,
         )
+        watcher.announce(trial.done)
         state = None
         if resumed is not None:
             state = resumed.state
@@ -105,10 +108,14 @@ class Work:
             watcher.best = Best(resumed.best[number]) if number in resumed.best else None
             watcher.catch_up()
         if not trial.is_over:
-            recipe = replace(ready.recipe, learning_rate=trial.rate)
             with self.interrupts.held():
-                self.twin.train(model, ready.examples, recipe, watcher, state)
+                self.twin.train(model, ready.examples, ready.recipe_of(attempt), watcher, state, None if attempt.alone else teacher)
         return watcher.best
+
+    def title(self, number: int) -> str:
+        """What to call an attempt while it goes on."""
+        attempt, several = self.ready.attempts[number - 1], len(self.ready.rates) > 1
+        return ("alone " if attempt.alone else "") + (f"{number}: {attempt.rate:g}" if several else "training")
 
     def keep(self, model: Any, state: State) -> str:
         """Write a snapshot; returns what was saved, in one sentence."""
@@ -221,7 +228,7 @@ def _resumed(work: Work) -> Snapshot | None:
 
 
 def _fine_tune(work: Work) -> Trained:
-    """Train at each of the learning rates, and finish with the best."""
+    """Make each attempt, and finish with the best."""
     twin, ready, progress = work.twin, work.ready, work.progress
     resumed = _resumed(work)
     bests: dict[int, Best] = {}
@@ -230,22 +237,22 @@ def _fine_tune(work: Work) -> Trained:
         bests = {number: Best(weights) for number, weights in resumed.best.items()}
         step = f"step {resumed.state.done:,} of {work.trials[-1].steps:,}"
         progress.say(f"going on after {step}, from a snapshot written in {resumed.framework}")
-    model = None
-    for number in range(max(1, len(work.trials)), len(ready.rates) + 1):
+    model, teacher = None, None if ready.teacher is None else ready.teacher.load(twin)
+    for number in range(max(1, len(work.trials)), len(ready.attempts) + 1):
         work.check()
         going_on = resumed if number == len(work.trials) else None
         model = ready.begin.make(twin, work.options.seed)
         try:
-            best = work.train(number, model, going_on)
+            best = work.train(number, model, going_on, teacher)
         except DivergedError as error:
-            if len(ready.rates) == 1:
+            if len(ready.attempts) == 1:
                 raise _kept(work, model, error) from None
             work.trials[-1].failed = True
-            progress.say(f"learning rate {work.trials[-1].rate:g}: {error}")
+            progress.say(f"{'the student alone, ' if work.trials[-1].alone else ''}learning rate {work.trials[-1].rate:g}: {error}")
             continue
         if best is not None:
             bests[number] = best
-    finished = [trial for trial in work.trials if trial.number in bests and not trial.failed]
+    finished = [trial for trial in work.trials if trial.number in bests and not (trial.failed or trial.alone)]
     if not finished:
         tried = ", ".join(f"{rate:g}" for rate in ready.rates)
         raise ConfigError(f"the loss does not stay finite at any of the learning rates {tried}")
@@ -268,6 +275,8 @@ def _finish(work: Work, model: Any, kept: Trial, best: Best) -> Trained:
         work.alone(functools.partial(_write, work, model, best, report), "save the trained model")
     if len(ready.rates) > 1:
         progress.say(f"learning rate {kept.rate:g} is best, and its model is kept")
+    if (gain := report["gain"]) is not None:
+        progress.say(f"{gain['metric']} {gain['taught']:.3f} with the teacher, {gain['alone']:.3f} without")
     if kept.stopped:
         progress.say(f"training ended {kept.stopped}")
     if seconds := sum(work.snapshots):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from ..tasks.metrics import Scores
 from ..tasks.task import Setup, setup_of
 from ..tokenization import MobileBertTokenizerFast, learn_vocabulary
 from .twin import Twin
+
+if TYPE_CHECKING:
+    from .teaching import Teacher
 
 BASE = "MobileBertModel"
 WHOLE = "MobileBertForPreTraining"  # also has the heads of masked-LM and next-sentence prediction
@@ -69,7 +72,14 @@ class Start:
         return self.setup.task.make_examples(data, self.tokenizer, self.config, self.setup.lengths)
 
 
-def start(setup: Setup, model: str | None, data: Data, vocabulary: Path | None = None, vocabulary_size: int | None = None) -> Start:
+def start(
+    setup: Setup,
+    model: str | None,
+    data: Data,
+    vocabulary: Path | None = None,
+    vocabulary_size: int | None = None,
+    teacher: "Teacher | None" = None,
+) -> Start:
     """Prepare training: configuration, tokenizer and model.
 
     Args:
@@ -78,6 +88,7 @@ def start(setup: Setup, model: str | None, data: Data, vocabulary: Path | None =
         data: the training data, which determine the labels and, for a fresh model without `vocabulary`, the vocabulary.
         vocabulary: a vocab.txt for a fresh model.
         vocabulary_size: number of tokens to learn if there is no `vocabulary`; default: VOCABULARY.
+        teacher: whose tokenizer a fresh model takes, and whose labels any model keeps.
     Raises:
         ConfigError: `model` is neither in the zoo nor a checkpoint, or a vocabulary was given for a checkpoint.
         CheckpointError: the checkpoint is unusable.
@@ -89,9 +100,8 @@ def start(setup: Setup, model: str | None, data: Data, vocabulary: Path | None =
     if model is None:
         model, reason = choose(task, data, vocabulary is not None or vocabulary_size is not None)
     if model in ZOO:
-        settings = task.settings(data, None)
-        tokens = _learn(task.texts(data), vocabulary_size or VOCABULARY) if vocabulary is None else None
-        tokenizer = MobileBertTokenizerFast(vocabulary) if tokens is None else MobileBertTokenizerFast(vocab=tokens)
+        settings = task.settings(data, None if teacher is None else teacher.config)
+        tokenizer = _fresh_tokenizer(task.texts(data), vocabulary, vocabulary_size) if teacher is None else teacher.tokenizer
         config = MobileBertConfig.from_zoo(model, vocab_size=len(tokenizer), **settings)
         _check_size(config, data)
         return Start(setup, tokenizer, config, True, lambda twin, seed: twin.create(config, architecture, seed), model, reason)
@@ -100,7 +110,7 @@ def start(setup: Setup, model: str | None, data: Data, vocabulary: Path | None =
         option = "--vocabulary-size" if vocabulary is None else "--vocabulary"
         raise ConfigError(f"{option} is for fresh models only: a checkpoint has its own vocabulary")
     stored = MobileBertConfig.from_pretrained(model)
-    settings = task.settings(data, stored)
+    settings = task.settings(data, stored if teacher is None else teacher.config)
     config = stored.replace(**settings)
     _check_size(config, data)
     tokenizer = MobileBertTokenizerFast.from_pretrained(model)
@@ -228,9 +238,12 @@ def check_place(model: str | Path, besides: str = "") -> None:
         raise ConfigError(f"{str(model)!r} is neither a checkpoint directory{besides} nor owner/name on the hub")
 
 
-def _learn(texts: list[str], size: int) -> list[str]:
+def _fresh_tokenizer(texts: list[str], vocabulary: Path | None, size: int | None) -> MobileBertTokenizerFast:
+    """The tokenizer of a vocab.txt, or of a vocabulary that is learned from texts."""
+    if vocabulary is not None:
+        return MobileBertTokenizerFast(vocabulary)
     try:
-        return learn_vocabulary(texts, size)
+        return MobileBertTokenizerFast(vocab=learn_vocabulary(texts, size or VOCABULARY))
     except ValueError as error:
         raise ConfigError(f"cannot learn a vocabulary from these texts: {error}; pass a --vocabulary file") from None
 

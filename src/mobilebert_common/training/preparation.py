@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,7 +26,9 @@ from ..tasks.records import UTF8
 from ..tasks.tables import Columns
 from ..tasks.task import Setup, guess, new_setup
 from . import jobs, run
-from .recipe import Recipe, is_whole, require_number
+from .recipe import ADAMW, Recipe, is_whole, require_number
+from .teaching import Teacher
+from .transfer import Phase, Transfer, phases
 from .twin import Twin
 
 RATE = 0.6  # the default learning rate is this over hidden_size and over num_hidden_layers: 5e-5 for the full model
@@ -35,6 +37,7 @@ RATES = {jobs.PRETRAINED: 1e-3}  # where measurements say otherwise: docs/mobile
 BALANCED = "balanced"
 MOST_SNAPSHOTS = run.KEPT + 2  # those that are kept, the one with the best weights, and the one that is being written
 RESUME = ("auto", "never")
+TRANSFER = ("form", "share", "alpha", "temperature", "factors")  # options that are values of a Transfer
 LATER = ", and later ones)"
 
 
@@ -62,7 +65,14 @@ class Options:
         overwrite: replace a checkpoint in that directory.
         vocabulary: a vocab.txt for fresh weights; None to learn a vocabulary of vocabulary_size from the training texts.
         learning_rate: the peak; of several, the one whose model is best is kept; None for `default_rate`.
-        epochs, max_steps, batch_size, accumulation, warmup, weight_decay, bf16, gradient_checkpointing, lora: see Recipe.
+        epochs, max_steps, batch_size, accumulation, warmup, weight_decay, optimizer, bf16, gradient_checkpointing, lora: see Recipe.
+        teacher: a checkpoint directory or owner/name on the hub of a model for the same task, to learn from; None to train without.
+            The student takes its tokenizer, its labels and, where none are given, its columns and lengths.
+        strategy: a name in transfer.STRATEGIES; None for "progressive" in pre-training, and for tasks for "auxiliary" where the
+            models' layers fit, otherwise "soft-labels".
+        form, share, alpha, temperature, factors: see transfer.Transfer.
+        alone: train the student without the teacher first, so that the report has what the teacher gains; None to do so for tasks,
+            but not for pre-training.
         class_weights: a weight of the loss for each label, or "balanced" for weights inverse to the labels' frequencies.
         evaluate_every: steps between evaluations; None for an epoch.
         patience: end after so many evaluations that were not better than the best; None to go on.
@@ -107,9 +117,18 @@ class Options:
     accumulation: int = 1
     warmup: float = 0.1
     weight_decay: float = 0.01
+    optimizer: str = ADAMW
     bf16: bool = False
     gradient_checkpointing: bool = False
     lora: int | None = None
+    teacher: str | Path | None = None
+    strategy: str | None = None
+    form: str = Transfer.form
+    share: float = Transfer.share
+    alpha: float = Transfer.alpha
+    temperature: float = Transfer.temperature
+    factors: Mapping[str, float] = field(default_factory=dict)
+    alone: bool | None = None
     class_weights: str | Mapping[str, float] | None = None
     evaluate_every: int | None = None
     patience: int | None = None
@@ -137,9 +156,21 @@ class Options:
         return rates
 
 
+class Attempt(NamedTuple):
+    """One training of several: at a learning rate, with the teacher or, to compare, alone."""
+
+    rate: float
+    alone: bool = False
+
+
 @dataclass(frozen=True)
 class Prepared:
-    """Data and a starting point that have been checked, so that training can begin."""
+    """Data and a starting point that have been checked, so that training can begin.
+
+    Attributes:
+        recipe: of all attempts but for their learning rates, and for the transfer of those that are alone.
+        settings: all that decides the result, as JSON can hold it.
+    """
 
     begin: jobs.Start
     training: Data
@@ -147,8 +178,22 @@ class Prepared:
     examples: Examples
     held_examples: Examples
     recipe: Recipe
-    rates: tuple[float, ...]
-    settings: Mapping[str, Any]  # all that decides the result, as JSON can hold it
+    attempts: tuple[Attempt, ...]
+    settings: Mapping[str, Any]
+    teacher: Teacher | None = None
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """The learning rates to try."""
+        return tuple(dict.fromkeys(each.rate for each in self.attempts))
+
+    def recipe_of(self, attempt: Attempt) -> Recipe:
+        """The recipe of an attempt."""
+        return replace(self.recipe, learning_rate=attempt.rate, transfer=None if attempt.alone else self.recipe.transfer)
+
+    def phases(self, attempt: Attempt, steps: int) -> tuple[Phase, ...]:
+        """The phases of an attempt."""
+        return phases(self.recipe_of(attempt), steps, self.begin.config, None if self.teacher is None else self.teacher.config)
 
     def opened(self, twin: Twin, model: Any, check: Callable[[], None] = lambda: None) -> jobs.Opened:
         """What evaluates and predicts with a model."""
@@ -175,7 +220,8 @@ def prepare(options: Options) -> Prepared:
     if output is not None and (options.resume == "never" or not run.exists(output)):
         refuse_overwriting(output, options.overwrite)
     check_numbers(options)
-    setup, data = _setup(options)
+    teacher = None if options.teacher is None else Teacher.open(options.teacher, options.task)
+    setup, data = _setup(options, teacher)
     if options.class_weights is not None and not setup.task.has_classes:
         raise ConfigError(f"class_weights are for labels that are one class of several, not for {setup.task.name}")
     training = setup.read(data, options.encoding)
@@ -187,13 +233,16 @@ def prepare(options: Options) -> Prepared:
     training = sample(training, options.limit, options.seed)
     held_out = sample(held_out, options.validation_limit, options.seed)
     vocabulary = None if options.vocabulary is None else Path(options.vocabulary)
-    if options.model is None or isinstance(options.model, str | Path):
+    transfer = None
+    if teacher is not None:
+        begin = teacher.start(setup, options.model, options.tokenizer, training)
+        transfer = teacher.transfer(begin, options.strategy, **{name: getattr(options, name) for name in TRANSFER})
+        begin = teacher.prepared(begin, transfer)
+    elif options.model is None or isinstance(options.model, str | Path):
         model = None if options.model is None else str(options.model)
         begin = jobs.start(setup, model, training, vocabulary, options.vocabulary_size)
     else:
         begin = jobs.start_with(setup, options.model, options.tokenizer, training)
-        if len(options.rates) > 1:
-            raise ConfigError("several learning rates need a model's name or directory, to start from more than once")
     if setup.metric not in (None, *(titles := setup.task.titles(begin.config))):
         raise ConfigError(f"metric must be one of {', '.join(titles)}, not {setup.metric!r:.80}")
     examples, held_examples = begin.examples(training).trainable(), begin.examples(held_out)
@@ -201,16 +250,30 @@ def prepare(options: Options) -> Prepared:
         reasons = ", ".join(f"{len(found):,} {reason}" for reason, found in examples.dropped.items())
         raise DataError(f"{training.path}: no example can be trained on: {reasons}")
     rates = options.rates or (RATES.get(begin.name) or default_rate(begin.config),)
+    attempts = tuple(Attempt(rate, alone) for alone in _orders(options, teacher) for rate in rates)
+    if len(attempts) > 1 and not (options.model is None or isinstance(options.model, str | Path)):
+        what = "several learning rates" if len(rates) > 1 else "a comparison with the student alone (leave it out with alone=False)"
+        raise ConfigError(f"{what} need a model's name or directory, to start from more than once")
     weights = class_weights(options.class_weights, begin.config, examples)
-    same = {each.name for each in fields(Recipe)} & {each.name for each in fields(Options)} - {"learning_rate", "class_weights"}
-    recipe = Recipe(learning_rate=rates[0], class_weights=weights, **{name: getattr(options, name) for name in same})
+    same = {each.name for each in fields(Recipe)} & {each.name for each in fields(Options)} - {"learning_rate", "class_weights", "transfer"}
+    recipe = Recipe(learning_rate=rates[0], class_weights=weights, transfer=transfer, **{name: getattr(options, name) for name in same})
     if output is not None:
         claim(output, begin.config, setup.task.architecture)
     data_sets = {"training data": examples, "validation data": held_examples}
     is_compared = output is not None or processes.count() > 1
     settings = _settings(options, begin, rates, data_sets) if is_compared else {}
+    if is_compared and teacher is not None and transfer is not None:
+        settings |= {**asdict(transfer), "alone": len(attempts) > len(rates), "teacher (SHA-256)": teacher.digest()}
     labels = ARCHITECTURES[setup.task.architecture].labels
-    return Prepared(begin, training, held_out, examples, held_examples.without(labels), recipe, rates, settings)
+    return Prepared(begin, training, held_out, examples, held_examples.without(labels), recipe, attempts, settings, teacher)
+
+
+def _orders(options: Options, teacher: Teacher | None) -> tuple[bool, ...]:
+    """Whether each round of attempts trains the student alone."""
+    if teacher is None:
+        return (False,)
+    alone = not teacher.is_pretrained if options.alone is None else options.alone
+    return (True, False) if alone else (False,)
 
 
 def check_numbers(options: Options) -> None:
@@ -226,6 +289,10 @@ def check_numbers(options: Options) -> None:
         require_number("the learning rate", rate, lambda value: 0 < value < math.inf, "above 0 and finite")
     if options.learning_rate is not None and not options.rates:
         raise ConfigError("learning_rate is empty: leave it out for the default")
+    if options.teacher is None:
+        defaults: dict[str, Any] = {each.name: {} if each.name == "factors" else each.default for each in fields(options)}
+        if given := [name for name in ("strategy", "alone", *TRANSFER) if getattr(options, name) != defaults[name]]:
+            raise ConfigError(f"{', '.join(given)}: only for learning from a teacher, which is not given")
     require_number("validation_fraction", options.validation_fraction, lambda value: 0 < value < 1, "between 0 and 1")
     require_number("seed", options.seed, lambda value: 0 <= value < 1 << 32 and value.is_integer(), "a whole number from 0 below 2**32")
 
@@ -250,6 +317,8 @@ def _settings(options: Options, begin: jobs.Start, rates: Sequence[float], data:
         **{name: getattr(options, name) for name in names},
         **{f"{name} (SHA-256)": found for name, found in digests.items()},
     }
+    if options.optimizer != ADAMW:  # a run without a choice goes on
+        settings["optimizer"] = options.optimizer
     plain: dict[str, Any] = json.loads(json.dumps(settings, default=_plain))
     return plain
 
@@ -264,11 +333,18 @@ def _plain(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else str(value)
 
 
-def _setup(options: Options) -> tuple[Setup, Any]:
-    """The setup of the task that is named or guessed, and the data as far as they were read to guess it."""
-    name, data = (options.task, options.data) if options.task is not None else guess(options.data, options.columns, options.encoding)
+def _setup(options: Options, teacher: Teacher | None) -> tuple[Setup, Any]:
+    """The setup of the task that is named, guessed or the teacher's, and the data as far as they were read to guess it."""
+    data = options.data
+    if teacher is not None:
+        setup = teacher.setup
+    elif options.task is not None:
+        setup = new_setup(options.task)
+    else:
+        name, data = guess(options.data, options.columns, options.encoding)
+        setup = new_setup(name)
     given = {each.name: getattr(options, each.name) for each in fields(Lengths) if hasattr(options, each.name)}
-    setup = new_setup(name).with_columns(options.columns).with_lengths(**given)
+    setup = setup.with_columns(options.columns).with_lengths(**given)
     return replace(setup, metric=options.metric or setup.metric), data
 
 
@@ -310,6 +386,8 @@ def notices(ready: Prepared, framework: str) -> list[str]:
     lines = [ready.begin.notice] if ready.begin.notice else []
     lines.append(f"task {setup.task.name}{': ' if columns else ''}{', '.join(columns)}")
     rates = ", ".join(f"{rate:g}" for rate in ready.rates)
+    if ready.teacher is not None and ready.recipe.transfer is not None:
+        lines.append(f"teacher {ready.teacher.name}, {ready.recipe.transfer.strategy}")
     lines.append(
         f"{counted(len(ready.training), setup.task.unit)} to train on, {len(ready.held_out):,} to validate; "
         f"{'fresh ' if ready.begin.fresh else ''}{ready.begin.name} in {framework}, learning rate {rates}"

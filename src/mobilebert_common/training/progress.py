@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from ..errors import printable
 from ..optional import needs
+from .transfer import Phase
 
 
 class Progress(Protocol):
@@ -14,6 +15,9 @@ class Progress(Protocol):
 
     def begin(self, steps: int, title: str, done: int = 0) -> None:
         """Training of so many steps begins, or goes on after those that are done."""
+
+    def phase(self, found: Phase) -> None:
+        """A phase of the training begins, one of several."""
 
     def step(self, done: int, loss: float) -> None:
         """A step is done, and this was its loss."""
@@ -29,6 +33,8 @@ class Silence:
     """Shows nothing."""
 
     def begin(self, steps: int, title: str, done: int = 0) -> None: ...
+
+    def phase(self, found: Phase) -> None: ...
 
     def step(self, done: int, loss: float) -> None: ...
 
@@ -53,6 +59,11 @@ class Bar:
         self.started, self.smoothed, self.before = time.monotonic(), None, done
         self.task = self.bar.add_task(title, total=steps, completed=done, loss="", speed="", evaluation="")
         self.bar.start()
+
+    def phase(self, found: Phase) -> None:
+        self.smoothed = None  # the loss of another phase is another loss
+        self.bar.update(self.task, description=found.title)
+        self.say(f"{found.title}: steps {found.start + 1:,} to {found.stop:,}")
 
     def step(self, done: int, loss: float) -> None:
         self.smoothed = loss if self.smoothed is None else 0.95 * self.smoothed + 0.05 * loss

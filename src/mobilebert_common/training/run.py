@@ -293,8 +293,8 @@ def _difference(name: str, value: Any, other: Any) -> str:
 
 
 def _referred(trials: Sequence[Trial]) -> list[Trial]:
-    """The trials whose best weights are still needed: the best one that is over, and the last."""
-    over = [each for each in trials[:-1] if each.best_step and not each.failed]
+    """The trials whose best weights are still needed: the best one that is over, and the last. A student alone only gives its score."""
+    over = [each for each in trials[:-1] if each.best_step and not each.failed and not each.alone]
     best = [max(over, key=lambda each: each.best_score)] if over else []
     return best + [each for each in trials[-1:] if each.best_step]
 

@@ -1,6 +1,6 @@
 """What report.json has of a training; report.py shows it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from ..tasks.base import Data, Predictions, Task
 from ..tasks.examples import Examples
 from ..tasks.metrics import Scores
 from .plan import Plan
-from .preparation import Options, Prepared
+from .preparation import Attempt, Options, Prepared
 from .report import environment
 from .trial import Trial
 
@@ -36,6 +36,8 @@ def make_report(
     """
     scores, predictions = evaluated
     setup, task, recipe = ready.begin.setup, ready.begin.setup.task, replace(ready.recipe, learning_rate=trial.rate)
+    phases = ready.phases(Attempt(trial.rate), trial.steps)
+    rates = [[step + 1, phase.rate(step, recipe)] for phase in phases for step in range(phase.start, min(phase.stop, trial.done))]
     done = sum(len(each.losses) for each in trials)
     rows = done * len(ready.examples) / Plan(ready.examples.lengths, recipe).steps_per_epoch  # the last step of an epoch may be smaller
     return {
@@ -62,15 +64,23 @@ def make_report(
         },
         "environment": environment(),
         "losses": [[number, loss] for number, loss in enumerate(trial.losses, 1)],
-        "rates": [[number + 1, recipe.rate(number, trial.steps)] for number in range(trial.done)],
+        "rates": rates,
+        "phases": [[phase.title, phase.start + 1, phase.stop] for phase in phases],
+        "teacher": None if ready.teacher is None else ready.teacher.name,
+        "gain": gain_of(next(iter(scores.metrics)), trial, trials),
         "evaluations": [each._asdict() for each in trial.evaluations],
         "best_step": trial.best_step,
         "stopped": trial.stopped,
         "scores": scores.to_json(),
         "worst": worst(task, ready.held_out, predictions),
-        "warnings": warnings_of(trial, scores),
+        "warnings": warnings_of(trial, scores, gain_of(next(iter(scores.metrics)), trial, trials)),
         "trials": [
-            {"learning_rate": each.rate, "metric": each.best_score if each.best_step else None, "kept": each is trial}
+            {
+                "learning_rate": each.rate,
+                "metric": each.best_score if each.best_step else None,
+                "kept": each is trial,
+                **({"alone": True} if each.alone else {}),
+            }
             for each in trials
         ],
         "seconds": seconds,
@@ -80,6 +90,12 @@ def make_report(
         "snapshot_seconds": sum(snapshots),
         "saved": None if options.output is None else str(options.output),
     }
+
+
+def gain_of(metric: str, kept: Trial, trials: Sequence[Trial]) -> dict[str, Any] | None:
+    """The best score of the student alone beside the one with its teacher; None without both."""
+    alone = [each.best_score for each in trials if each.alone and each.best_step and not each.failed]
+    return {"metric": metric, "alone": max(alone), "taught": kept.best_score} if alone else None
 
 
 def _described(task: Task, data: Data, examples: Examples) -> dict[str, Any]:
@@ -111,10 +127,10 @@ def _joined(label: Any) -> str:
     return ", ".join(map(str, label)) if type(label) in (list, tuple) else str(label)
 
 
-def warnings_of(trial: Trial, scores: Scores) -> list[str]:
+def warnings_of(trial: Trial, scores: Scores, gain: Mapping[str, Any] | None = None) -> list[str]:
     """What the user should know of a training that ended."""
     found = []
-    losses = trial.losses
+    losses = trial.losses[trial.first :] or trial.losses  # in a phase before, the loss is another one
     count = max(1, len(losses) // 10)
     before, after = float(np.mean(losses[:count])), float(np.mean(losses[-count:]))
     if len(losses) >= FEW and after > 1.25 * before:  # a loss that stays where it was shows in the metrics
@@ -124,6 +140,11 @@ def warnings_of(trial: Trial, scores: Scores) -> list[str]:
         found.append(
             f"{title} {scores.metrics[title]:.3f} is no better than {scores.baseline[title]:.3f} for {scores.baseline_name}: "
             "train longer, or try other learning rates"
+        )
+    if gain is not None and gain["alone"] >= gain["taught"]:
+        found.append(
+            f"the student alone has {gain['metric']} {gain['alone']:.3f}, no less than {gain['taught']:.3f} with its teacher: "
+            "train longer, or try another strategy, alpha or temperature"
         )
     return found
 

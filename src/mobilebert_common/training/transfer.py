@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
-from ..errors import ConfigError, brief
+from ..errors import ConfigError, brief, shortened
 from ..model.config import MobileBertConfig
 from ..model.schema import expand
 from .recipe import LAMB, Recipe, require_number
@@ -225,7 +225,7 @@ def misfits(student: MobileBertConfig, teacher: MobileBertConfig, architecture: 
     if student.num_hidden_layers > teacher.num_hidden_layers:
         found.append(f"the student has {student.num_hidden_layers} layers, the teacher only {teacher.num_hidden_layers}")
     if strategy.copied and (others := different_shapes(student, teacher, architecture)):
-        found.append(f"{transfer.strategy} transfer copies and freezes what is outside the encoder, but shapes differ: {', '.join(others)}")
+        found.append(f"{transfer.strategy} transfer copies and freezes what is outside the encoder, but shapes differ: {shortened(others)}")
     return found
 
 

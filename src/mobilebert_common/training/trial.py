@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from ..interrupts import Interrupts
 from ..tasks.base import Predictions
 from ..tasks.metrics import Scores
 from .progress import Progress
+from .transfer import Phase
 from .twin import Capture, State, Twin
 
 SNAPSHOT_SECONDS = 300  # from one snapshot to the next
@@ -36,6 +37,8 @@ class Trial:
         number: of the learning rate, from 1.
         every: steps between evaluations.
         patience: end after so many evaluations that were not better than the best; None to go on.
+        alone: whether a student learns without its teacher, to compare.
+        first: the step at which labels begin to count; before it there are no evaluations.
         losses: of each step that is done.
         best_step: the one after which the evaluation was best; 0 before the first.
         best_score: of that evaluation.
@@ -48,6 +51,8 @@ class Trial:
     steps: int
     every: int
     patience: int | None
+    alone: bool = False
+    first: int = 0
     losses: list[float] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
     best_step: int = 0
@@ -69,7 +74,7 @@ class Trial:
     def is_due(self) -> bool:
         """Whether the model is to be evaluated now."""
         evaluated = bool(self.evaluations) and self.evaluations[-1].step == self.done
-        return self.done > 0 and not evaluated and (self.done % self.every == 0 or self.done == self.steps)
+        return self.done > self.first and not evaluated and (self.done % self.every == 0 or self.done == self.steps)
 
     def add(self, metrics: Mapping[str, float], loss: float | None, score: float) -> bool:
         """Add an evaluation after the last step; returns whether it is the best."""
@@ -101,6 +106,7 @@ class Watcher:
         evaluate: what it measures; calls `check` between batches.
         keep: writes a snapshot of what it is given and returns what was saved, in one sentence; None to write none.
         snapshot_every: steps between snapshots; None for SNAPSHOT_SECONDS.
+        phases: of the training, to tell the user where the next one begins.
     """
 
     trial: Trial
@@ -111,6 +117,7 @@ class Watcher:
     snapshot_every: int | None
     interrupts: Interrupts
     progress: Progress
+    phases: Sequence[Phase] = ()
     best: Best | None = None
     kept_step: int = 0
     kept_at: float = field(default_factory=time.monotonic)
@@ -118,6 +125,7 @@ class Watcher:
     def __call__(self, done: int, loss: float, capture: Capture) -> bool:
         self.trial.losses.append(loss)
         self.progress.step(done, loss)
+        self.announce(done)
         improved = False
         with contextlib.suppress(Interrupted):  # the evaluation is made when training goes on
             improved = self.catch_up()
@@ -130,6 +138,11 @@ class Watcher:
             self.interrupts.note(int(signum))
             raise Interrupted(int(signum), kept)
         return self.trial.is_over
+
+    def announce(self, done: int) -> None:
+        """Tell of the phase that begins after so many steps, if there are several."""
+        if len(self.phases) > 1 and (found := [phase for phase in self.phases if phase.start == done]):
+            self.progress.phase(*found)
 
     def catch_up(self) -> bool:
         """Evaluate the model if that is due; returns whether it is the best so far.
