@@ -387,6 +387,7 @@ class Encoder(nn.Module):
         self.layer = nn.ModuleList([TransformerLayer(config) for _ in range(config.num_hidden_layers)])
         self.checkpointed: int | None = None  # recompute every n-th layer in the backward pass
         self.keeps_scores = False  # return what attention had before the softmax, for a student or its teacher
+        self.depth: int | None = None  # run only so many layers, where nothing after them counts
 
     def forward(
         self,
@@ -399,7 +400,7 @@ class Encoder(nn.Module):
         """Returns L + 1 hidden states, the embeddings first, or only the last; L attention probabilities; L scores if it keeps them."""
         states, attentions, scores = [hidden_states], [], []
         switches = {"output_scores": True} if self.keeps_scores else {}  # a layer of the user's own may not know it
-        for number, layer in enumerate(self.layer):
+        for number, layer in enumerate(self.layer if self.depth is None else [*self.layer][: self.depth]):
             again = self.checkpointed and number % self.checkpointed == 0 and self.training
             call = partial(checkpoint, layer, use_reentrant=False) if again else layer
             hidden_states, probabilities, *kept = call(

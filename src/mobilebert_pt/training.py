@@ -26,7 +26,7 @@ from mobilebert_common.training.twin import State, Watch, require_shapes
 
 from .arrays import to_numpy, to_tensor
 from .lamb import Lamb
-from .transfer import keeping_scores, learning, transfer_loss
+from .transfer import learning, outputs_to_compare, transfer_loss
 
 ADAPTED = ["query", "value"]  # the layers with LoRA adapters
 
@@ -49,7 +49,7 @@ def train(
     """
     count, done = Plan(examples.lengths, recipe).steps, 0 if state is None else state.done
     found = phases(recipe, count, model.config, None if teacher is None else teacher.config)
-    with adapters(model, recipe), checkpointing(model, recipe.gradient_checkpointing), comparing(model, teacher):
+    with adapters(model, recipe), checkpointing(model, recipe.gradient_checkpointing):
         if state is not None:
             restore_weights(model, state)
         for phase in found:
@@ -92,11 +92,6 @@ def train_phase(
             model.zero_grad()
             model.eval()
     return False
-
-
-def comparing(model: Any, teacher: Any) -> contextlib.AbstractContextManager[None]:
-    """Let a student and its teacher, if there is one, return all that is compared."""
-    return contextlib.nullcontext() if teacher is None else keeping_scores(model, teacher)
 
 
 def make_accelerator() -> Any:
@@ -197,8 +192,8 @@ def backward(accelerator: Any, model: Any, prepared: Any, step: Step, recipe: Re
                     loss = sum((losses * weight.to(losses.dtype)).sum() for (losses, _), weight in terms)
                 else:
                     with torch.no_grad():
-                        taught = teacher(**inputs, output_hidden_states=True)
-                    found = prepared(**inputs, output_hidden_states=True)
+                        taught = outputs_to_compare(teacher, teacher, inputs, phase.pairs.values(), phase.labels)
+                    found = outputs_to_compare(model, prepared, inputs, phase.pairs, phase.labels)
                     loss = transfer_loss(model, found, taught, labels, weights, recipe.transfer, phase)
             accelerator.backward(loss * accelerator.num_processes)
         total = total + loss.detach()

@@ -4,7 +4,7 @@ What is compared when, and its factors, are tables in mobilebert_common/training
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -134,18 +134,21 @@ def attention_losses(scores: Tensor, taught: Tensor, form: Any) -> Tensor:
 TERMS = {"hidden": hidden_losses, "mean": mean_losses, "variance": variance_losses, "attention": attention_losses}
 
 
-@contextlib.contextmanager
-def keeping_scores(*models: Any) -> Iterator[None]:
-    """Let models return what their attention has before the softmax, as output["attention_scores"]."""
-    encoders = [model.base_model.encoder for model in models]
-    before = [encoder.keeps_scores for encoder in encoders]
+def outputs_to_compare(model: Any, call: Any, inputs: Mapping[str, Tensor], layers: Collection[int], whole: bool) -> Any:
+    """Run a model so that its output has the hidden states and the scores of some layers.
+
+    Args:
+        call: the model, or what accelerate has made of it.
+        layers: counted from 0.
+        whole: whether later layers run, too.
+    """
+    encoder = model.base_model.encoder
+    before = encoder.keeps_scores, encoder.depth
     try:
-        for encoder in encoders:
-            encoder.keeps_scores = True
-        yield
+        encoder.keeps_scores, encoder.depth = bool(layers), None if whole else max(layers) + 1
+        return call(**inputs, output_hidden_states=bool(layers))
     finally:
-        for encoder, kept in zip(encoders, before, strict=True):
-            encoder.keeps_scores = kept
+        encoder.keeps_scores, encoder.depth = before
 
 
 @contextlib.contextmanager
