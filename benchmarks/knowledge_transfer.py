@@ -50,7 +50,7 @@ ORDERS = {  # of the paper, worst first: tables 8 and 7
 MEASURES = {"masked": "masked words", "sst2": "SST-2"}
 INSIDE = {"intra_bottleneck_size": 64, "intermediate_size": 128}  # of the students
 DEPTH = 3  # the teacher's layers for each of the student's
-BATCH, LENGTH = 32, 64
+BATCH, LENGTH = 16, 64
 ROWS, EPOCHS = 2_000, 3  # of SST-2
 RATE = 1e-3
 
