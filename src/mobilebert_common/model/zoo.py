@@ -70,6 +70,19 @@ ZOO: dict[str, dict[str, Any]] = {
         "attention_probs_dropout_prob": 0.0,
         "initializer_range": 0.05,
     },
+    # our own: half as deep as mobilebert-small, for students of models with that one's hidden size
+    "mobilebert-small-shallow": {
+        "num_hidden_layers": 3,
+        "hidden_size": 256,
+        "embedding_size": 128,
+        "intra_bottleneck_size": 128,
+        "intermediate_size": 256,
+        "num_feedforward_networks": 2,
+        "hidden_act": "gelu",
+        "normalization_type": "layer_norm",
+        "attention_probs_dropout_prob": 0.0,
+        "initializer_range": 0.07,
+    },
     # our own: the configuration of mobilebert-small-uncased, which comes with this package, trained
     "mobilebert-small": {
         "num_hidden_layers": 6,
