@@ -186,7 +186,7 @@ def backward(accelerator: Any, model: Any, prepared: Any, step: Step, recipe: Re
             {name: torch.from_numpy(array).to(accelerator.device) for name, array in arrays.items()} for arrays in part
         )
         with contextlib.nullcontext() if synchronize else accelerator.no_sync(prepared):
-            with autocast(accelerator, recipe.bf16):
+            with autocast(accelerator, recipe.bf16), comparing(model, teacher):
                 if teacher is None:
                     terms = zip(model.label_losses(prepared(**inputs), labels), weights.values(), strict=True)
                     loss = sum((losses * weight.to(losses.dtype)).sum() for (losses, _), weight in terms)

@@ -10,6 +10,7 @@ from mobilebert_common.model import inputs
 from mobilebert_common.model.architectures import ARCHITECTURES
 from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.outputs import (
+    SCORES,
     BaseModelOutputWithPooling,
     MaskedLMOutput,
     MobileBertForPreTrainingOutput,
@@ -58,7 +59,10 @@ class HeadModel(TFMobileBertPreTrainedModel):
         given = {name: label for name, label in labels.items() if label is not None}
         loss = total(self.label_losses(scores, given)) if given else None
         states = {"hidden_states": base.hidden_states, "attentions": base.attentions}
-        return self.finish(self.output_class(loss=loss, **scores, **states), return_dict)
+        output = self.output_class(loss=loss, **scores, **states)
+        if SCORES in base:
+            output[SCORES] = base[SCORES]
+        return self.finish(output, return_dict)
 
 
 @keras.saving.register_keras_serializable(package="mobilebert")

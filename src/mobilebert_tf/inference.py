@@ -146,7 +146,7 @@ class Layer(SizedLayer):
         if only_first:
             query, y, r = query[:, :1], y[:, :1], r[:, :1]
             attention_bias = None if attention_bias is None else attention_bias[:, :, :1]
-        context, probabilities = attend(
+        context, probabilities, _ = attend(
             query, parts["key"], parts["value"], self.heads, attention_bias, head_mask, output_attentions, scale=1.0
         )
         y = self.context(in_rows(y), in_rows(context))

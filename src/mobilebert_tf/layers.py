@@ -9,7 +9,7 @@ then a pure function of its arguments, so that gradient checkpointing computes t
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -223,6 +223,14 @@ def trigram(x: Any) -> Any:
     return ops.concatenate([padded[:, 2:], x, padded[:, :-2]], axis=2)
 
 
+class Attended(NamedTuple):
+    """What self-attention, or what contains it, returns with its scores."""
+
+    states: Any  # [b t k] the context, [b t h] after a whole layer
+    probabilities: Any  # [b n t t] with dropout and head mask, if asked for
+    scores: Any  # [b n t t] masked, before the softmax, if asked for
+
+
 class SelfAttention(Layer):
     """Scaled dot-product attention over n heads; the inputs' widths follow from the bottleneck flags."""
 
@@ -244,10 +252,17 @@ class SelfAttention(Layer):
         head_mask: Any = None,  # [n 1 1]
         output_attentions: bool = False,
         seed: Any = None,
-    ) -> tuple[Any, Any]:
-        """Returns the context [b t k] and, if asked for, the probabilities [b n t t] with dropout and head mask."""
+        output_scores: bool = False,
+    ) -> tuple[Any, Any] | Attended:
+        """Returns the context [b t k] and, if asked for, the probabilities [b n t t] with dropout and head mask.
+
+        With `output_scores` it is an Attended, which also has the scores.
+        """
         q, k, v = self.query(query), self.key(key), self.value(value)
-        return attend(q, k, v, self.heads, attention_bias, head_mask, output_attentions, self.dropout, seed)
+        found = attend(
+            q, k, v, self.heads, attention_bias, head_mask, output_attentions, self.dropout, seed, output_scores=output_scores
+        )
+        return found if output_scores else found[:2]
 
 
 def attend(
@@ -261,8 +276,9 @@ def attend(
     rate: float = 0.0,
     seed: Any = None,
     scale: float | None = None,
-) -> tuple[Any, Any]:
-    """Attention over n heads: the context [b t k] and, if asked for, the probabilities [b n t t].
+    output_scores: bool = False,
+) -> Attended:
+    """Attention over n heads: the context [b t k] and, if asked for, the probabilities and the scores [b n t t].
 
     Args:
         rate: of dropout.
@@ -280,7 +296,8 @@ def attend(
     probabilities = dropout(ops.softmax(scores, axis=-1), rate, seed)
     if head_mask is not None:
         probabilities = probabilities * head_mask
-    return merge(ops.matmul(probabilities, v)), probabilities if output_attentions else None
+    context = merge(ops.matmul(probabilities, v))
+    return Attended(context, probabilities if output_attentions else None, scores if output_scores else None)
 
 
 def split(x: Any, heads: int) -> Any:
@@ -293,6 +310,11 @@ def merge(x: Any) -> Any:
     """[b n t d] -> [b t k]."""
     batch, heads, length, _ = ops.shape(x)
     return ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (batch, length, heads * x.shape[-1]))
+
+
+def with_states(found: tuple[Any, ...], states: Any) -> Any:
+    """What self-attention returned, with other states."""
+    return found._replace(states=states) if isinstance(found, Attended) else (states, *found[1:])
 
 
 class Attention(Layer):
@@ -314,8 +336,9 @@ class Attention(Layer):
         head_mask: Any = None,
         output_attentions: bool = False,
         seed: Any = None,
-    ) -> tuple[Any, Any]:
-        context, probabilities = self.self(
+        **switches: bool,
+    ) -> tuple[Any, Any] | Attended:
+        found = self.self(
             query,
             key,
             value,
@@ -323,8 +346,9 @@ class Attention(Layer):
             head_mask,
             output_attentions=output_attentions,
             seed=seed_for(self.self, seed),
+            **switches,
         )
-        return self.output_(context, residual, seed=seed_for(self.output_, seed)), probabilities
+        return with_states(found, self.output_(found[0], residual, seed=seed_for(self.output_, seed)))
 
 
 class Intermediate(Layer):
@@ -425,12 +449,13 @@ class TransformerLayer(Layer):
         head_mask: Any = None,
         output_attentions: bool = False,
         seed: Any = None,
-    ) -> tuple[Any, Any]:
+        **switches: bool,
+    ) -> tuple[Any, Any] | Attended:
         if self.bottleneck is None:
             query = key = value = residual = hidden_states
         else:
             query, key, value, residual = self.bottleneck(hidden_states)
-        x, probabilities = self.attention(
+        found = self.attention(
             query,
             key,
             value,
@@ -439,10 +464,12 @@ class TransformerLayer(Layer):
             head_mask,
             output_attentions=output_attentions,
             seed=seed_for(self.attention, seed),
-        )  # [b t k]
+            **switches,
+        )
+        x = found[0]  # [b t k]
         for ffn in self.ffn:
             x = ffn(x)
-        return self.output_(self.intermediate(x), x, hidden_states, seed=seed_for(self.output_, seed)), probabilities
+        return with_states(found, self.output_(self.intermediate(x), x, hidden_states, seed=seed_for(self.output_, seed)))
 
 
 class Encoder(Layer):
@@ -455,6 +482,7 @@ class Encoder(Layer):
             for number in range(config.num_hidden_layers)
         ]
         self.checkpointed: int | None = None  # recompute every n-th layer in the backward pass
+        self.keeps_scores = False  # return what attention had before the softmax, for a student or its teacher
 
     def call(
         self,
@@ -464,22 +492,25 @@ class Encoder(Layer):
         output_attentions: bool = False,
         output_hidden_states: bool = False,
         seed: Any = None,
-    ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """Returns L + 1 hidden states, the embeddings first, or only the last, and L attention probabilities."""
-        states, attentions = [hidden_states], []
+    ) -> tuple[tuple[Any, ...], ...]:
+        """Returns L + 1 hidden states, the embeddings first, or only the last; L attention probabilities; L scores if it keeps them."""
+        states, attentions, scores = [hidden_states], [], []
+        switches = {"output_scores": True} if self.keeps_scores else {}  # a layer of the user's own may not know it
         for number, layer in enumerate(self.layer):
             again = self.checkpointed and number % self.checkpointed == 0 and seed is not None
             call = checkpoint(layer) if again else layer
-            hidden_states, probabilities = call(
+            hidden_states, probabilities, *kept = call(
                 hidden_states,
                 attention_bias,
                 None if head_mask is None else head_mask[number],
                 output_attentions=output_attentions,
                 seed=seed_for(layer, seed),
+                **switches,
             )
             states = [*states, hidden_states] if output_hidden_states else [hidden_states]
             attentions.append(probabilities)
-        return tuple(states), tuple(attentions)
+            scores += kept
+        return (tuple(states), tuple(attentions), *([tuple(scores)] if scores else []))
 
 
 class Pooler(Layer):

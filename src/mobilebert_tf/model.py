@@ -10,7 +10,7 @@ from keras import ops
 from mobilebert_common.model import inputs
 from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.exporting import is_exporting
-from mobilebert_common.model.outputs import BaseModelOutputWithPooling
+from mobilebert_common.model.outputs import SCORES, BaseModelOutputWithPooling
 
 from .checks import check_ids, check_model_inputs, sizes
 from .layers import Embeddings, Encoder, Pooler
@@ -79,7 +79,7 @@ class TFMobileBertModel(TFMobileBertPreTrainedModel):
         x = self.embeddings(
             input_ids, token_type_ids, position_ids, inputs_embeds, seed=seed_for(self.embeddings, seed)
         )  # [b t h]
-        states, attentions = self.encoder(
+        states, attentions, *kept = self.encoder(
             x,
             self.attention_bias(attention_mask),
             self.layer_masks(head_mask),
@@ -93,6 +93,8 @@ class TFMobileBertModel(TFMobileBertPreTrainedModel):
             hidden_states=states if output_hidden_states else None,
             attentions=attentions if output_attentions else None,
         )
+        if kept:
+            output[SCORES] = kept[0]
         return self.finish(output, return_dict)
 
     def attention_bias(self, attention_mask: Any) -> Any:

@@ -1,9 +1,11 @@
-"""Fine-tuning in Keras, on `fit`: the same plan of batches and the same recipe as mobilebert_pt/training.py."""
+"""Training in Keras, on `fit`: the same plan of batches and the same recipe as mobilebert_pt/training.py."""
 
 import contextlib
 import functools
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -12,24 +14,29 @@ from keras import ops
 from mobilebert_common.errors import CheckpointError, ConfigError, DivergedError
 from mobilebert_common.tasks.examples import Examples
 from mobilebert_common.training.plan import Plan
-from mobilebert_common.training.recipe import Recipe
+from mobilebert_common.training.recipe import LAMB, Recipe
 from mobilebert_common.training.steps import Step, steps
+from mobilebert_common.training.transfer import Phase, phases
 from mobilebert_common.training.twin import State, Watch, require_shapes
 
 from .arrays import assign, canonical_shape, to_numpy
 from .fit import readable_errors, weights_like
 from .seeds import seed_generators
 from .strategies import move_optimizer, strategy_of
+from .transfer import keeping_scores, learning, transfer_loss
 
 
-def train(model: Any, examples: Examples, recipe: Recipe, watch: Watch, state: State | None = None) -> None:
-    """Fine-tune a model in place.
+def train(
+    model: Any, examples: Examples, recipe: Recipe, watch: Watch, state: State | None = None, teacher: Any = None
+) -> None:
+    """Train a model in place.
 
     Args:
         examples: with labels.
         watch: called after each step with the number of steps done, the loss of that step, and what captures the state; True
             ends the training.
         state: to go on from.
+        teacher: a model of the same class, to learn from as `recipe.transfer` says.
     Raises:
         CheckpointError: the state does not fit the model.
         ConfigError: the class weights do not fit the model, the recipe has LoRA adapters, or the model is spread over machines.
@@ -37,22 +44,42 @@ def train(model: Any, examples: Examples, recipe: Recipe, watch: Watch, state: S
     """
     if recipe.lora is not None:
         raise ConfigError("LoRA adapters are for PyTorch only: PEFT has none for Keras")
-    require_one_machine(model.distribute_strategy, model.weights[0])
-    plan = Plan(examples.lengths, recipe)
-    first = 0 if state is None else state.done
-    data = batches(examples, recipe, model, first)
+    for each in (model,) if teacher is None else (model, teacher):
+        require_one_machine(model.distribute_strategy, each.weights[0])
+    count, done = Plan(examples.lengths, recipe).steps, 0 if state is None else state.done
+    found = phases(recipe, count, model.config, None if teacher is None else teacher.config)
     with deterministic(), checkpointing(model, recipe.gradient_checkpointing), model.distribute_strategy.scope():
         if state is not None:
             restore_weights(model, state)
-        trained = Training(model, recipe)
+        for phase in found:
+            if done < phase.stop and train_phase(model, examples, recipe, watch, phase, state, teacher):
+                break
+
+
+def train_phase(
+    model: Any, examples: Examples, recipe: Recipe, watch: Watch, phase: Phase, state: State | None, teacher: Any
+) -> bool:
+    """Take the steps of a phase, those after a state if that is in the phase; returns whether `watch` ended the training."""
+    plan = Plan(examples.lengths, recipe)
+    resumed = state is not None and phase.start < state.done
+    first = state.done if resumed else phase.start
+    with learning(model, phase):
+        data = batches(examples, recipe, model, phase, first)
+        trained = Training(model, recipe, phase, teacher)
         # XLA would compile each length anew
-        trained.compile(make_optimizer(model, recipe, plan.steps), jit_compile=False, auto_scale_loss=False)
+        trained.compile(make_optimizer(model, recipe, phase), jit_compile=False, auto_scale_loss=False)
         trained.optimizer.build(trained.trainable_variables)
-        if state is not None:
-            restore_moments(model, trained.optimizer, state)
-        steps_left = plan.steps - first
+        if resumed:
+            restore_moments(model, trained.optimizer, state, phase)
+        steps_left = phase.stop - first
         with readable_errors():
             trained.fit(data, steps_per_epoch=steps_left, shuffle=False, callbacks=[Progress(watch, plan, first)], verbose=0)
+    return trained.stop_training
+
+
+def comparing(model: Any, teacher: Any) -> contextlib.AbstractContextManager[None]:
+    """Let a student and its teacher, if there is one, return all that is compared."""
+    return contextlib.nullcontext() if teacher is None else keeping_scores(model, teacher)
 
 
 def require_one_machine(strategy: Any, weight: Any = None) -> None:
@@ -118,8 +145,8 @@ def restore_weights(model: Any, state: State) -> None:
         assign(variables[name][0], array, variables[name][1])
 
 
-def restore_moments(model: Any, optimizer: Any, state: State) -> None:
-    """Set the state of AdamW.
+def restore_moments(model: Any, optimizer: Any, state: State, phase: Phase) -> None:
+    """Set the state of the optimizer.
 
     Raises:
         CheckpointError: the moments are not those of the model.
@@ -133,16 +160,17 @@ def restore_moments(model: Any, optimizer: Any, state: State) -> None:
         for name, array in moments.items():
             number, layout = places[name]
             assign(kept[number], array, layout)
-    optimizer.iterations.assign(state.done)
+    optimizer.iterations.assign(state.done - phase.start)
 
 
 class Training(keras.Model):
     """What `fit` trains: a model with a step in parts, whose loss is the sum of the weighted losses of all labels."""
 
-    def __init__(self, model: Any, recipe: Recipe) -> None:
+    def __init__(self, model: Any, recipe: Recipe, phase: Phase, teacher: Any = None) -> None:
         super().__init__()
         self.model = model
         self.recipe = recipe
+        vars(self).update(phase=phase, teacher=teacher)  # past __setattr__, which would make the teacher a part that is trained
         self.built = True
 
     def _maybe_symbolic_build(self, *args: Any, **kwargs: Any) -> None:
@@ -167,12 +195,22 @@ class Training(keras.Model):
 
         inputs, labels, weights = data
         policy = keras.DTypePolicy("mixed_bfloat16") if self.recipe.bf16 else self.model.dtype_policy
-        with computing(self.model, policy):
+        with computing(self.model, policy), comparing(self.model, self.teacher):
+            taught = None if self.teacher is None else self.taught(inputs, policy)
             with tf.GradientTape() as tape:
-                terms = self.model.label_losses(self.model(inputs, training=True), labels)
-                shares = [weights_like(weights[name], losses) for name, (losses, _) in zip(labels, terms, strict=True)]
-                loss = sum(ops.sum(losses * share) for (losses, _), share in zip(terms, shares, strict=True))
+                if taught is None:
+                    terms = self.model.label_losses(self.model(inputs, training=True), labels)
+                    shares = [weights_like(weights[name], losses) for name, (losses, _) in zip(labels, terms, strict=True)]
+                    loss = sum(ops.sum(losses * share) for (losses, _), share in zip(terms, shares, strict=True))
+                else:
+                    found = self.model(inputs, training=True, output_hidden_states=True)
+                    loss = transfer_loss(self.model, found, taught, labels, weights, self.recipe.transfer, self.phase)
             return loss, tape.gradient(loss, self.trainable_variables)  # gradient checkpointing calls layers again
+
+    def taught(self, inputs: Any, policy: keras.DTypePolicy) -> Any:
+        """What the teacher returns for some examples; outside of the tape, so that nothing of it gets gradients."""
+        with computing(self.teacher, policy):
+            return self.teacher(inputs, training=False, output_hidden_states=True)
 
     def accumulated(self, data: Any) -> tuple[Any, list[Any]]:
         """The same, one part of the examples after the other."""
@@ -194,11 +232,14 @@ class Training(keras.Model):
         return loss, [total if known else None for total, known in zip(sums, connected, strict=True)]
 
 
-def make_optimizer(model: Any, recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
-    """AdamW of the recipe, with weight decay on matrices only."""
-    rate = Rate(recipe.learning_rate, recipe.warmup, steps)
-    optimizer = AdamW(rate, weight_decay=recipe.weight_decay, global_clipnorm=recipe.clip, epsilon=recipe.epsilon)
+def make_optimizer(model: Any, recipe: Recipe, phase: Phase) -> keras.optimizers.Optimizer:
+    """The optimizer of a phase, with weight decay on matrices only, and each variable's share of the learning rate."""
+    rate = Rate(recipe.learning_rate, recipe.warmup, phase.steps, phase.boost, by_layer=not phase.labels)
+    kind = Lamb if recipe.optimizer == LAMB else AdamW
+    optimizer = kind(rate, weight_decay=recipe.weight_decay, global_clipnorm=recipe.clip, epsilon=recipe.epsilon)
     optimizer.exclude_from_weight_decay([variable for variable in model.trainable_variables if len(variable.shape) <= 1])
+    variables = [(name, variable) for name, (variable, _) in model.canonical_variables().items() if variable.trainable]
+    optimizer.share_rate([(variable, phase.factor(name)) for name, variable in variables])
     return optimizer
 
 
@@ -243,6 +284,7 @@ class AdamW(keras.optimizers.AdamW):
     """
 
     norm: Any = None
+    _factors: Mapping[Any, float] = MappingProxyType({})
 
     def __init__(self, learning_rate: Any = 0.001, *args: Any, **kwargs: Any) -> None:
         super().__init__(learning_rate, *args, **kwargs)
@@ -253,6 +295,10 @@ class AdamW(keras.optimizers.AdamW):
             self._untrack_variable(rounded)
             self._learning_rate = exact
             self._track_variable(exact)
+
+    def share_rate(self, factors: Iterable[tuple[Any, float]]) -> None:
+        """Multiply the learning rate of each variable by a factor of its own; that of others is 1."""
+        self._factors = MappingProxyType({self._var_key(variable): factor for variable, factor in factors if factor != 1.0})
 
     def build(self, variables: Any) -> None:
         if half := [variable.path for variable in variables if variable.dtype in ("float16", "bfloat16")]:
@@ -285,7 +331,8 @@ class AdamW(keras.optimizers.AdamW):
             grads = super()._clip_gradients(grads)
         share, rate = (tf.where(tf.math.is_finite(norm), value, 0) for value in (share, ops.cast(learning_rate, "float64")))
         grads = [tf.math.multiply_no_nan(gradient, tf.cast(share, gradient.dtype)) for gradient in grads]
-        super()._backend_update_step(grads, trainable_variables, self._scalars(rate, grads[0].dtype))
+        scalars = {factor: self._scalars(rate * factor, grads[0].dtype) for factor in {1.0, *self._factors.values()}}
+        super()._backend_update_step(grads, trainable_variables, scalars)
 
     def _scalars(self, rate: Any, dtype: Any) -> dict[str, Any]:
         """What TensorFlow's kernel needs besides a variable, its moments and its gradient, and the factor of weight decay.
@@ -302,15 +349,20 @@ class AdamW(keras.optimizers.AdamW):
         scalars |= {"epsilon": self.epsilon * tf.sqrt(1 - power2), "decay": 1 - rate * (self.weight_decay or 0)}
         return {name: tf.cast(value, dtype) for name, value in scalars.items()}
 
+    def _scalars_of(self, variable: Any, scalars: Mapping[float, Mapping[str, Any]]) -> dict[str, Any]:
+        """Those for a variable, of its dtype."""
+        found = scalars[self._factors.get(self._var_key(variable), 1.0)]
+        return {name: ops.cast(value, variable.dtype) for name, value in found.items()}
+
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Update a variable and its moments.
 
         Args:
-            learning_rate: all of `_scalars`.
+            learning_rate: all of `_scalars`, for each factor of the rate.
         """
         import tensorflow as tf
 
-        scalars = {name: tf.cast(value, variable.dtype) for name, value in learning_rate.items()}
+        scalars = self._scalars_of(variable, learning_rate)
         decay, index = scalars.pop("decay"), self._get_variable_index(variable)
         if self.weight_decay and self._use_weight_decay(variable):
             variable.assign(variable * decay)
@@ -319,20 +371,50 @@ class AdamW(keras.optimizers.AdamW):
 
 
 @keras.saving.register_keras_serializable(package="mobilebert")
-class Rate(keras.optimizers.schedules.LearningRateSchedule):
-    """Recipe.rate as Keras asks for it, in float64."""
+class Lamb(AdamW):
+    """LAMB as mobilebert_pt/lamb.py has it; all but the update itself is as in AdamW."""
 
-    def __init__(self, learning_rate: float, warmup: float, steps: int) -> None:
-        self.learning_rate, self.warmup, self.steps = learning_rate, warmup, steps
+    def _scalars(self, rate: Any, dtype: Any) -> dict[str, Any]:
+        """The learning rate: moments are not corrected for their start."""
+        return {"lr": ops.cast(rate, dtype)}
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """As AdamW's."""
+        import tensorflow as tf
+
+        scalars, index = self._scalars_of(variable, learning_rate), self._get_variable_index(variable)
+        gradient, first, second = tf.cast(gradient, variable.dtype), self._momentums[index].value, self._velocities[index].value
+        first.assign_add((1 - self.beta_1) * (gradient - first))
+        second.assign(self.beta_2 * second + (1 - self.beta_2) * tf.square(gradient))
+        update, ratio = first / (tf.sqrt(second) + self.epsilon), 1.0
+        if self.weight_decay and self._use_weight_decay(variable):
+            update = update + self.weight_decay * variable
+            size, change = tf.norm(variable), tf.norm(update)
+            ratio = tf.where((size > 0) & (change > 0), tf.math.divide_no_nan(size, change), 1)
+        variable.assign_sub(scalars["lr"] * ratio * update)
+
+
+@keras.saving.register_keras_serializable(package="mobilebert")
+class Rate(keras.optimizers.schedules.LearningRateSchedule):
+    """Phase.rate as Keras asks for it, in float64; steps are those of the phase."""
+
+    def __init__(self, learning_rate: float, warmup: float, steps: int, boost: float = 1.0, by_layer: bool = False) -> None:
+        self.learning_rate, self.warmup, self.steps, self.boost, self.by_layer = learning_rate, warmup, steps, boost, by_layer
 
     def __call__(self, step: Any) -> Any:
-        rising = max(1, round(self.warmup * self.steps))
         step = ops.cast(step, "float64")
-        falling = (self.steps - step) / max(1, self.steps - rising)
-        return self.learning_rate * ops.where(step < rising, (step + 1.0) / rising, falling)
+        if self.by_layer:
+            share = (step + 1.0) / self.steps
+            factor = ops.minimum(0.9 + 0.1 * ops.sqrt(1.0 - share), 10.0 * share)
+        else:
+            rising = max(1, round(self.warmup * self.steps))
+            falling = (self.steps - step) / max(1, self.steps - rising)
+            factor = ops.where(step < rising, (step + 1.0) / rising, falling)
+        return self.boost * (self.learning_rate * factor)
 
     def get_config(self) -> dict[str, Any]:
-        return {"learning_rate": self.learning_rate, "warmup": self.warmup, "steps": self.steps}
+        names = ("learning_rate", "warmup", "steps", "boost", "by_layer")
+        return {name: getattr(self, name) for name in names}
 
 
 class Progress(keras.callbacks.Callback):
@@ -361,8 +443,8 @@ class Progress(keras.callbacks.Callback):
         self.model.stop_training = bool(self.watch(self.done, loss, state))
 
 
-def batches(examples: Examples, recipe: Recipe, model: Any, done: int = 0) -> Any:
-    """The steps as tf.data of unknown length, so that one graph serves all lengths.
+def batches(examples: Examples, recipe: Recipe, model: Any, phase: Phase, done: int) -> Any:
+    """The steps of a phase as tf.data of unknown length, so that one graph serves all lengths.
 
     Args:
         done: the number of steps to leave out, because they are done.
@@ -370,7 +452,8 @@ def batches(examples: Examples, recipe: Recipe, model: Any, done: int = 0) -> An
     import tensorflow as tf
 
     def generate() -> Iterator[Step]:
-        return (tuple(step) for step in steps(examples, recipe, model.config, model.architecture, done))
+        following = steps(examples, recipe, model.config, model.architecture, done)
+        return (tuple(step) for step in itertools.islice(following, phase.stop - done))
 
     signature = tf.nest.map_structure(lambda array: tf.TensorSpec([None] * array.ndim, array.dtype), next(generate()))
     return tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2)

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent / "src"
 FILES = [
     "arrays", "checks", "exports/graph", "heads", "inference", "layers",
-    "losses", "model", "outputs", "predictor", "pretrained", "training", "twin",
+    "losses", "model", "outputs", "predictor", "pretrained", "training", "transfer", "twin",
 ]
 
 FRAMEWORK_METHODS = ("call", "forward", "build", "get_config", "from_config", "compute_", "reset_parameters")
@@ -122,6 +122,9 @@ ONLY_KERAS = {
     "class Training": "fit takes a model, the loop in torch calls `backward`",
     "computing": "torch.autocast",
     "class AdamW": "torch has it",
+    "class Lamb": "a file of its own in torch, lamb.py, which has no twin; here it shares the machinery of AdamW",
+    "normalized": "torch.nn.functional.layer_norm",
+    "dropout_rates": "a module of its own everywhere in torch",
     "whole": "torch's tables have whole gradients",
     "class Rate": "the loop in torch asks the recipe, fit asks a schedule",
     "class Progress": "the loop in torch reports, fit calls back",
