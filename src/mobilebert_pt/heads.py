@@ -32,6 +32,7 @@ class HeadModel(MobileBertPreTrainedModel):
     """What all heads share: the base model, and an output made from scores and labels."""
 
     output_class: type[ModelOutput]
+    label_share = 1.0  # of each label in the loss
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__(config)
@@ -318,6 +319,7 @@ class MobileBertForQuestionAnswering(HeadModel):
     """Where in a text the answer to a question starts and ends."""
 
     output_class = QuestionAnsweringModelOutput
+    label_share = 0.5
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__(config)
@@ -357,7 +359,7 @@ class MobileBertForQuestionAnswering(HeadModel):
         expected = ARCHITECTURES[self.architecture].labels
         inputs.check_together(list(labels), list(expected))
         ends = [span_losses(scores[expected[name].scores], labels[name], name) for name in expected]
-        return [(0.5 * losses, weights) for losses, weights in ends]
+        return [(self.label_share * losses, weights) for losses, weights in ends]
 
 
 def flatten_choices(tensor: Tensor | None) -> Tensor | None:

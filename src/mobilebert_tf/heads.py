@@ -34,6 +34,7 @@ class HeadModel(TFMobileBertPreTrainedModel):
     """What all heads share: the base model, and an output made from scores and labels."""
 
     output_class: type[ModelOutput]
+    label_share = 1.0  # of each label in the loss
     base_class = TFMobileBertModel
 
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
@@ -323,6 +324,7 @@ class TFMobileBertForQuestionAnswering(HeadModel):
     """Where in a text the answer to a question starts and ends."""
 
     output_class = QuestionAnsweringModelOutput
+    label_share = 0.5
 
     def __init__(self, config: MobileBertConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
@@ -363,7 +365,7 @@ class TFMobileBertForQuestionAnswering(HeadModel):
         expected = ARCHITECTURES[self.architecture].labels
         inputs.check_together(list(labels), list(expected))
         ends = [span_losses(scores[expected[name].scores], labels[name], name) for name in expected]
-        return [(0.5 * losses, weights) for losses, weights in ends]
+        return [(self.label_share * losses, weights) for losses, weights in ends]
 
 
 def flatten_choices(tensor: Any) -> Any:

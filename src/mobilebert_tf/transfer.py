@@ -58,7 +58,7 @@ def label_loss(
         else:
             row = ARCHITECTURES[model.architecture].labels[name]
             kind = inputs.problem_type(model.config, is_integer(label), sizes(label)) if row.by_problem_type else ""
-            soft = soft_losses(found[row.scores], taught[row.scores], kind, transfer)
+            soft = model.label_share * soft_losses(found[row.scores], taught[row.scores], kind, transfer)
             losses = transfer.alpha * hard + (1 - transfer.alpha) * soft
         total = total + ops.sum(losses * ops.cast(weights[name], losses.dtype))
     return total
