@@ -26,7 +26,7 @@ from mobilebert_common.training.twin import State, Watch, require_shapes
 
 from .arrays import to_numpy, to_tensor
 from .lamb import Lamb
-from .transfer import learning, outputs_to_compare, transfer_loss
+from .transfer import comparing, learning, transfer_loss
 
 ADAPTED = ["query", "value"]  # the layers with LoRA adapters
 
@@ -186,14 +186,15 @@ def backward(accelerator: Any, model: Any, prepared: Any, step: Step, recipe: Re
             {name: torch.from_numpy(array).to(accelerator.device) for name, array in arrays.items()} for arrays in part
         )
         with contextlib.nullcontext() if synchronize else accelerator.no_sync(prepared):
-            with autocast(accelerator, recipe.bf16), comparing(model, teacher):
+            with autocast(accelerator, recipe.bf16):
                 if teacher is None:
                     terms = zip(model.label_losses(prepared(**inputs), labels), weights.values(), strict=True)
                     loss = sum((losses * weight.to(losses.dtype)).sum() for (losses, _), weight in terms)
                 else:
-                    with torch.no_grad():
-                        taught = outputs_to_compare(teacher, teacher, inputs, phase.pairs.values(), phase.labels)
-                    found = outputs_to_compare(model, prepared, inputs, phase.pairs, phase.labels)
+                    with torch.no_grad(), comparing(teacher, phase.pairs.values(), phase.labels):
+                        taught = teacher(**inputs, output_hidden_states=bool(phase.pairs))
+                    with comparing(model, phase.pairs, phase.labels):
+                        found = prepared(**inputs, output_hidden_states=bool(phase.pairs))
                     loss = transfer_loss(model, found, taught, labels, weights, recipe.transfer, phase)
             accelerator.backward(loss * accelerator.num_processes)
         total = total + loss.detach()

@@ -134,19 +134,19 @@ def attention_losses(scores: Tensor, taught: Tensor, form: Any) -> Tensor:
 TERMS = {"hidden": hidden_losses, "mean": mean_losses, "variance": variance_losses, "attention": attention_losses}
 
 
-def outputs_to_compare(model: Any, call: Any, inputs: Mapping[str, Tensor], layers: Collection[int], whole: bool) -> Any:
-    """Run a model so that its output has the hidden states and the scores of some layers.
+@contextlib.contextmanager
+def comparing(model: Any, layers: Collection[int], whole: bool = True) -> Iterator[None]:
+    """Let a model return what its attention has before the softmax, as output["attention_scores"], if any layers are compared.
 
     Args:
-        call: the model, or what accelerate has made of it.
-        layers: counted from 0.
-        whole: whether later layers run, too.
+        layers: that are compared, counted from 0.
+        whole: whether the layers after them run, too.
     """
     encoder = model.base_model.encoder
     before = encoder.keeps_scores, encoder.depth
+    encoder.keeps_scores, encoder.depth = bool(layers), None if whole else max(layers) + 1
     try:
-        encoder.keeps_scores, encoder.depth = bool(layers), None if whole else max(layers) + 1
-        return call(**inputs, output_hidden_states=bool(layers))
+        yield
     finally:
         encoder.keeps_scores, encoder.depth = before
 

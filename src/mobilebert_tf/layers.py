@@ -483,6 +483,7 @@ class Encoder(Layer):
         ]
         self.checkpointed: int | None = None  # recompute every n-th layer in the backward pass
         self.keeps_scores = False  # return what attention had before the softmax, for a student or its teacher
+        self.depth: int | None = None  # run only so many layers, where nothing after them counts
 
     def call(
         self,
@@ -496,7 +497,7 @@ class Encoder(Layer):
         """Returns L + 1 hidden states, the embeddings first, or only the last; L attention probabilities; L scores if it keeps them."""
         states, attentions, scores = [hidden_states], [], []
         switches = {"output_scores": True} if self.keeps_scores else {}  # a layer of the user's own may not know it
-        for number, layer in enumerate(self.layer):
+        for number, layer in enumerate(self.layer[: self.depth]):
             again = self.checkpointed and number % self.checkpointed == 0 and seed is not None
             call = checkpoint(layer) if again else layer
             hidden_states, probabilities, *kept = call(

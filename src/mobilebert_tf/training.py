@@ -23,7 +23,7 @@ from .arrays import assign, canonical_shape, to_numpy
 from .fit import readable_errors, weights_like
 from .seeds import seed_generators
 from .strategies import move_optimizer, strategy_of
-from .transfer import keeping_scores, learning, transfer_loss
+from .transfer import comparing, learning, transfer_loss
 
 
 def train(
@@ -75,11 +75,6 @@ def train_phase(
         with readable_errors():
             trained.fit(data, steps_per_epoch=steps_left, shuffle=False, callbacks=[Progress(watch, plan, first)], verbose=0)
     return trained.stop_training
-
-
-def comparing(model: Any, teacher: Any) -> contextlib.AbstractContextManager[None]:
-    """Let a student and its teacher, if there is one, return all that is compared."""
-    return contextlib.nullcontext() if teacher is None else keeping_scores(model, teacher)
 
 
 def require_one_machine(strategy: Any, weight: Any = None) -> None:
@@ -195,7 +190,7 @@ class Training(keras.Model):
 
         inputs, labels, weights = data
         policy = keras.DTypePolicy("mixed_bfloat16") if self.recipe.bf16 else self.model.dtype_policy
-        with computing(self.model, policy), comparing(self.model, self.teacher):
+        with computing(self.model, policy):
             taught = None if self.teacher is None else self.taught(inputs, policy)
             with tf.GradientTape() as tape:
                 if taught is None:
@@ -203,14 +198,15 @@ class Training(keras.Model):
                     shares = [weights_like(weights[name], losses) for name, (losses, _) in zip(labels, terms, strict=True)]
                     loss = sum(ops.sum(losses * share) for (losses, _), share in zip(terms, shares, strict=True))
                 else:
-                    found = self.model(inputs, training=True, output_hidden_states=True)
+                    with comparing(self.model, self.phase.pairs, self.phase.labels):
+                        found = self.model(inputs, training=True, output_hidden_states=bool(self.phase.pairs))
                     loss = transfer_loss(self.model, found, taught, labels, weights, self.recipe.transfer, self.phase)
             return loss, tape.gradient(loss, self.trainable_variables)  # gradient checkpointing calls layers again
 
     def taught(self, inputs: Any, policy: keras.DTypePolicy) -> Any:
         """What the teacher returns for some examples; outside of the tape, so that nothing of it gets gradients."""
-        with computing(self.teacher, policy):
-            return self.teacher(inputs, training=False, output_hidden_states=True)
+        with computing(self.teacher, policy), comparing(self.teacher, self.phase.pairs.values(), self.phase.labels):
+            return self.teacher(inputs, training=False, output_hidden_states=bool(self.phase.pairs))
 
     def accumulated(self, data: Any) -> tuple[Any, list[Any]]:
         """The same, one part of the examples after the other."""

@@ -4,7 +4,7 @@ What is compared when, and its factors, are tables in mobilebert_common/training
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -141,17 +141,20 @@ TERMS = {"hidden": hidden_losses, "mean": mean_losses, "variance": variance_loss
 
 
 @contextlib.contextmanager
-def keeping_scores(*models: Any) -> Iterator[None]:
-    """Let models return what their attention has before the softmax, as output["attention_scores"]."""
-    encoders = [base_model(model).encoder for model in models]
-    before = [encoder.keeps_scores for encoder in encoders]
+def comparing(model: Any, layers: Collection[int], whole: bool = True) -> Iterator[None]:
+    """Let a model return what its attention has before the softmax, as output["attention_scores"], if any layers are compared.
+
+    Args:
+        layers: that are compared, counted from 0.
+        whole: whether the layers after them run, too.
+    """
+    encoder = base_model(model).encoder
+    before = encoder.keeps_scores, encoder.depth
+    encoder.keeps_scores, encoder.depth = bool(layers), None if whole else max(layers) + 1
     try:
-        for encoder in encoders:
-            encoder.keeps_scores = True
         yield
     finally:
-        for encoder, kept in zip(encoders, before, strict=True):
-            encoder.keeps_scores = kept
+        encoder.keeps_scores, encoder.depth = before
 
 
 @contextlib.contextmanager

@@ -1,9 +1,10 @@
 """Learning from a teacher in both twins: the losses against formulas in numpy, the steps against each other and by the book."""
 
+import contextlib
 import copy
 import functools
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -63,13 +64,19 @@ def step_of(config: Any, architecture: str) -> Step:
     return make_step(batch, config, architecture).with_positions()
 
 
+@contextlib.contextmanager
+def keeping_scores(package: Any, student: Any, teacher: Any) -> Iterator[None]:
+    with package.transfer.comparing(student, {0}), package.transfer.comparing(teacher, {0}):
+        yield
+
+
 Found = tuple[float, dict[str, np.ndarray]]
 
 
 def torch_losses(student: Any, teacher: Any, step: Step, wanted: list[tuple[Transfer, Phase]]) -> tuple[list[Found], list[Any]]:
     """The loss and its gradients for each of several ways to learn, and what student and teacher return."""
     inputs, labels, weights = ({name: torch.tensor(array) for name, array in arrays.items()} for arrays in step)
-    with mobilebert_pt.transfer.keeping_scores(student, teacher):
+    with keeping_scores(mobilebert_pt, student, teacher):
         with torch.no_grad():
             taught = teacher(**inputs, output_hidden_states=True)
         found = student(**inputs, output_hidden_states=True)
@@ -87,7 +94,7 @@ def keras_losses(student: Any, teacher: Any, step: Step, wanted: list[tuple[Tran
     """The same in Keras."""
     inputs, labels, weights = ({name: ops.convert_to_tensor(array) for name, array in arrays.items()} for arrays in step)
     places = student.canonical_variables()
-    with mobilebert_tf.transfer.keeping_scores(student, teacher), tf.GradientTape(persistent=True) as tape:
+    with keeping_scores(mobilebert_tf, student, teacher), tf.GradientTape(persistent=True) as tape:
         with tape.stop_recording():
             taught = teacher(inputs, output_hidden_states=True)
         found = student(inputs, output_hidden_states=True)
@@ -309,7 +316,7 @@ def test_each_term_alone_falls_a_thousandfold(twin: str, terms: list[str], tmp_p
 def torch_falls(student: Any, teacher: Any, step: Step, recipe: Recipe, phase: Phase) -> list[float]:
     inputs, _, weights = ({name: torch.tensor(array) for name, array in arrays.items()} for arrays in step)
     losses = []
-    with mobilebert_pt.transfer.keeping_scores(student, teacher), mobilebert_pt.transfer.learning(student, phase):
+    with keeping_scores(mobilebert_pt, student, teacher), mobilebert_pt.transfer.learning(student, phase):
         with torch.no_grad():
             taught = teacher(**inputs, output_hidden_states=True)
         optimizer = mobilebert_pt.training.make_optimizer(student, recipe, phase)
@@ -327,7 +334,7 @@ def torch_falls(student: Any, teacher: Any, step: Step, recipe: Recipe, phase: P
 
 def keras_falls(student: Any, teacher: Any, step: Step, recipe: Recipe, phase: Phase) -> list[float]:
     inputs, _, weights = ({name: ops.convert_to_tensor(array) for name, array in arrays.items()} for arrays in step)
-    with mobilebert_tf.transfer.keeping_scores(student, teacher), mobilebert_tf.transfer.learning(student, phase):
+    with keeping_scores(mobilebert_tf, student, teacher), mobilebert_tf.transfer.learning(student, phase):
         taught = teacher(inputs, output_hidden_states=True)
         rate = mobilebert_tf.training.Rate(recipe.learning_rate, recipe.warmup, FALL)
         optimizer = mobilebert_tf.training.Lamb(rate, weight_decay=recipe.weight_decay, epsilon=recipe.epsilon)
@@ -581,7 +588,7 @@ def test_scores_are_those_before_the_softmax(name: str, tmp_path: Path) -> None:
         switches = {"output_attentions": True}
         plain = DOORS[twin].outputs(model, inputs, **switches)
         assert not any("scores" in each for each in plain)
-        with TRANSFER[twin].keeping_scores(model):
+        with TRANSFER[twin].comparing(model, {0}):
             kept = DOORS[twin].outputs(model, inputs, **switches)
             alone = DOORS[twin].outputs(model, inputs)
         assert same(plain, {each: kept[each] for each in plain}) and not any("attentions" in each for each in alone)
