@@ -510,9 +510,19 @@ def test_zoo(name: str, sizes: tuple[Any, ...]) -> None:
     assert (config.embedding_size, config.trigram_input, config.use_bottleneck) == (128, True, True)
 
 
+@pytest.mark.parametrize("size", ["mini", "small"])
+def test_our_teachers_fit_their_students(size: str) -> None:
+    """All that the layers of both have in common, so that the one can learn from the other's."""
+    student, teacher = (MobileBertConfig.from_zoo(f"{name}-{size}") for name in ("mobilebert", "ib-bert"))
+    for key in ("num_hidden_layers", "hidden_size", "embedding_size", "num_attention_heads", "max_position_embeddings"):
+        assert getattr(student, key) == getattr(teacher, key)
+    assert teacher.true_hidden_size == 2 * teacher.hidden_size == 4 * student.true_hidden_size
+    assert teacher.intermediate_size == 4 * teacher.true_hidden_size and teacher.num_feedforward_networks == 1  # as IB-BERT-large
+
+
 def test_zoo_names_and_overrides() -> None:
     edgetpu = [f"mobilebert-edgetpu-{size}" for size in ("xs", "s", "m")]
-    ours = ["mobilebert-mini", "mobilebert-small"]
+    ours = ["mobilebert-mini", "mobilebert-small", "mobilebert-small-shallow", "ib-bert-mini", "ib-bert-small"]
     assert list(ZOO) == ["mobilebert", "mobilebert-tiny", "mobilebert-without-opt", *edgetpu, "ib-bert-large", *ours]
     assert 4 <= MobileBertConfig.from_zoo("mobilebert-mini").num_hidden_layers <= 8
     assert MobileBertConfig.from_zoo("mobilebert-tiny", num_labels=3, vocab_size=9).num_labels == 3

@@ -260,11 +260,12 @@ def test_one_list_of_options_for_both_doors() -> None:
     """The command line has each option of a training, under the same name."""
     from dataclasses import fields
 
+    from mobilebert_common.cli.distilling import DistillOptions
     from mobilebert_common.cli.learning import TrainOptions
     from mobilebert_common.cli.pretraining import PretrainOptions
 
-    for_python = {"tokenizer", "command"}
+    for_python, renamed = {"tokenizer", "command"}, {"student": "model", "factor": "factors"}
     names = {each.name for each in fields(Options)}
-    found = {each.name for command in (TrainOptions, PretrainOptions) for each in fields(command)}
+    found = {renamed.get(each.name, each.name) for command in (TrainOptions, PretrainOptions, DistillOptions) for each in fields(command)}
     assert found - {"framework"} == names - for_python
     assert jobs.BATCH == 64

@@ -56,14 +56,14 @@ class Stopping(Learner):
         super().__init__()
         self.after, self.call = after, call
 
-    def train(self, model: Any, examples: Any, recipe: Any, watch: Any, state: Any = None) -> None:
+    def train(self, model: Any, examples: Any, recipe: Any, watch: Any, state: Any = None, teacher: Any = None) -> None:
         def seen(done: int, loss: float, capture: Any) -> bool:
             self.after -= 1
             if self.after == 0:
                 self.call()
             return bool(watch(done, loss, capture))
 
-        super().train(model, examples, recipe, seen, state)
+        super().train(model, examples, recipe, seen, state, teacher)
 
 
 class Killed(BaseException):

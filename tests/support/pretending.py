@@ -2,16 +2,19 @@
 
 import contextlib
 import functools
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from mobilebert_common.checkpoints import checkpoint
 from mobilebert_common.errors import DivergedError
 from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.training.plan import Plan
 from mobilebert_common.training.preparation import Options
 from mobilebert_common.training.recipe import Recipe
+from mobilebert_common.training.transfer import phases
 from mobilebert_common.training.twin import State
 
 from .configs import CLASSIFIER, random_weights
@@ -46,7 +49,12 @@ class Twin:
     def create(self, config: MobileBertConfig, architecture: str, seed: int) -> Model:
         return Model(config)
 
-    def train(self, model: Model, examples: Any, recipe: Recipe, watch: Any, state: State | None = None) -> None:
+    def load(self, directory: Any, architecture: str, dtype: str = "float32", **overrides: Any) -> Model:
+        model = Model(MobileBertConfig.from_pretrained(directory, **overrides))
+        model.weights = dict(checkpoint.load(directory, architecture).tensors)
+        return model
+
+    def train(self, model: Model, examples: Any, recipe: Recipe, watch: Any, state: State | None = None, teacher: Any = None) -> None:
         self.recipes.append(recipe)
         first = 0 if state is None else state.done
         for step in range(first + 1, Plan(examples.lengths, recipe).steps + 1):
@@ -90,27 +98,32 @@ class Learner(Twin):
         model.weights = {name: array.astype(np.float32) for name, array in random_weights(config, CLASSIFIER, seed).items()}
         return model
 
-    def train(self, model: Model, examples: Any, recipe: Recipe, watch: Any, state: State | None = None) -> None:
-        plan, first = Plan(examples.lengths, recipe), 0
-        moments = [{name: np.zeros_like(array) for name, array in model.weights.items()} for _ in range(2)]
+    def train(self, model: Model, examples: Any, recipe: Recipe, watch: Any, state: State | None = None, teacher: Any = None) -> None:
+        plan, done = Plan(examples.lengths, recipe), 0
         if state is not None:
             self.set_tensors(model, state.weights)
-            first = state.done
-            moments = [{name: array.copy() for name, array in found.items()} for found in (state.exp_avg, state.exp_avg_sq)]
-        for done, (rows, _) in enumerate(plan.batches(first), first):
-            generator = np.random.default_rng([*rows.tolist(), plan.dropout_seed(done)])
-            loss = float(sum(abs(array).mean() for _, array in sorted(model.weights.items())) + generator.random())
-            if recipe.learning_rate > 1 and done > 2:
-                raise DivergedError(done + 1, np.inf)
-            for name, weights in sorted(model.weights.items()):
-                gradient = weights + generator.normal(size=weights.shape).astype(np.float32)
-                moments[0][name] = 0.9 * moments[0][name] + 0.1 * gradient
-                moments[1][name] = 0.99 * moments[1][name] + 0.01 * gradient**2
-                rate = recipe.rate(done, plan.steps)
-                model.weights[name] = weights - rate * moments[0][name] / (np.sqrt(moments[1][name]) + 1e-3)
-            state = State(done + 1, self.tensors(model), *moments, {}, {})
-            if watch(done + 1, loss, functools.partial(copied, state)):
-                return
+            done = state.done
+        for phase in phases(recipe, plan.steps, model.config, None if teacher is None else teacher.config):
+            names = [name for name in sorted(model.weights) if phase.factor(name)]
+            moments = [{name: np.zeros_like(model.weights[name]) for name in names} for _ in range(2)]
+            if state is not None and phase.start < state.done < phase.stop:
+                moments = [{name: array.copy() for name, array in found.items()} for found in (state.exp_avg, state.exp_avg_sq)]
+            for rows, _ in itertools.islice(plan.batches(done), max(0, phase.stop - done)):
+                generator = np.random.default_rng([*rows.tolist(), plan.dropout_seed(done)])
+                loss = float(sum(abs(array).mean() for _, array in sorted(model.weights.items())) + generator.random())
+                if recipe.learning_rate > 1 and done > 2:
+                    raise DivergedError(done + 1, np.inf)
+                for name in names:
+                    gradient = model.weights[name] + generator.normal(size=model.weights[name].shape).astype(np.float32)
+                    if teacher is not None:
+                        gradient -= teacher.weights[name].mean()
+                    moments[0][name] = 0.9 * moments[0][name] + 0.1 * gradient
+                    moments[1][name] = 0.99 * moments[1][name] + 0.01 * gradient**2
+                    rate = phase.rate(done, recipe) * phase.factor(name)
+                    model.weights[name] = model.weights[name] - rate * moments[0][name] / (np.sqrt(moments[1][name]) + 1e-3)
+                done += 1
+                if watch(done, loss, functools.partial(copied, State(done, self.tensors(model), *moments, {}, {}))):
+                    return
 
     def infer(self, model: Model, batches: Any) -> Any:
         bias = model.weights["classifier.bias"]
@@ -138,6 +151,9 @@ class Heard(NamedTuple):
 
     def begin(self, steps: int, title: str, done: int = 0) -> None:
         self.told.append((title, steps))
+
+    def phase(self, found: Any) -> None:
+        self.told.append(found)
 
     def step(self, done: int, loss: float) -> None: ...
 

@@ -78,7 +78,10 @@ def open_twin(framework: str) -> Twin:
 
 
 def takes_object(command: Callable[[Any], None]) -> Callable[..., None]:
-    """Turn a command that takes one dataclass into a function with one argument per field, as Typer needs it."""
+    """Turn a command that takes one dataclass into a function with one argument per field, as Typer needs it.
+
+    The fields of the class itself come first, then those of each base.
+    """
     (parameter,) = typing.get_type_hints(command).keys() - {"return"}
     options = typing.get_type_hints(command)[parameter]
     hints = typing.get_type_hints(options, include_extras=True)
@@ -86,6 +89,8 @@ def takes_object(command: Callable[[Any], None]) -> Callable[..., None]:
     def run(**values: Any) -> None:
         command(options(**values))
 
+    names = dict.fromkeys(name for each in options.__mro__ for name in inspect.get_annotations(each))
+    given = sorted(dataclasses.fields(options), key=lambda field: list(names).index(field.name))
     fields = [
         inspect.Parameter(
             field.name,
@@ -93,10 +98,10 @@ def takes_object(command: Callable[[Any], None]) -> Callable[..., None]:
             default=inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default,
             annotation=hints[field.name],
         )
-        for field in dataclasses.fields(options)
+        for field in given
     ]
     run.__signature__ = inspect.Signature(fields)  # type: ignore[attr-defined]
-    run.__annotations__ = {field.name: hints[field.name] for field in dataclasses.fields(options)}
+    run.__annotations__ = {field.name: hints[field.name] for field in given}
     run.__name__, run.__doc__ = command.__name__, command.__doc__
     return run
 

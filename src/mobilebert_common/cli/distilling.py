@@ -7,9 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ..errors import ConfigError
-from ..files.hub import BUNDLED
-from ..model.zoo import ZOO
+from ..errors import ConfigError, brief
 from ..tasks.pretraining import MaskedWords
 from ..tasks.tables import Columns
 from ..training import jobs, preparation
@@ -20,7 +18,7 @@ from .pretraining import TEXTS
 
 
 @dataclass(kw_only=True)
-class DistillOptions(RunOptions, DataOptions):
+class DistillOptions(DataOptions, RunOptions):
     """The options of `distill`; those of preparation.Options of the same name mean the same."""
 
     teacher: Annotated[str, typer.Argument(help="The checkpoint to learn from, for the student's task, or owner/name on the hub.")]
@@ -31,8 +29,8 @@ class DistillOptions(RunOptions, DataOptions):
     student: Annotated[
         str,
         typer.Option(
-            help=f"The model to train: for fresh weights {', '.join(ZOO)}, or a checkpoint with the teacher's vocabulary, such as "
-            f"{', '.join(BUNDLED)}."
+            help="The model to train: a checkpoint with the teacher's vocabulary, or, for fresh weights, a configuration such as "
+            "mobilebert-mini ('mobilebert info' lists them)."
         ),
     ]
     text: Annotated[
@@ -50,20 +48,22 @@ class DistillOptions(RunOptions, DataOptions):
             "the layers do not fit."
         ),
     ] = None
-    form: Annotated[Literal[*FORMS], typer.Option(help="Whose losses of layers.")] = Transfer.form  # type: ignore[valid-type]
-    share: Annotated[float, typer.Option(help="Part of the steps that compare layers before labels are learned.")] = Transfer.share
+    alone: Annotated[
+        bool | None,
+        typer.Option(
+            "--alone/--no-alone", help="Train the student without the teacher first, to compare. Default: for tasks.", show_default=False
+        ),
+    ] = None
+    form: Annotated[Literal[*FORMS], typer.Option(help="How layers are compared: as in Google's code, or as in the paper.")] = Transfer.form  # type: ignore[valid-type]
+    share: Annotated[
+        float, typer.Option(help="Part of the steps that compare layers before labels are learned.", show_default="240/740, the paper's")
+    ] = Transfer.share
     alpha: Annotated[float, typer.Option(help="Weight of the labels; that of the teacher's scores is 1 - alpha.")] = Transfer.alpha
     temperature: Annotated[float, typer.Option(help="What scores are divided by before they are compared.")] = Transfer.temperature
     factor: Annotated[
         list[str] | None,
         typer.Option(
             help=f"Weight of a loss of layers in place of the form's, as in attention=0: {', '.join(TERMS)}.", show_default=False
-        ),
-    ] = None
-    alone: Annotated[
-        bool | None,
-        typer.Option(
-            "--alone/--no-alone", help="Train the student without the teacher first, to compare. Default: for tasks.", show_default=False
         ),
     ] = None
     documents: Annotated[
@@ -113,4 +113,4 @@ def _factors(given: list[str] | None) -> dict[str, float]:
     try:
         return {term: float(value) for term, _, value in (each.rpartition("=") for each in given or [])}
     except ValueError:
-        raise ConfigError(f"--factor must be as in attention=0, not {', '.join(given or [])}") from None
+        raise ConfigError(f"--factor must be as in attention=0, not {', '.join(map(brief, given or []))}") from None

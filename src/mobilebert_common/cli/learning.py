@@ -108,7 +108,6 @@ class RunOptions:
     gradient_checkpointing: Annotated[
         bool, typer.Option("--gradient-checkpointing", help="Save memory by computing activations twice.")
     ] = False
-    lora: Annotated[int | None, typer.Option(min=1, help="Train LoRA adapters of this rank instead of all weights (PyTorch).")] = None
     tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard's event files.")] = None
     resume: Annotated[
         Literal["auto", "never"],
@@ -140,13 +139,13 @@ class FitOptions(RunOptions):
     vocabulary_size: Annotated[
         int | None, typer.Option(min=10, help=f"Tokens of a vocabulary to learn for a fresh model. Default: {VOCABULARY}.")
     ] = None
+    lora: Annotated[int | None, typer.Option(min=1, help="Train LoRA adapters of this rank instead of all weights (PyTorch).")] = None
 
 
 @dataclass(kw_only=True)
-class TrainOptions(FitOptions, DataOptions):
+class TrainOptions(DataOptions, FitOptions):
     """The options of `train`."""
 
-    framework: Framework = "pt"
     data: Annotated[Path, typer.Argument(metavar="FILE", help=f"Training data: {FILES}; see docs/training.md.")]
     validation: Annotated[Path | None, typer.Option(help="Validation data. Default: a part of the training data.")] = None
     stride: Annotated[
@@ -155,6 +154,7 @@ class TrainOptions(FitOptions, DataOptions):
     class_weights: Annotated[
         str | None, typer.Option(help=f"'{BALANCED}', or weights of the labels in the loss, as in 'good=1,bad=2.5'.")
     ] = None
+    framework: Framework = "pt"
 
 
 def train(options: TrainOptions) -> None:

@@ -60,6 +60,11 @@ def has_choices(architecture: str) -> bool:
     return any(label.classes == "c" for label in ARCHITECTURES[architecture].labels.values())
 
 
+def has_labels(architecture: str) -> bool:
+    """Whether the labels in a model's configuration are those of its head."""
+    return any(label.classes == "n" for label in ARCHITECTURES[architecture].labels.values())
+
+
 def reads_only_first(architecture: str) -> bool:
     """Whether a head reads no more of the last hidden state than its first token."""
     blocks = ARCHITECTURES[architecture].blocks

@@ -43,6 +43,32 @@ ZOO: dict[str, dict[str, Any]] = {
         "hidden_dropout_prob": 0.1,
         "initializer_range": 0.1,  # about 1 / sqrt(width); at 0.02 it barely learns
     },
+    # our own: the configuration of mobilebert-small-uncased, which comes with this package, trained
+    "mobilebert-small": {
+        "num_hidden_layers": 6,
+        "hidden_size": 256,
+        "embedding_size": 128,
+        "intra_bottleneck_size": 128,
+        "intermediate_size": 256,
+        "num_feedforward_networks": 2,
+        "hidden_act": "gelu",
+        "normalization_type": "layer_norm",
+        "attention_probs_dropout_prob": 0.0,
+        "initializer_range": 0.07,
+    },
+    # our own: half as deep as mobilebert-small, for students of models with that one's hidden size
+    "mobilebert-small-shallow": {
+        "num_hidden_layers": 3,
+        "hidden_size": 256,
+        "embedding_size": 128,
+        "intra_bottleneck_size": 128,
+        "intermediate_size": 256,
+        "num_feedforward_networks": 2,
+        "hidden_act": "gelu",
+        "normalization_type": "layer_norm",
+        "attention_probs_dropout_prob": 0.0,
+        "initializer_range": 0.07,
+    },
     # our own: teachers of mobilebert-mini and mobilebert-small, as ib-bert-large is the full model's, twice as wide inside
     "ib-bert-mini": {
         "num_hidden_layers": 4,
@@ -69,31 +95,5 @@ ZOO: dict[str, dict[str, Any]] = {
         "normalization_type": "layer_norm",
         "attention_probs_dropout_prob": 0.0,
         "initializer_range": 0.05,
-    },
-    # our own: half as deep as mobilebert-small, for students of models with that one's hidden size
-    "mobilebert-small-shallow": {
-        "num_hidden_layers": 3,
-        "hidden_size": 256,
-        "embedding_size": 128,
-        "intra_bottleneck_size": 128,
-        "intermediate_size": 256,
-        "num_feedforward_networks": 2,
-        "hidden_act": "gelu",
-        "normalization_type": "layer_norm",
-        "attention_probs_dropout_prob": 0.0,
-        "initializer_range": 0.07,
-    },
-    # our own: the configuration of mobilebert-small-uncased, which comes with this package, trained
-    "mobilebert-small": {
-        "num_hidden_layers": 6,
-        "hidden_size": 256,
-        "embedding_size": 128,
-        "intra_bottleneck_size": 128,
-        "intermediate_size": 256,
-        "num_feedforward_networks": 2,
-        "hidden_act": "gelu",
-        "normalization_type": "layer_norm",
-        "attention_probs_dropout_prob": 0.0,
-        "initializer_range": 0.07,
     },
 }

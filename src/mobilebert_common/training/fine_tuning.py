@@ -24,6 +24,7 @@ from .progress import Progress, Silence
 from .report import REPORT_FILE, write_report, write_tensorboard
 from .run import Run, Snapshot
 from .summary import make_report
+from .transfer import phase_of
 from .trial import Best, Trial, Watcher, stop_together
 from .twin import State, Twin
 
@@ -100,7 +101,8 @@ class Work:
             phases=phases,
             kept_step=trial.done,
         )
-        watcher.announce(trial.done)
+        if len(phases) > 1 and not trial.is_over:
+            self.progress.phase(phase_of(phases, trial.done))
         state = None
         if resumed is not None:
             state = resumed.state
@@ -241,7 +243,7 @@ def _fine_tune(work: Work) -> Trained:
     for number in range(max(1, len(work.trials)), len(ready.attempts) + 1):
         work.check()
         going_on = resumed if number == len(work.trials) else None
-        model = ready.begin.make(twin, work.options.seed)
+        model = ready.make(ready.attempts[number - 1], twin, work.options.seed)
         try:
             best = work.train(number, model, going_on, teacher)
         except DivergedError as error:

@@ -20,15 +20,17 @@ from ..files.folder import CONFIG_FILE
 from ..model.architectures import ARCHITECTURES
 from ..model.config import MobileBertConfig
 from ..model.schema import expand
+from ..model.zoo import ZOO
 from ..tasks.base import Data, Lengths, Task
 from ..tasks.examples import Examples
 from ..tasks.records import UTF8
 from ..tasks.tables import Columns
 from ..tasks.task import Setup, guess, new_setup
 from . import jobs, run
+from .plan import Plan
 from .recipe import ADAMW, Recipe, is_whole, require_number
 from .teaching import Teacher
-from .transfer import Phase, Transfer, phases
+from .transfer import STRATEGIES, Phase, Transfer, phases
 from .twin import Twin
 
 RATE = 0.6  # the default learning rate is this over hidden_size and over num_hidden_layers: 5e-5 for the full model
@@ -182,6 +184,13 @@ class Prepared:
     settings: Mapping[str, Any]
     teacher: Teacher | None = None
 
+    def make(self, attempt: Attempt, twin: Twin, seed: int) -> Any:
+        """The model that an attempt begins with."""
+        model, transfer = self.begin.make(twin, seed), self.recipe_of(attempt).transfer
+        if self.teacher is not None and transfer is not None and STRATEGIES[transfer.strategy].copied:
+            self.teacher.give(twin, model)
+        return model
+
     @property
     def rates(self) -> tuple[float, ...]:
         """The learning rates to try."""
@@ -220,6 +229,7 @@ def prepare(options: Options) -> Prepared:
     if output is not None and (options.resume == "never" or not run.exists(output)):
         refuse_overwriting(output, options.overwrite)
     check_numbers(options)
+    check_teaching(options)
     teacher = None if options.teacher is None else Teacher.open(options.teacher, options.task)
     setup, data = _setup(options, teacher)
     if options.class_weights is not None and not setup.task.has_classes:
@@ -232,17 +242,8 @@ def prepare(options: Options) -> Prepared:
         held_out = setup.read(options.validation, options.encoding)
     training = sample(training, options.limit, options.seed)
     held_out = sample(held_out, options.validation_limit, options.seed)
-    vocabulary = None if options.vocabulary is None else Path(options.vocabulary)
-    transfer = None
-    if teacher is not None:
-        begin = teacher.start(setup, options.model, options.tokenizer, training)
-        transfer = teacher.transfer(begin, options.strategy, **{name: getattr(options, name) for name in TRANSFER})
-        begin = teacher.prepared(begin, transfer)
-    elif options.model is None or isinstance(options.model, str | Path):
-        model = None if options.model is None else str(options.model)
-        begin = jobs.start(setup, model, training, vocabulary, options.vocabulary_size)
-    else:
-        begin = jobs.start_with(setup, options.model, options.tokenizer, training)
+    begin = _start(options, teacher, setup, training)
+    transfer = None if teacher is None else teacher.transfer(begin, options.strategy, **_transfer(options))
     if setup.metric not in (None, *(titles := setup.task.titles(begin.config))):
         raise ConfigError(f"metric must be one of {', '.join(titles)}, not {setup.metric!r:.80}")
     examples, held_examples = begin.examples(training).trainable(), begin.examples(held_out)
@@ -250,30 +251,49 @@ def prepare(options: Options) -> Prepared:
         reasons = ", ".join(f"{len(found):,} {reason}" for reason, found in examples.dropped.items())
         raise DataError(f"{training.path}: no example can be trained on: {reasons}")
     rates = options.rates or (RATES.get(begin.name) or default_rate(begin.config),)
-    attempts = tuple(Attempt(rate, alone) for alone in _orders(options, teacher) for rate in rates)
-    if len(attempts) > 1 and not (options.model is None or isinstance(options.model, str | Path)):
-        what = "several learning rates" if len(rates) > 1 else "a comparison with the student alone (leave it out with alone=False)"
-        raise ConfigError(f"{what} need a model's name or directory, to start from more than once")
+    attempts = _attempts(options, teacher, rates)
     weights = class_weights(options.class_weights, begin.config, examples)
     same = {each.name for each in fields(Recipe)} & {each.name for each in fields(Options)} - {"learning_rate", "class_weights", "transfer"}
     recipe = Recipe(learning_rate=rates[0], class_weights=weights, transfer=transfer, **{name: getattr(options, name) for name in same})
+    phases(recipe, Plan(examples.lengths, recipe).steps, begin.config, None if teacher is None else teacher.config)
     if output is not None:
         claim(output, begin.config, setup.task.architecture)
-    data_sets = {"training data": examples, "validation data": held_examples}
-    is_compared = output is not None or processes.count() > 1
-    settings = _settings(options, begin, rates, data_sets) if is_compared else {}
-    if is_compared and teacher is not None and transfer is not None:
-        settings |= {**asdict(transfer), "alone": len(attempts) > len(rates), "teacher (SHA-256)": teacher.digest()}
+    settings: dict[str, Any] = {}
+    if output is not None or processes.count() > 1:
+        settings = _settings(options, begin, rates, {"training data": examples, "validation data": held_examples})
+        if teacher is not None and transfer is not None:
+            settings |= _plainly({**asdict(transfer), "alone": len(attempts) > len(rates), "teacher (SHA-256)": teacher.digest})
     labels = ARCHITECTURES[setup.task.architecture].labels
     return Prepared(begin, training, held_out, examples, held_examples.without(labels), recipe, attempts, settings, teacher)
 
 
-def _orders(options: Options, teacher: Teacher | None) -> tuple[bool, ...]:
-    """Whether each round of attempts trains the student alone."""
-    if teacher is None:
-        return (False,)
-    alone = not teacher.is_pretrained if options.alone is None else options.alone
-    return (True, False) if alone else (False,)
+def _start(options: Options, teacher: Teacher | None, setup: Setup, training: Data) -> jobs.Start:
+    """The starting point: a student, a model that is named, or one that is there already."""
+    if teacher is not None:
+        return teacher.start(setup, options.model, options.tokenizer, training)
+    if options.model is None or isinstance(options.model, str | Path):
+        model = None if options.model is None else str(options.model)
+        vocabulary = None if options.vocabulary is None else Path(options.vocabulary)
+        return jobs.start(setup, model, training, vocabulary, options.vocabulary_size)
+    return jobs.start_with(setup, options.model, options.tokenizer, training)
+
+
+def _attempts(options: Options, teacher: Teacher | None, rates: Sequence[float]) -> tuple[Attempt, ...]:
+    """All attempts, those of a student alone first.
+
+    Raises:
+        ConfigError: there are several, but the model is there already.
+    """
+    alone = teacher is not None and (not teacher.is_pretrained if options.alone is None else options.alone)
+    if (len(rates) > 1 or alone) and not (options.model is None or isinstance(options.model, str | Path)):
+        what = "several learning rates need" if len(rates) > 1 else "to train the student alone, too, as without alone=False, needs"
+        raise ConfigError(f"{what} a model's name or directory, to start from more than once")
+    return tuple(Attempt(rate, is_alone) for is_alone in ((True, False) if alone else (False,)) for rate in rates)
+
+
+def _transfer(options: Options) -> dict[str, Any]:
+    """The values of a Transfer among the options."""
+    return {name: getattr(options, name) for name in TRANSFER}
 
 
 def check_numbers(options: Options) -> None:
@@ -289,12 +309,26 @@ def check_numbers(options: Options) -> None:
         require_number("the learning rate", rate, lambda value: 0 < value < math.inf, "above 0 and finite")
     if options.learning_rate is not None and not options.rates:
         raise ConfigError("learning_rate is empty: leave it out for the default")
-    if options.teacher is None:
-        defaults: dict[str, Any] = {each.name: {} if each.name == "factors" else each.default for each in fields(options)}
-        if given := [name for name in ("strategy", "alone", *TRANSFER) if getattr(options, name) != defaults[name]]:
-            raise ConfigError(f"{', '.join(given)}: only for learning from a teacher, which is not given")
     require_number("validation_fraction", options.validation_fraction, lambda value: 0 < value < 1, "between 0 and 1")
     require_number("seed", options.seed, lambda value: 0 <= value < 1 << 32 and value.is_integer(), "a whole number from 0 below 2**32")
+
+
+def check_teaching(options: Options) -> None:
+    """Require what belongs to a teacher to be there with one, and only then.
+
+    Raises:
+        ConfigError: it is not, or a value is out of range.
+    """
+    if options.teacher is None:
+        defaults = Options(data=None)
+        if given := [name for name in ("strategy", "alone", *TRANSFER) if getattr(options, name) != getattr(defaults, name)]:
+            raise ConfigError(f"without a teacher, there must be no {', '.join(given)}")
+        return
+    if options.model is None:
+        raise ConfigError(f"name the student: a checkpoint, or, for fresh weights, {', '.join(ZOO)}")
+    if given := [name for name in ("vocabulary", "vocabulary_size") if getattr(options, name) is not None]:
+        raise ConfigError(f"a student has its teacher's vocabulary: leave out {', '.join(given)}")
+    Transfer("soft-labels" if options.strategy is None else options.strategy, **_transfer(options))
 
 
 def _settings(options: Options, begin: jobs.Start, rates: Sequence[float], data: Mapping[str, Examples]) -> dict[str, Any]:
@@ -319,6 +353,11 @@ def _settings(options: Options, begin: jobs.Start, rates: Sequence[float], data:
     }
     if options.optimizer != ADAMW:  # a run without a choice goes on
         settings["optimizer"] = options.optimizer
+    return _plainly(settings)
+
+
+def _plainly(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as JSON has them when they are read back."""
     plain: dict[str, Any] = json.loads(json.dumps(settings, default=_plain))
     return plain
 

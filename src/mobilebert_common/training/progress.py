@@ -62,7 +62,6 @@ class Bar:
 
     def phase(self, found: Phase) -> None:
         self.smoothed = None  # the loss of another phase is another loss
-        self.bar.update(self.task, description=found.title)
         self.say(f"{found.title}: steps {found.start + 1:,} to {found.stop:,}")
 
     def step(self, done: int, loss: float) -> None:

@@ -11,6 +11,7 @@ from ..tasks.examples import Examples
 from ..tasks.metrics import Scores
 from .plan import Plan
 from .preparation import Attempt, Options, Prepared
+from .recipe import Recipe
 from .report import environment
 from .trial import Trial
 
@@ -36,7 +37,7 @@ def make_report(
     """
     scores, predictions = evaluated
     setup, task, recipe = ready.begin.setup, ready.begin.setup.task, replace(ready.recipe, learning_rate=trial.rate)
-    phases = ready.phases(Attempt(trial.rate), trial.steps)
+    phases, gain = ready.phases(Attempt(trial.rate), trial.steps), gain_of(next(iter(scores.metrics)), trial, trials)
     rates = [[step + 1, phase.rate(step, recipe)] for phase in phases for step in range(phase.start, min(phase.stop, trial.done))]
     done = sum(len(each.losses) for each in trials)
     rows = done * len(ready.examples) / Plan(ready.examples.lengths, recipe).steps_per_epoch  # the last step of an epoch may be smaller
@@ -56,7 +57,7 @@ def make_report(
             "unit": task.unit,
         },
         "settings": {
-            **asdict(recipe),
+            **_told(recipe),
             **asdict(setup.columns),
             **asdict(setup.lengths),
             "patience": options.patience,
@@ -67,13 +68,13 @@ def make_report(
         "rates": rates,
         "phases": [[phase.title, phase.start + 1, phase.stop] for phase in phases],
         "teacher": None if ready.teacher is None else ready.teacher.name,
-        "gain": gain_of(next(iter(scores.metrics)), trial, trials),
+        "gain": gain,
         "evaluations": [each._asdict() for each in trial.evaluations],
         "best_step": trial.best_step,
         "stopped": trial.stopped,
         "scores": scores.to_json(),
         "worst": worst(task, ready.held_out, predictions),
-        "warnings": warnings_of(trial, scores, gain_of(next(iter(scores.metrics)), trial, trials)),
+        "warnings": warnings_of(trial, scores, gain),
         "trials": [
             {
                 "learning_rate": each.rate,
@@ -90,6 +91,12 @@ def make_report(
         "snapshot_seconds": sum(snapshots),
         "saved": None if options.output is None else str(options.output),
     }
+
+
+def _told(recipe: Recipe) -> dict[str, Any]:
+    """The values of a recipe, with those of its transfer among them."""
+    found = asdict(recipe)
+    return {**found, **(found.pop("transfer") or {})}
 
 
 def gain_of(metric: str, kept: Trial, trials: Sequence[Trial]) -> dict[str, Any] | None:

@@ -1,24 +1,26 @@
 """The teacher of a training: what its student takes from it, and whether the two fit, all before the long work."""
 
-import functools
 import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..checkpoints import checkpoint
-from ..errors import ConfigError, shortened
+from ..errors import CheckpointError, ConfigError, shortened
+from ..files import hub
+from ..files.folder import Folder
 from ..model.architectures import ARCHITECTURES
 from ..model.config import MobileBertConfig
-from ..model.zoo import ZOO
+from ..runtimes.artefact import is_artefact
 from ..tasks.base import Data
 from ..tasks.task import Setup
 from ..tokenization import MobileBertTokenizerFast
 from . import jobs
-from .transfer import STRATEGIES, Transfer, misfits, outside
+from .transfer import Transfer, misfits, outside
 from .twin import Twin
 
 
@@ -29,25 +31,40 @@ class Teacher:
     Attributes:
         name: its directory, or owner/name on the hub.
         setup: of its task, with the columns and lengths it was trained with.
+        others: its weights outside the encoder, {canonical name: array}.
+        digest: the SHA-256 of its configuration and all its weights.
     """
 
     name: str
     setup: Setup
     config: MobileBertConfig
     tokenizer: MobileBertTokenizerFast
+    others: Mapping[str, np.ndarray]
+    digest: str
 
     @classmethod
     def open(cls, place: str | Path, task: str | None) -> "Teacher":
-        """Open all of a teacher but its weights.
+        """Open all of a teacher but its model.
 
         Args:
             task: a name in TASKS; default: what the checkpoint says.
         Raises:
-            CheckpointError: the checkpoint is unusable, or is for another task.
-            ConfigError: it does not exist.
+            CheckpointError: the checkpoint is unusable, lacks weights, or is for another task.
+            ConfigError: it does not exist, or is an exported model.
         """
-        setup = jobs.setup_at(place, task)
-        return cls(str(place), setup, MobileBertConfig.from_pretrained(place), MobileBertTokenizerFast.from_pretrained(place))
+        jobs.check_place(place)
+        if is_artefact(place):
+            raise ConfigError(f"{place} is an exported model: a teacher is a checkpoint")
+
+        def read(found: str | Path | Folder) -> Teacher:
+            setup, config = jobs.setup_at(found, task), MobileBertConfig.from_pretrained(found)
+            weights = checkpoint.load(found, setup.task.architecture)
+            if weights.fresh:
+                raise CheckpointError(str(place), f"has no {shortened(weights.fresh, ', ')}, so it cannot teach")
+            tokenizer = MobileBertTokenizerFast.from_pretrained(found)
+            return cls(str(place), setup, config, tokenizer, outside(weights.tensors), _digest(config, weights.tensors))
+
+        return hub.read_place(place, read)
 
     @property
     def architecture(self) -> str:
@@ -59,22 +76,6 @@ class Teacher:
         """Whether it predicts masked words."""
         return "predictions" in ARCHITECTURES[self.architecture].blocks
 
-    @functools.cached_property
-    def tensors(self) -> Mapping[str, np.ndarray]:
-        """Its weights, {canonical name: array}.
-
-        Raises:
-            CheckpointError: the checkpoint does not have them all.
-        """
-        return checkpoint.load(self.name, self.architecture).tensors
-
-    def digest(self) -> str:
-        """The SHA-256 of its weights."""
-        found = hashlib.sha256()
-        for name, array in sorted(self.tensors.items()):
-            found.update(name.encode() + np.ascontiguousarray(array).tobytes())
-        return found.hexdigest()
-
     def load(self, twin: Twin) -> Any:
         """Its model."""
         return twin.load(self.name, self.architecture)
@@ -83,26 +84,15 @@ class Teacher:
         """Prepare the training of a student.
 
         Args:
-            student: a name from the zoo for fresh weights, a checkpoint, or a model of this package's classes, whose tokenizer is given.
-        Raises:
-            ConfigError: no student is named, or its tokenizer or the labels of the data are not the teacher's.
+            student: a name from the zoo for fresh weights, a checkpoint, or a model of this package's classes.
+            tokenizer: of a student that is a model; None for the teacher's.
         """
-        if student is None:
-            raise ConfigError(f"name the student: a checkpoint, or, for fresh weights, {', '.join(ZOO)}")
         if isinstance(student, str | Path):
-            begin = jobs.start(setup, str(student), data, teacher=self)
-        else:
-            begin = jobs.start_with(setup, student, tokenizer or self.tokenizer, data)
-        if begin.tokenizer.get_vocab() != self.tokenizer.get_vocab():
-            counts = f"{len(begin.tokenizer):,} and {len(self.tokenizer):,} tokens"
-            raise ConfigError(f"{begin.name} and its teacher {self.name} have different vocabularies, of {counts}")
-        if begin.config.id2label != self.config.id2label:
-            ours, theirs = (shortened([*config.id2label.values()], ", ") for config in (begin.config, self.config))
-            raise ConfigError(f"the data have the labels {ours}, but the teacher {self.name} was trained for {theirs}")
-        return begin
+            return jobs.start(setup, str(student), data, teacher=self)
+        return jobs.start_with(setup, student, tokenizer or self.tokenizer, data)
 
     def transfer(self, begin: jobs.Start, strategy: str | None, **values: Any) -> Transfer:
-        """What the student is to learn.
+        """What a student is to learn.
 
         Args:
             strategy: None for "progressive" in pre-training, and for tasks for "auxiliary" where the layers fit, otherwise "soft-labels".
@@ -115,21 +105,32 @@ class Teacher:
             fits = not misfits(begin.config, self.config, self.architecture, Transfer("auxiliary", **values))
             strategy = "progressive" if self.is_pretrained else "auxiliary" if fits else "soft-labels"
         transfer = Transfer(strategy, **values)
-        if reasons := misfits(begin.config, self.config, self.architecture, transfer):
-            hint = "; the strategy soft-labels compares no layers" if transfer.compares_layers else ""
+        if reasons := self.misfits(begin, transfer):
+            others = self.misfits(begin, Transfer("soft-labels", **values))
+            hint = "" if others else "; the strategy soft-labels compares no layers"
             raise ConfigError(f"{begin.name} cannot learn from {self.name}: {'; '.join(reasons)}{hint}")
         return transfer
 
-    def prepared(self, begin: jobs.Start, transfer: Transfer) -> jobs.Start:
-        """The start of a student, with what the strategy copies from the teacher."""
-        if not STRATEGIES[transfer.strategy].copied:
-            return begin
-        copied = outside(self.tensors)
+    def misfits(self, begin: jobs.Start, transfer: Transfer) -> list[str]:
+        """Why a student cannot learn from this teacher, one line for each reason; none if it can."""
+        found = misfits(begin.config, self.config, self.architecture, transfer)
+        ours, theirs = (tokenizer.get_vocab() for tokenizer in (begin.tokenizer, self.tokenizer))
+        if ours != theirs and begin.config.vocab_size == self.config.vocab_size:
+            different = sorted(token for token in {**ours, **theirs} if ours.get(token) != theirs.get(token))
+            found.append(f"their vocabularies differ in {shortened(list(map(repr, different)), ', ')}")
+        length, positions = begin.setup.lengths.max_length, self.config.max_position_embeddings
+        if length > positions:
+            found.append(f"max_length {length} is more than the teacher's {positions} positions")
+        return found
 
-        def make(twin: Twin, seed: int) -> Any:
-            model = begin.make(twin, seed)
-            own = twin.tensors(model)
-            twin.set_tensors(model, {name: array for name, array in copied.items() if name in own})
-            return model
+    def give(self, twin: Twin, student: Any) -> None:
+        """Copy all that is outside the encoder to a student."""
+        own = twin.tensors(student)
+        twin.set_tensors(student, {name: array for name, array in self.others.items() if name in own})
 
-        return replace(begin, make=make)
+
+def _digest(config: MobileBertConfig, tensors: Mapping[str, np.ndarray]) -> str:
+    found = hashlib.sha256(json.dumps(config.to_dict(), default=str, sort_keys=True).encode())
+    for name, array in sorted(tensors.items()):
+        found.update(name.encode() + np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
-from ..errors import ConfigError, brief, shortened
+from ..errors import ConfigError, brief, counted, shortened
+from ..model.architectures import has_labels
 from ..model.config import MobileBertConfig
 from ..model.schema import expand
 from .recipe import LAMB, Recipe, require_number
@@ -98,13 +99,16 @@ class Transfer:
 
     def __post_init__(self) -> None:
         for name, table in (("strategy", STRATEGIES), ("form", FORMS)):
-            if (value := getattr(self, name)) not in table:
+            if not isinstance(value := getattr(self, name), str) or value not in table:
                 raise ConfigError(f"{name} must be one of {', '.join(table)}, not {brief(value)}")
         require_number("share", self.share, lambda value: 0 < value < 1, "between 0 and 1")
         require_number("alpha", self.alpha, lambda value: 0 <= value <= 1, "from 0 to 1")
         require_number("temperature", self.temperature, lambda value: 0 < value < math.inf, "more than 0, and finite")
-        if unknown := sorted(set(self.factors) - set(TERMS)):
-            raise ConfigError(f"factors are for {', '.join(TERMS)}, not for {', '.join(map(str, unknown))}")
+        if not isinstance(self.factors, Mapping):
+            raise ConfigError(f"factors must be {{term: factor}}, not {brief(self.factors)}")
+        object.__setattr__(self, "factors", dict(self.factors))
+        if unknown := [term for term in self.factors if term not in TERMS]:
+            raise ConfigError(f"factors are for {', '.join(TERMS)}, not for {', '.join(map(brief, unknown))}")
         for term, value in self.factors.items():
             require_number(f"the factor of {term}", value, lambda value: 0 <= value < math.inf, "from 0, and finite")
         if self.compares_layers and not any(self.weights().values()):
@@ -186,7 +190,7 @@ def phases(recipe: Recipe, steps: int, student: MobileBertConfig, teacher: Mobil
     pairs = layer_pairs(count, teacher.num_hidden_layers) if transfer.compares_layers else {}
     first = {"": 0, "together": 1, "layers": count}[strategy.first]
     if steps < first + 1:
-        raise ConfigError(f"{transfer.strategy} transfer has {first + 1} phases, but there are only {steps:,} steps")
+        raise ConfigError(f"{transfer.strategy} transfer has {first + 1} phases, but the training has {counted(steps, 'step')}")
     before = min(max(first, round(transfer.share * steps)), steps - 1) if first else 0
     borders = [round(before * number / first) for number in range(first + 1)] if first else [0]
     found = []
@@ -213,20 +217,27 @@ def misfits(student: MobileBertConfig, teacher: MobileBertConfig, architecture: 
     strategy, weights = STRATEGIES[transfer.strategy], transfer.weights()
     found = []
     if student.vocab_size != teacher.vocab_size:
-        found.append(f"the student has {student.vocab_size:,} tokens, the teacher {teacher.vocab_size:,}")
-    if student.num_labels != teacher.num_labels:
-        found.append(f"the student has {student.num_labels} labels, the teacher {teacher.num_labels}")
+        found.append(f"the student has {counted(student.vocab_size, 'token')}, the teacher {teacher.vocab_size:,}")
+    if has_labels(architecture) and _labels(student) != _labels(teacher):
+        ours, theirs = (shortened([*config.id2label.values()], ", ") for config in (student, teacher))
+        found.append(f"the labels of student and data are {ours}, the teacher's {theirs}")
     if not transfer.compares_layers:
         return found
     if student.hidden_size != teacher.hidden_size and any(weights[term] for term in TERMS if term != "attention"):
         found.append(f"hidden states are {student.hidden_size} wide in the student, {teacher.hidden_size} in the teacher")
     if student.num_attention_heads != teacher.num_attention_heads and weights["attention"]:
-        found.append(f"the student has {student.num_attention_heads} attention heads, the teacher {teacher.num_attention_heads}")
+        heads = counted(student.num_attention_heads, "attention head")
+        found.append(f"the student has {heads}, the teacher {teacher.num_attention_heads}")
     if student.num_hidden_layers > teacher.num_hidden_layers:
-        found.append(f"the student has {student.num_hidden_layers} layers, the teacher only {teacher.num_hidden_layers}")
+        found.append(f"the student has {counted(student.num_hidden_layers, 'layer')}, the teacher only {teacher.num_hidden_layers}")
     if strategy.copied and (others := different_shapes(student, teacher, architecture)):
-        found.append(f"{transfer.strategy} transfer copies and freezes what is outside the encoder, but shapes differ: {shortened(others)}")
+        found.append(f"the strategy {transfer.strategy} copies what is outside the encoder, but {shortened(others, ', ')}")
     return found
+
+
+def _labels(config: MobileBertConfig) -> Mapping[int, str]:
+    """The names of labels, which only tell several apart."""
+    return config.id2label if config.num_labels > 1 else {}
 
 
 def different_shapes(student: MobileBertConfig, teacher: MobileBertConfig, architecture: str) -> list[str]:
@@ -234,7 +245,7 @@ def different_shapes(student: MobileBertConfig, teacher: MobileBertConfig, archi
     ours, theirs = (outside(expand(config, architecture)) for config in (student, teacher))
     shapes = {name: theirs[name].shape if name in theirs else None for name in ours}
     return [
-        f"{name} is {list(ours[name].shape)}, not {'there' if shape is None else list(shape)}"
+        f"{name} is {list(ours[name].shape)}, and the teacher {'has none' if shape is None else f'has {list(shape)}'}"
         for name, shape in shapes.items()
         if shape is None or tuple(shape) != tuple(ours[name].shape)
     ]
