@@ -8,7 +8,7 @@ from mobilebert_common.model.outputs import MobileBertForPreTrainingOutput
 from mobilebert_common.tokenization import MobileBertTokenizer, MobileBertTokenizerFast
 
 from . import outputs as _outputs  # noqa: F401  (registers the output classes with torch)
-from .api import evaluate, predict, train
+from .api import distill, evaluate, predict, train
 from .exports import export_executorch, export_onnx, export_openvino, export_web
 from .heads import (
     MobileBertForMaskedLM,
@@ -41,6 +41,7 @@ __all__ = [
     "MobileBertTokenizer",
     "MobileBertTokenizerFast",
     "Predictor",
+    "distill",
     "evaluate",
     "export_executorch",
     "export_onnx",

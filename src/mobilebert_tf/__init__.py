@@ -11,7 +11,7 @@ from mobilebert_common.tokenization import MobileBertTokenizer, MobileBertTokeni
 
 from . import backend as _backend  # noqa: F401  (refuses a backend of Keras that this package does not run on)
 from . import outputs as _outputs  # noqa: F401  (registers the output classes with keras)
-from .api import evaluate, predict, train
+from .api import distill, evaluate, predict, train
 from .exports import export_litert, export_savedmodel
 from .heads import (
     TFMobileBertForMaskedLM,
@@ -51,6 +51,7 @@ __all__ = [
     "TFMobileBertMainLayer",
     "TFMobileBertModel",
     "TFMobileBertPreTrainedModel",
+    "distill",
     "evaluate",
     "export_litert",
     "export_savedmodel",

@@ -1,4 +1,4 @@
-"""Train, evaluate and predict in a few lines of Python, in Keras. mobilebert_pt/api.py is its translation."""
+"""Train, distil, evaluate and predict in a few lines of Python, in Keras. mobilebert_pt/api.py is its translation."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +31,28 @@ def train(model: Any, task: str | None, data: Any, *, progress: bool = True, **o
     from mobilebert_common.training import api
 
     return api.train(FRAMEWORK, model, task, data, progress, **options)
+
+
+def distill(teacher: str | Path, student: Any, task: str | None, data: Any, *, progress: bool = True, **options: Any) -> "Trained":
+    """Train a student to give a teacher's answers: `model, scores = distill("my-model", "mobilebert-mini", None, "reviews.csv")`.
+
+    Args:
+        teacher: a checkpoint directory, or owner/name on the hub.
+        student: a checkpoint with the teacher's vocabulary, a name from the zoo for fresh weights, or a model, with its tokenizer=
+            where that is not the teacher's.
+        task: as for `train`; None for the teacher's.
+        data: as for `train`; for pre-training, a file or folder of plain text, or a list of them.
+        progress: show a progress bar.
+        options: see mobilebert_common.training.preparation.Options: strategy, form, share, alpha, temperature, factors, alone, and
+            those of `train`.
+    Returns:
+        the student and its scores on the validation data, which also unpack from it; report["gain"] has what the student alone comes to.
+    Raises:
+        ConfigError, DataError, CheckpointError, DivergedError: see mobilebert_common.training.fine_tuning.fine_tune.
+    """
+    from mobilebert_common.training import api
+
+    return api.distill(FRAMEWORK, teacher, student, task, data, progress, **options)
 
 
 def evaluate(model: "str | Path | Trained", data: Any, **options: Any) -> "Scores":

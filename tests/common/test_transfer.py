@@ -1,6 +1,7 @@
 """Learning from a teacher, as tables: the values of a transfer, its phases and their rates, and what must fit."""
 
 import math
+import re
 from dataclasses import asdict, fields, replace
 from typing import Any
 
@@ -205,9 +206,9 @@ def test_values_at_the_edge() -> None:
 
 
 def test_a_recipe_refuses_adapters_with_a_teacher() -> None:
-    with pytest.raises(ConfigError, match="^LoRA adapters cannot learn from a teacher: leave out lora$"):
+    with pytest.raises(ConfigError, match=r"^LoRA adapters cannot learn from a teacher: leave out lora$"):
         replace(recipe_of("joint"), lora=4)
-    with pytest.raises(ConfigError, match="^optimizer must be adamw or lamb, not 'sgd'$"):
+    with pytest.raises(ConfigError, match=r"^optimizer must be adamw or lamb, not 'sgd'$"):
         replace(recipe_of(None), optimizer="sgd")
 
 
@@ -223,12 +224,12 @@ UNEQUAL: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {
     "embeddings": (
         {"embedding_size": 16},
         ("joint", "progressive"),
-        "copies what is outside the encoder, but mobilebert.embeddings.word_embeddings.weight is [40, 8], and the teacher has [40, 16]",
+        "copies what is outside the encoder, but mobilebert.embeddings.word_embeddings.weight is [40, 8], not [40, 16]",
     ),
     "pooler": (
         {"classifier_activation": False},
         ("joint", "progressive"),
-        "but mobilebert.pooler.dense.weight is [32, 32], and the teacher has none, mobilebert.pooler.dense.bias is [32], and",
+        "the encoder, but mobilebert.pooler.dense.weight is [32, 32], not there, mobilebert.pooler.dense.bias is [32], not there",
     ),
 }
 
@@ -267,6 +268,6 @@ def test_all_that_does_not_fit_is_told_at_once() -> None:
     changes = {"vocab_size": 50, "hidden_size": 64, "num_attention_heads": 2, "num_hidden_layers": 1, "classifier_activation": False}
     teacher = make_config(**changes)
     reasons = misfits(student, teacher, CLASSIFIER, Transfer("joint"))
-    assert len(reasons) == 6 and "mobilebert.pooler.dense.weight" in reasons[-1]
+    assert len(reasons) == 6 and re.search(r"weight is \[40, 8\], not \[50, 8\], .*, and 8 tensors more$", reasons[-1])
     assert len(different_shapes(student, teacher, CLASSIFIER)) > 5 and not different_shapes(student, student, CLASSIFIER)
     assert different_shapes(make_config(), make_config(num_hidden_layers=5, intra_bottleneck_size=24), MASKED) == []

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent / "src"
 FILES = [
-    "arrays", "checks", "exports/graph", "heads", "inference", "layers",
+    "api", "arrays", "checks", "exports/graph", "heads", "inference", "layers",
     "losses", "model", "outputs", "predictor", "pretrained", "training", "transfer", "twin",
 ]
 

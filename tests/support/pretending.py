@@ -100,6 +100,7 @@ class Learner(Twin):
 
     def train(self, model: Model, examples: Any, recipe: Recipe, watch: Any, state: State | None = None, teacher: Any = None) -> None:
         plan, done = Plan(examples.lengths, recipe), 0
+        taught = np.float32(0 if teacher is None else teacher.weights["classifier.weight"].mean())
         if state is not None:
             self.set_tensors(model, state.weights)
             done = state.done
@@ -115,8 +116,7 @@ class Learner(Twin):
                     raise DivergedError(done + 1, np.inf)
                 for name in names:
                     gradient = model.weights[name] + generator.normal(size=model.weights[name].shape).astype(np.float32)
-                    if teacher is not None:
-                        gradient -= teacher.weights[name].mean()
+                    gradient += taught
                     moments[0][name] = 0.9 * moments[0][name] + 0.1 * gradient
                     moments[1][name] = 0.99 * moments[1][name] + 0.01 * gradient**2
                     rate = phase.rate(done, recipe) * phase.factor(name)
@@ -132,7 +132,7 @@ class Learner(Twin):
             yield {"logits": np.stack([seen, bias[0] * seen], axis=-1)}
 
     def set_tensors(self, model: Model, tensors: Any) -> None:
-        model.weights = {name: np.array(array) for name, array in tensors.items()}
+        model.weights = {**model.weights, **{name: np.array(array) for name, array in tensors.items()}}
 
     def tensors(self, model: Model) -> dict[str, np.ndarray]:
         return model.weights

@@ -1,4 +1,4 @@
-"""`train`, `evaluate` and `predict` as both twins export them, on names and data instead of opened files."""
+"""`train`, `distill`, `evaluate` and `predict` as both twins export them, on names and data instead of opened files."""
 
 import contextlib
 import logging
@@ -26,12 +26,23 @@ log = logging.getLogger(__name__)
 
 def train(framework: str, model: Any, task: str | None, data: Any, progress: bool, **options: Any) -> Trained:
     """Fine-tune a model; see `preparation.Options`."""
-    known = {field.name for field in fields(Options)}
+    return _trained("train", framework, progress, options, model=model, task=task, data=data)
+
+
+def distill(framework: str, teacher: str | Path, student: Any, task: str | None, data: Any, progress: bool, **options: Any) -> Trained:
+    """Train a student with a teacher; see `preparation.Options`."""
+    if not isinstance(teacher, str | Path):
+        raise TypeError(f"the teacher must be a checkpoint's name or directory, not a {type(teacher).__name__}")
+    return _trained("distill", framework, progress, options, teacher=teacher, model=student, task=task, data=data)
+
+
+def _trained(function: str, framework: str, progress: bool, options: dict[str, Any], **given: Any) -> Trained:
+    """Train as the arguments of a function say."""
+    known = {field.name for field in fields(Options)} - set(given)
     if unknown := sorted(set(options) - known):
-        raise TypeError(f"train() has no argument {', '.join(unknown)}; it takes {', '.join(sorted(known))}")
-    settings = Options(model=model, task=task, data=data, **options)
+        raise TypeError(f"{function}() has no argument {', '.join(unknown)}; it takes {', '.join(sorted(known))}")
     with bar() if progress and processes.is_main() else contextlib.nullcontext() as shown:
-        return fine_tune(twin(framework), FRAMEWORKS[framework][1], settings, shown)
+        return fine_tune(twin(framework), FRAMEWORKS[framework][1], Options(**given, **options), shown)
 
 
 def evaluate(framework: str, model: str | Path | Trained, data: Any, **options: Any) -> Scores:

@@ -96,7 +96,8 @@ def make_report(
 def _told(recipe: Recipe) -> dict[str, Any]:
     """The values of a recipe, with those of its transfer among them."""
     found = asdict(recipe)
-    return {**found, **(found.pop("transfer") or {})}
+    transfer = found.pop("transfer")
+    return {**found, **(transfer or {})}
 
 
 def gain_of(metric: str, kept: Trial, trials: Sequence[Trial]) -> dict[str, Any] | None:

@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 LAYER = "encoder.layer."  # begins the names of a layer's tensors, after the architecture's root
 TERMS = ("hidden", "mean", "variance", "attention")
+SHOWN = 3  # tensors in an error message
 HARD_ONLY = ("next_sentence_label",)  # labels that are learned without the teacher
 
 
@@ -231,7 +232,8 @@ def misfits(student: MobileBertConfig, teacher: MobileBertConfig, architecture: 
     if student.num_hidden_layers > teacher.num_hidden_layers:
         found.append(f"the student has {counted(student.num_hidden_layers, 'layer')}, the teacher only {teacher.num_hidden_layers}")
     if strategy.copied and (others := different_shapes(student, teacher, architecture)):
-        found.append(f"the strategy {transfer.strategy} copies what is outside the encoder, but {shortened(others, ', ')}")
+        more = f", and {counted(len(others) - SHOWN, 'tensor')} more" if len(others) > SHOWN else ""
+        found.append(f"the strategy {transfer.strategy} copies what is outside the encoder, but {', '.join(others[:SHOWN])}{more}")
     return found
 
 
@@ -245,7 +247,7 @@ def different_shapes(student: MobileBertConfig, teacher: MobileBertConfig, archi
     ours, theirs = (outside(expand(config, architecture)) for config in (student, teacher))
     shapes = {name: theirs[name].shape if name in theirs else None for name in ours}
     return [
-        f"{name} is {list(ours[name].shape)}, and the teacher {'has none' if shape is None else f'has {list(shape)}'}"
+        f"{name} is {list(ours[name].shape)}, not {'there' if shape is None else list(shape)}"
         for name, shape in shapes.items()
         if shape is None or tuple(shape) != tuple(ours[name].shape)
     ]
