@@ -245,6 +245,71 @@ def test_pretrain(framework: str, files: Path, tmp_path: Path, run: Any) -> None
     assert done.status == 0 and "its encoder is trained further, with a new head" in done.out
 
 
+def test_distill_for_a_task(files: Path, tmp_path: Path, run: Any) -> None:
+    options = ["--epochs", 2, "--batch-size", 8, "--max-length", 12, "--learning-rate", 0.01]
+    done = run("distill", files / "tiny", files / "data.csv", "--student", files / "nameless", *options, "--output", tmp_path / "out")
+    assert done.status == 0, done.err
+    for line in (
+        f"teacher {files / 'tiny'}, auxiliary",
+        "54 examples to train on, 6 to validate",
+        "nameless has the labels LABEL_0, LABEL_1, not bad, good: its encoder is trained further, with a new head",
+        "with the teacher, ",
+        f"saved in {tmp_path / 'out'}, with report.html",
+    ):
+        assert line in done.out
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["teacher"] == str(files / "tiny") and set(report["gain"]) == {"metric", "alone", "taught"}
+    assert [each.get("alone", False) for each in report["trials"]] == [True, False] and report["command"].startswith("mobilebert distill")
+    done = run("predict", tmp_path / "out", "the film was great")
+    assert done.status == 0 and done.out.split("\t")[0] in ("good", "bad")
+
+
+def test_distill_with_all_options_of_a_transfer(files: Path, tmp_path: Path, run: Any) -> None:
+    values = ["--strategy", "joint", "--form", "paper", "--share", 0.5, "--alpha", 0.2, "--temperature", 2, "--optimizer", "lamb"]
+    factors = ["--factor", "attention=0", "--factor", "mean=0.5", "--no-alone"]
+    options = ["--student", files / "tiny", *values, *factors, "--max-steps", 4, "--max-length", 12, "--output", tmp_path / "out"]
+    done = run("distill", files / "tiny", files / "data.csv", *options)
+    assert done.status == 0, done.err
+    assert "all layers: steps 1 to 2\n" in done.out and "distillation: steps 3 to 4\n" in done.out
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    expected = {"strategy": "joint", "form": "paper", "share": 0.5, "alpha": 0.2, "temperature": 2.0, "optimizer": "lamb"}
+    expected |= {"factors": {"attention": 0.0, "mean": 0.5}}
+    assert {name: report["settings"][name] for name in expected} == expected
+    assert report["phases"] == [["all layers", 1, 2], ["distillation", 3, 4]] and report["gain"] is None
+
+
+def test_distill_pretraining(files: Path, tmp_path: Path, run: Any) -> None:
+    """A teacher from plain text, then its student."""
+    (tmp_path / "texts").mkdir()
+    for name in ("a", "b", "c"):
+        (tmp_path / "texts" / f"{name}.txt").write_text("\n".join(f"{text}." for text, _ in ROWS[:30]))
+    options = ["--batch-size", 8, "--epochs", 1]
+    teacher = ["--model", "ib-bert-mini", "--dupe-factor", 1, "--max-length", 16, "--vocabulary-size", 80, "--max-steps", 1]
+    done = run("pretrain", tmp_path / "texts", *teacher, *options, "--output", tmp_path / "teacher")
+    assert done.status == 0, done.err
+    assert "fresh ib-bert-mini in PyTorch" in done.out
+    student = ["--student", "mobilebert-mini", "--text", tmp_path / "texts", "--max-steps", 6]
+    done = run("distill", tmp_path / "teacher", *student, *options, "--output", tmp_path / "student")
+    assert done.status == 0, done.err
+    assert f"teacher {tmp_path / 'teacher'}, progressive" in done.out and "layer 4 of 4: steps 4 to 4\n" in done.out
+    report = json.loads((tmp_path / "student" / "report.json").read_text())
+    assert [title for title, *_ in report["phases"]] == [*(f"layer {number} of 4" for number in (1, 2, 3, 4)), "distillation"]
+    assert (tmp_path / "student" / "vocab.txt").read_bytes() == (tmp_path / "teacher" / "vocab.txt").read_bytes()
+    done = run("predict", tmp_path / "student", "the [MASK] was great")
+    assert done.status == 0 and "the [MASK] was great" in done.out
+    done = run("distill", tmp_path / "teacher", *student, "--framework", "tf", "--validation", tmp_path / "nowhere")
+    assert done.status == 1 and done.err.count("\n") == 1 and "nowhere" in done.err
+
+
+def test_help_of_distill(run: Any) -> None:
+    """What must be given comes first, and what every training has comes last."""
+    done = run("distill", "--help")
+    options = re.findall(r"^\W*(--[a-z-]+)", done.out, re.MULTILINE)
+    assert done.status == 0 and options[:4] == ["--student", "--text", "--validation", "--strategy"]
+    assert options.index("--framework") < options.index("--label") < options.index("--output") < options.index("--epochs")
+    assert not {"--model", "--vocabulary", "--lora"} & set(options)
+
+
 def test_python_is_told_of_texts_that_are_cut(files: Path, caplog: pytest.LogCaptureFixture) -> None:
     import mobilebert_pt
 
@@ -436,6 +501,56 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "over the labels": ("evaluate {files}/tiny {files}/data.csv --predictions {files}/data.csv", "is the data file itself"),
     "rate": ("train {files}/data.csv --learning-rate nan", "the learning rate must be above 0 and finite, not nan"),
     "rate of zero": ("train {files}/data.csv --learning-rate 0", "the learning rate must be above 0 and finite, not 0"),
+    "nothing to distil on": (
+        "distill {files}/tiny --student mobilebert-mini",
+        "give the training data, or --text with a folder of plain text",
+    ),
+    "text for a task": ("distill {files}/tiny --student mobilebert-mini --text {files}", "tiny was trained for another task"),
+    "two files for a task": (
+        "distill {files}/tiny {files}/data.csv {files}/more.csv --student mobilebert-mini",
+        "the data of this task are one file, not 2",
+    ),
+    "no such teacher": (
+        "distill {files}/absent {files}/data.csv --student mobilebert-mini",
+        "absent' is neither a checkpoint directory nor",
+    ),
+    "a teacher of another task": (
+        "distill {files}/score {files}/data.csv --student mobilebert-mini --task sst2",
+        "is a model for regression",
+    ),
+    "a base model as teacher": (
+        "distill {files}/base {files}/data.csv --student mobilebert-mini",
+        "holds MobileBertModel, not a",
+    ),
+    "no such student": (
+        "distill {files}/tiny {files}/data.csv --student tiny",
+        "neither a checkpoint directory nor in the zoo",
+    ),
+    "labels of another": (
+        "distill {files}/tiny {files}/numbered.csv --student mobilebert-mini",
+        "labels of student and data are 0, 1, the",
+    ),
+    "words of another": (
+        "distill {files}/tiny {files}/data.csv --student mobilebert-small-uncased --max-length 12",
+        "the student has 8,000 tokens, the teacher",
+    ),
+    "layers of another": (
+        "distill {files}/tiny {files}/data.csv --student mobilebert-mini --strategy joint --max-length 12",
+        "hidden states are 128 wide in the student, 16 in the teacher; the student has 4 layers, the teacher only 1; the strategy joint",
+    ),
+    "no factor": (
+        "distill {files}/tiny {files}/data.csv --student mobilebert-mini --factor mean",
+        "--factor must be as in attention=0, not",
+    ),
+    "unknown factor": (
+        "distill {files}/tiny {files}/data.csv --student mobilebert-mini --factor a=1",
+        "factors are for hidden, mean,",
+    ),
+    "alpha": ("distill {files}/tiny {files}/data.csv --student mobilebert-mini --alpha 2", "alpha must be from 0 to 1, not 2.0"),
+    "length of the teacher": (
+        "distill {files}/tiny {files}/data.csv --student mobilebert-mini --max-length 32",
+        "max_length 32 is more than the teacher's 20 positions",
+    ),
     "verify": ("verify {files}/corrupt", "is not the file that was saved"),
     "info": ("info {files}/absent", "neither a checkpoint directory nor in the zoo nor owner/name"),
 }
@@ -445,7 +560,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
 def test_mistakes(mistake: str, files: Path, tmp_path: Path, run: Any) -> None:
     command, message = MISTAKES[mistake]
     before = sorted(path.relative_to(files) for path in files.rglob("*"))
-    output = ["--output", tmp_path / "out"] if command.startswith("train") else []
+    output = ["--output", tmp_path / "out"] if command.startswith(("train", "distill")) else []
     done = run(*command.format(files=files).split(), *output)
     assert done.status == 1
     assert done.err.startswith("error: ") and done.err.count("\n") == 1 and message in done.err
@@ -495,6 +610,9 @@ def test_texts_that_the_terminal_has_no_letters_for(files: Path, monkeypatch: py
         "nonsense",
         "train a.csv --framework jax",
         "train a.csv --epochs 0",
+        "distill teacher a.csv",
+        "distill teacher a.csv --student b --strategy slow",
+        "distill teacher a.csv --student b --lora 4",
         "train a.csv --max-length 0",
         f"train a.csv --seed {1 << 32}",
         f"train a.csv --epochs {'9' * 400}",

@@ -62,6 +62,9 @@ class Teacher:
             if weights.fresh:
                 raise CheckpointError(str(place), f"has no {shortened(weights.fresh, ', ')}, so it cannot teach")
             tokenizer = MobileBertTokenizerFast.from_pretrained(found)
+            if not setup.remembered:  # the task's own lengths may be too long for it
+                longest = min(setup.lengths.max_length, tokenizer.model_max_length, config.max_position_embeddings)
+                setup = setup.with_lengths(max_length=longest)
             return cls(str(place), setup, config, tokenizer, outside(weights.tensors), _digest(config, weights.tensors))
 
         return hub.read_place(place, read)
