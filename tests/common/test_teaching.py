@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mobilebert_common import processes
 from mobilebert_common.checkpoints import checkpoint
 from mobilebert_common.errors import CheckpointError, ConfigError, DataError
 from mobilebert_common.model.config import MobileBertConfig
@@ -169,6 +170,15 @@ def test_values_are_refused_before_the_data_are_read(options: Any) -> None:
     for name, value in (("strategy", "slow"), ("alpha", 2), ("model", None), ("vocabulary_size", 60)):
         with pytest.raises(ConfigError):
             prepare(options(data="nowhere.csv", **{name: value}))
+
+
+def test_several_processes_need_gradients_for_all_they_train(options: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = {"factors": {"hidden": 0}, "form": "paper"}
+    assert prepare(options(strategy="joint", **alone))
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    with pytest.raises(ConfigError, match="^several processes cannot compare attention alone: give hidden, mean or "):
+        prepare(options(strategy="joint", **alone))
+    assert prepare(options(strategy="auxiliary", **alone)) and prepare(options(strategy="joint", form="paper"))
 
 
 def test_a_model_that_is_there_can_begin_once_only(places: Path, options: Any) -> None:

@@ -14,7 +14,10 @@ import pytest
 import mobilebert_pt
 from mobilebert_common import processes
 from mobilebert_common.checkpoints import checkpoint
+from mobilebert_common.errors import ConfigError
+from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.training.recipe import Recipe
+from mobilebert_common.training.transfer import Transfer
 from mobilebert_pt import twin
 from support.commands import arguments, full_disk, mobilebert, numbers, signalled, write_inputs
 from support.configs import CLASSIFIER, make_config, random_weights
@@ -31,6 +34,12 @@ VARIANTS: dict[str, tuple[str, Recipe]] = {
     **{f"{case} checkpointed": (case, replace(SHORT, gradient_checkpointing=True)) for case in (TOKENS, MASKED)},
     **{f"{case} weighted": (case, replace(SHORT, class_weights=(1.0, 3.0, 0.5))) for case in ("classes", TOKENS)},
 }
+TAUGHT = {
+    "classes progressive": ("classes", replace(SHORT, transfer=Transfer("progressive", share=0.7))),
+    f"{WHOLE} auxiliary": (WHOLE, replace(SHORT, transfer=Transfer("auxiliary"), optimizer="lamb", accumulation=3)),
+    f"{TOKENS} joint": (TOKENS, replace(SHORT, transfer=Transfer("joint", "paper", share=0.7, temperature=2.0))),
+}
+VARIANTS |= TAUGHT
 SHARDED = ["several labels", "MobileBertForMultipleChoice", f"{TOKENS} weighted", f"{WHOLE} in parts"]
 if find_spec("peft"):
     VARIANTS |= {f"{case} with LoRA": (case, replace(SHORT, lora=2)) for case in ("classes", MASKED)}
@@ -41,13 +50,20 @@ def trained(folder: Path, name: str) -> dict[str, np.ndarray]:
     """The losses and the weights of a variant."""
     case, recipe = VARIANTS[name]
     architecture, changes = CASES[case]
-    config = make_config(**{**TINY, **changes})
-    place = folder / str(processes.index())
-    checkpoint.save(place, config, architecture, random_weights(config, architecture, 0))
-    model = twin.load(place, architecture, "float64", zero_pad_embedding=True)
+    config = make_config(**{**TINY, **changes, "num_hidden_layers": 1 if recipe.transfer is None else 2})
+    model, teacher = start(folder, config, architecture, 0), None
+    if recipe.transfer is not None:
+        teacher = start(folder, config.replace(num_hidden_layers=4, intra_bottleneck_size=12), architecture, 1)
     losses: list[float] = []
-    twin.train(model, make_examples(config, architecture), recipe, lambda done, loss, capture: losses.append(loss))
+    twin.train(model, make_examples(config, architecture), recipe, lambda done, loss, capture: losses.append(loss), None, teacher)
     return {"losses": np.array(losses), **{name: array.copy() for name, array in twin.tensors(model).items()}}
+
+
+def start(folder: Path, config: MobileBertConfig, architecture: str, seed: int) -> Any:
+    """A model in float64 with the weights of a seed."""
+    place = folder / str(processes.index())
+    checkpoint.save(place, config, architecture, random_weights(config, architecture, seed))
+    return twin.load(place, architecture, "float64", zero_pad_embedding=True)
 
 
 def shard() -> None:
@@ -75,6 +91,8 @@ def all_variants(folder: str) -> dict[str, dict[str, float]]:
                 ours, theirs = trained(Path(folder), name), np.load(Path(folder) / f"{name}.npz")
                 assert set(ours) == set(theirs)
                 found[kind][name] = max(float(np.abs(ours[each] - theirs[each]).max()) for each in ours)
+        with pytest.raises(ConfigError, match=r"^FSDP cannot train in phases with a teacher: configure accelerate for DDP$"):
+            trained(Path(folder), next(iter(TAUGHT)))
     return found
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import processes
 from ..checkpoints import checkpoint
 from ..errors import CheckpointError, ConfigError, shortened
 from ..files import hub
@@ -112,6 +113,8 @@ class Teacher:
             others = self.misfits(begin, Transfer("soft-labels", **values))
             hint = "" if others else "; the strategy soft-labels compares no layers"
             raise ConfigError(f"{begin.name} cannot learn from {self.name}: {'; '.join(reasons)}{hint}")
+        if processes.count() > 1 and transfer.compares_attention_alone:
+            raise ConfigError("several processes cannot compare attention alone: give hidden, mean or variance a factor, too")
         return transfer
 
     def misfits(self, begin: jobs.Start, transfer: Transfer) -> list[str]:

@@ -121,6 +121,11 @@ class Transfer:
         found = STRATEGIES[self.strategy]
         return bool(found.first) or found.beside
 
+    @property
+    def compares_attention_alone(self) -> bool:
+        """Whether a phase learns from attention alone, so that parts of a layer have no gradients."""
+        return bool(STRATEGIES[self.strategy].first) and not any(value for term, value in self.weights().items() if term != "attention")
+
     def weights(self) -> dict[str, float]:
         """The factor of each term."""
         return {**FORMS[self.form].factors, **self.factors}
