@@ -17,7 +17,7 @@ import pytest
 
 from mobilebert_common.files import folder as folders
 from mobilebert_common.training import report as reports
-from mobilebert_common.training.charts import chart, thinned, ticks
+from mobilebert_common.training.charts import Line, chart, ratio_ticks, thinned, ticks
 from mobilebert_common.training.markup import tag
 
 VOID = {"meta"}
@@ -59,6 +59,9 @@ def made(**changes: Any) -> dict[str, Any]:
         "environment": {"Python": "3.12.1"},
         "losses": [[step, 1 / step] for step in range(1, 301)],
         "rates": [[step, 1e-3 * step] for step in range(1, 301)],
+        "phases": [["training", 1, 300]],
+        "teacher": None,
+        "gain": None,
         "evaluations": [
             {"step": 100, "metrics": {"accuracy": 0.81, "MCC": 0.41}, "loss": 0.456},
             {"step": 200, "metrics": {"accuracy": 0.881, "MCC": 0.52}, "loss": None},
@@ -84,6 +87,22 @@ def made(**changes: Any) -> dict[str, Any]:
         "saved": "mobilebert-classifier",
     }
     return report | changes
+
+
+PHASES = [*([f"layer {number} of 4", 60 * number - 59, 60 * number] for number in (1, 2, 3, 4)), ["distillation", 241, 300]]
+
+
+def taught(**changes: Any) -> dict[str, Any]:
+    """A report of a student, whose losses differ from phase to phase."""
+    losses = [[step, (800 / (1 + step % 60) if step <= 240 else 0.7 - step / 1000) + (step % 7) / 50] for step in range(1, 301)]
+    trials = [{"learning_rate": 1e-3, "metric": 0.85, "kept": False, "alone": True}, {"learning_rate": 1e-3, "metric": 0.881, "kept": True}]
+    gain = {"metric": "accuracy", "alone": 0.85, "taught": 0.881}
+    evaluations = [
+        {"step": 270, "metrics": {"accuracy": 0.81, "MCC": 0.41}, "loss": 0.456},
+        {"step": 300, "metrics": {"accuracy": 0.881, "MCC": 0.52}, "loss": 0.444},
+    ]
+    given = {"losses": losses, "trials": trials, "gain": gain, "evaluations": evaluations, "best_step": 300}
+    return made(**{**given, "phases": PHASES, "teacher": "my-teacher", **changes})
 
 
 def scored(**changes: Any) -> dict[str, Any]:
@@ -139,6 +158,9 @@ def rows(page: str) -> list[list[str]]:
 VARIANTS = {
     "full": made(),
     "empty": empty(),
+    "taught": taught(),
+    "taught in 25 phases": taught(phases=[[f"layer {n} of 24", 12 * n - 11, 12 * n] for n in range(1, 25)] + [["distillation", 289, 300]]),
+    "taught without numbers": taught(losses=[[1, float("nan")], [2, 0.0], [241, -1.0]], rates=[[1, None]]),
     "without validation": made(evaluations=[], best_step=None, scores=empty()["scores"]),
     "one step": made(losses=[[1, 0.5]], rates=[[1, 1e-3]], evaluations=made()["evaluations"][:1]),
     "not a number": made(losses=[[1, 0.5], [2, float("nan")], [3, float("inf")]], rates=[[1, None]], seconds=float("nan")),
@@ -409,6 +431,53 @@ def test_tick_labels_tell_values_apart(value: float, spread: float) -> None:
     ends = re.search(r'd="M56.0 (.*?)L396.0 (.*?)" class="line"', svg)
     level = spread == 0 or (spread < 1e-4 and value != 0)
     assert ends and [float(end) for end in ends.groups()] == (pytest.approx([102, 102], abs=0.2) if level else [184, 20])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.03, 40, [0.1, 1, 10]),
+        (1, 1000, [1, 10, 100, 1000]),
+        (0.3, 4, [0.5, 1, 2]),
+        (0.39, 0.61, [0.4, 0.45, 0.5, 0.55, 0.6]),
+        (1e-9, 1e9, [1e-9, 1e-6, 1e-3, 1, 1e3, 1e6, 1e9]),
+    ],
+)
+def test_ticks_of_ratios_are_powers_of_ten_where_these_are_enough(low: float, high: float, expected: list[float]) -> None:
+    found = ratio_ticks(low, high, 6)
+    assert found == pytest.approx(expected) and len(found) <= 7
+
+
+def test_equal_ratios_have_equal_distances() -> None:
+    drawn = chart("loss", [Line("loss", [(1, 1000.0), (2, 100.0), (3, 10.0), (4, 0.0), (5, -1.0), (6, 1.0)], dots=True)], by_ratio=True)
+    heights = [float(y) for y in re.findall(r'cy="([\d.]+)"', drawn)]
+    assert np.diff(heights) == pytest.approx([(220 - 36 - 20) / 3] * 3, abs=0.1) and len(heights) == 4  # the others are left out
+    assert re.findall(r">(\d+)</text>", drawn)[:4] == ["1", "10", "100", "1000"]
+    assert "No numbers" in chart("loss", [Line("loss", [(1, 0.0)])], by_ratio=True)
+
+
+def test_phases_are_marked_where_there_is_room() -> None:
+    figures = re.findall(r"<figure>.*?</figure>", reports.render(taught()), re.DOTALL)
+    titles = [re.search(r"<b>(.*?)</b>", figure)[1] for figure in figures]  # type: ignore[index]
+    assert titles == ["Loss of each phase", "Loss of distillation", "Learning rate", "Accuracy", "MCC"]
+    for figure in (figures[0], figures[2]):
+        assert figure.count('class="border"') == 4 and figure.count('class="line"') == 5
+        assert re.findall(r"</title>([^<]+)</text>", figure) == ["1", "2", "3", "4", "5"]
+    assert 'class="border"' not in figures[1] and "0.519 at step 241" in figures[1]
+    many = reports.render(VARIANTS["taught in 25 phases"])
+    assert many.count('class="border"') == 0 and many.count('class="line"') == 2 * 25 + 1 + 1 + 2
+    assert 'class="border"' not in reports.render(made()) and "<b>Loss</b>" in reports.render(made())
+
+
+def test_a_student_is_shown_beside_itself_alone() -> None:
+    page = reports.render(taught())
+    assert "taught by my-teacher" in page
+    assert "Without its teacher, the student comes to accuracy 85.0%, with it to 88.1%." in Page(page).text
+    found = rows(page)
+    assert ["2: layer 2 of 4", "61 to 120", "400.1", "800"] in found
+    assert ["0.001", "alone", "85.0%", ""] in found and ["0.001", "with its teacher", "88.1%", "kept"] in found
+    plain = reports.render(made())
+    assert "teacher" not in plain and "Phases" not in plain
 
 
 def test_best_step_is_marked_in_each_metric() -> None:

@@ -176,7 +176,7 @@ def test_several_processes_need_gradients_for_all_they_train(options: Any, monke
     alone = {"factors": {"hidden": 0}, "form": "paper"}
     assert prepare(options(strategy="joint", **alone))
     monkeypatch.setattr(processes, "count", lambda: 2)
-    with pytest.raises(ConfigError, match="^several processes cannot compare attention alone: give hidden, mean or "):
+    with pytest.raises(ConfigError, match=r"^several processes cannot compare attention alone: give hidden, mean or "):
         prepare(options(strategy="joint", **alone))
     assert prepare(options(strategy="auxiliary", **alone)) and prepare(options(strategy="joint", form="paper"))
 

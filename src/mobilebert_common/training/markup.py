@@ -122,6 +122,7 @@ svg text { fill: var(--muted); font: 12px system-ui, sans-serif; }
 .dot { fill: currentColor; }
 .band { fill: currentColor; stroke: none; opacity: .2; }
 .best { stroke: var(--muted); stroke-dasharray: 4 3; }
+.border { stroke: var(--muted); stroke-dasharray: 1 3; }
 .bar { display: block; height: .5rem; min-width: 1px; background: var(--first); }
 .balance td { min-width: 6.8rem; }
 .confusion tbody td { border: 1px solid var(--rule); text-align: center; min-width: 2.6rem;

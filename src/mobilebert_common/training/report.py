@@ -136,7 +136,8 @@ def _scalars(report: Mapping[str, Any]) -> Iterator[tuple[float, str, float]]:
 
 
 def _rendered(report: Mapping[str, Any]) -> str:
-    facts = [report["task"], report["model"], report["framework"], f"saved in {report['saved']}" if report["saved"] else ""]
+    taught = f"taught by {report['teacher']}" if report["teacher"] else ""
+    facts = [report["task"], report["model"], taught, report["framework"], f"saved in {report['saved']}" if report["saved"] else ""]
     head = tag("header", tag("h1", _capital(report["title"])), tag("p", " · ".join(map(str, filter(None, facts))), class_="muted"))
     sections = ((title, list(write(report))) for title, write in SECTIONS.items())
     return page(report["title"], head, *(tag("section", tag("h2", title), *parts) for title, parts in sections if parts))
@@ -150,6 +151,7 @@ def _result(report: Mapping[str, Any]) -> Iterator[Html]:
     for title, value in list(metrics.items())[:1]:
         against = f", against {_score(title, baseline[title])} for the baseline ({name})" if title in baseline else ""
         yield tag("p", f"{_capital(title)} ", tag("strong", _score(title, value)), f"{against}.", class_="lead")
+    yield from _gain(report)
     if undefined := [title for title, value in metrics.items() if value is None]:
         yield tag("p", f"Not a number: {', '.join(undefined)}.", class_="alert")
     if worse := [title for title, value in metrics.items() if _is_no_better(title, value, baseline.get(title))]:
@@ -160,6 +162,13 @@ def _result(report: Mapping[str, Any]) -> Iterator[Html]:
         yield table("Metrics on the validation data", ("metric", "model", f"baseline: {name}" if name else "baseline"), rows)
     for title, value in report["scores"]["notes"].items():
         yield tag("p", f"{_capital(title)}: {_number(value)}.")
+
+
+def _gain(report: Mapping[str, Any]) -> Iterator[Html]:
+    """What a student comes to alone, beside what it comes to with its teacher."""
+    if gain := report["gain"]:
+        title, alone, taught = gain["metric"], *(_score(gain["metric"], gain[name]) for name in ("alone", "taught"))
+        yield tag("p", f"Without its teacher, the student comes to {title} {alone}, with it to {taught}.")
 
 
 def _outcome(report: Mapping[str, Any]) -> Iterator[Html]:
@@ -188,22 +197,39 @@ def _curves(report: Mapping[str, Any]) -> Iterator[Html]:
     charts = [*_training_charts(report), *_evaluation_charts(report)]
     if charts:
         yield tag("div", *charts, class_="halves")
+    if len(report["phases"]) > 1:
+        yield tag("details", tag("summary", "Phases as a table"), _phases(report))
     if report["evaluations"]:
         yield tag("details", tag("summary", "Evaluations as a table"), _evaluations(report))
 
 
 def _training_charts(report: Mapping[str, Any]) -> Iterator[Html]:
+    phases = report["phases"] if len(report["phases"]) > 1 else []
     if losses := report["losses"]:
-        training, size = thinned("training", losses)
+        if phases:  # each has another loss, which may be a thousand times as large
+            lines, size = _lines_by_phase("loss", losses, phases)
+            yield _figure("Loss of each phase", losses, lines, [f"on a logarithmic scale{_means(size)}"], phases=phases, by_ratio=True)
+        labelled = [point for point in losses if not phases or point[0] >= phases[-1][1]]
+        training, size = thinned("training", labelled)
         checked = [(each["step"], each["loss"]) for each in report["evaluations"] if each["loss"] is not None]
         keys = [tag("span", "■ training", class_="key first")]
         if checked:
             keys.append(tag("span", " ■ validation", class_="key second"))
-        about = f" (mean and range of every {size:,} steps)" if size > 1 else ""
-        lines = [training, Line("validation", checked, dots=True)]
-        yield _figure("Loss", losses, lines, [*keys, about])
+        lines = [training, Line("validation", checked, dots=True, color="second")]
+        yield _figure(f"Loss of {phases[-1][0]}" if phases else "Loss", labelled, lines, [*keys, _means(size)])
     if rates := report["rates"]:
-        yield _figure("Learning rate", rates, [thinned("learning rate", rates)[0]])
+        yield _figure("Learning rate", rates, _lines_by_phase("learning rate", rates, phases)[0], phases=phases)
+
+
+def _lines_by_phase(name: str, points: Sequence[Any], phases: Sequence[Any]) -> tuple[list[Line], int]:
+    """A curve that is cut where a phase ends, and the number of values behind each point."""
+    size = thinned(name, points)[1]
+    parts = [[point for point in points if first <= point[0] <= last] for _, first, last in phases] or [[*points]]
+    return [thinned(name, part, size)[0] for part in parts], size
+
+
+def _means(size: int) -> str:
+    return f" (mean and range of every {size:,} steps)" if size > 1 else ""
 
 
 def _evaluation_charts(report: Mapping[str, Any]) -> Iterator[Html]:
@@ -214,9 +240,15 @@ def _evaluation_charts(report: Mapping[str, Any]) -> Iterator[Html]:
 
 
 def _figure(
-    title: str, points: Sequence[Sequence[Any]], lines: Sequence[Line], note: Sequence[object] = (), best: float | None = None
+    title: str,
+    points: Sequence[Sequence[Any]],
+    lines: Sequence[Line],
+    note: Sequence[object] = (),
+    best: float | None = None,
+    phases: Sequence[tuple[str, float, float]] = (),
+    by_ratio: bool = False,
 ) -> Html:
-    """A chart with its caption. The points are those of the first line before it was thinned."""
+    """A chart with its caption. The points are those of the first line, or of its parts, before it was thinned."""
     known = [(step, value) for step, value in points if value is not None]
     summary = f"{title}: no numbers"
     if known:
@@ -225,12 +257,21 @@ def _figure(
         begin, end, low, high = (_score(title, value) for value in (begin, end, low, high))
         summary = f"{title}: {begin} at step {first:,.0f}, {end} at step {last:,.0f}; least {low}, greatest {high}"
     caption = tag("figcaption", tag("b", _capital(title)), " ", *note)
-    return tag("figure", caption, chart(_capital(summary), lines, best, _kind(title) in SHARES))
+    return tag("figure", caption, chart(_capital(summary), lines, best, _kind(title) in SHARES, phases, by_ratio))
 
 
 def _titles(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """All titles, in the order of their first appearance."""
     return list(dict.fromkeys(title for row in rows for title in row))
+
+
+def _phases(report: Mapping[str, Any]) -> Html:
+    losses = {step: loss for step, loss in report["losses"]}
+    rows = [
+        (f"{number}: {title}", f"{first:,} to {last:,}", _number(losses.get(first)), _number(losses.get(last)))
+        for number, (title, first, last) in enumerate(report["phases"], 1)
+    ]
+    return table("Phases", ("phase", "steps", "first loss", "last loss"), rows[:MOST_ROWS])
 
 
 def _evaluations(report: Mapping[str, Any]) -> Html:
@@ -367,11 +408,18 @@ def _balance(parts: Mapping[str, Mapping[str, int]]) -> Html:
 def _trials(report: Mapping[str, Any]) -> Iterator[Html]:
     if len(report["trials"]) > 1:
         metric = next(iter(report["scores"]["metrics"]), "metric")
+        some_alone = any(trial.get("alone") for trial in report["trials"])
         rows = [
-            (_number(trial["learning_rate"]), _score(metric, trial["metric"]), "kept" if trial["kept"] else "")
+            (
+                _number(trial["learning_rate"]),
+                *(["alone" if trial.get("alone") else "with its teacher"] if some_alone else []),
+                _score(metric, trial["metric"]),
+                "kept" if trial["kept"] else "",
+            )
             for trial in report["trials"]
         ]
-        yield table("One run for each learning rate", ("learning rate", _name(metric), ""), rows)
+        head = ("learning rate", *(["student"] if some_alone else []), _name(metric), "")
+        yield table("One run for each learning rate" + (", alone and with the teacher" if some_alone else ""), head, rows)
 
 
 def _speed(report: Mapping[str, Any]) -> Iterator[Html]:
@@ -405,7 +453,7 @@ SECTIONS: dict[str, Callable[[Mapping[str, Any]], Iterator[Html]]] = {  # in the
     "Confusion": _confusion,
     "Worst examples": _worst,
     "Data": _data,
-    "Learning rates tried": _trials,
+    "Runs compared": _trials,
     "Speed": _speed,
     "Settings and environment": _setup,
     "Command": _command,
