@@ -5,8 +5,9 @@
     full disk   room for less and less on a small file system (if it can be mounted), or a limit on the size of files
     damages     a byte flipped, half of the file, or the whole of it gone, in each file of the newest snapshot
 
-A run survives if its weights, losses, evaluations and scores are those of the run that nothing interrupted, bit by bit, and nothing
-but the model and the mark that it has finished is left. Each process is forked from one that has imported the framework.
+Each is done for `train` with one learning rate and with two, and for `distill` in phases, after the student alone. A run survives if its
+weights, losses, evaluations and scores are those of the run that nothing interrupted, bit by bit, and nothing but the model and the mark
+that it has finished is left. Each process is forked from one that has imported the framework.
 """
 
 import argparse
@@ -27,7 +28,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 if __name__ == "__main__":  # what pytest finds by itself: this package, and support beside it
     sys.path[:0] = [str(Path(__file__).parents[level]) for level in (1, 2)]
@@ -62,17 +63,30 @@ COMPARED = ("losses", "evaluations", "best_step", "scores", "trials")  # of repo
 SECONDS = 2.0  # a signal ends a step that has been compiled in this time
 
 
+class Kind(NamedTuple):
+    """A training.
+
+    Attributes:
+        compiling: the first steps of its phases, which take longer.
+    """
+
+    command: str = "train"
+    options: tuple[str, ...] = ()
+    compiling: tuple[int, ...] = (1,)
+
+
 class Campaign:
     """Trainings of one kind in one framework.
 
     Attributes:
+        kind: the command and its options.
         folder: has the data, the model to start from, and `output`, where training goes on.
         expected: what the run without interruptions comes to.
         seconds: that it takes.
     """
 
-    def __init__(self, framework: str, folder: Path, seed: int, options: tuple[str, ...] = ()) -> None:
-        self.framework, self.folder, self.options, self.draw = framework, folder, options, random.Random(seed)
+    def __init__(self, framework: str, folder: Path, seed: int, kind: Kind) -> None:
+        self.framework, self.folder, self.kind, self.draw = framework, folder, kind, random.Random(seed)
         self.output = folder / "output"
         folder.mkdir(parents=True, exist_ok=True)
         draw = random.Random(0)
@@ -80,11 +94,12 @@ class Campaign:
             lines = [f"{' '.join(draw.choices(WORDS, k=draw.randint(2, 9)))},{row % 2}\n" for row in range(rows)]
             (folder / name).write_text("text,label\n" + "".join(lines))
         vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
-        config = MobileBertConfig(**SIZES, vocab_size=len(vocabulary), id2label={0: "0", 1: "1"})
-        weights = random_weights(config, CLASSIFIER)
-        weights["mobilebert.embeddings.word_embeddings.weight"][0] = 0  # of [PAD]
-        contents = checkpoint.contents(config, CLASSIFIER, {name: array.astype(np.float32) for name, array in weights.items()})
-        save_files(folder / "model", {**contents, **MobileBertTokenizerFast(vocab=vocabulary).contents()})
+        for name, number, changes in (("model", 0, {}), ("teacher", 1, {"num_hidden_layers": 3, "intra_bottleneck_size": 12})):
+            config = MobileBertConfig(**{**SIZES, **changes}, vocab_size=len(vocabulary), id2label={0: "0", 1: "1"})
+            weights = random_weights(config, CLASSIFIER, number)
+            weights["mobilebert.embeddings.word_embeddings.weight"][0] = 0  # of [PAD]
+            contents = checkpoint.contents(config, CLASSIFIER, {name: array.astype(np.float32) for name, array in weights.items()})
+            save_files(folder / name, {**contents, **MobileBertTokenizerFast(vocab=vocabulary).contents()})
         begun = time.monotonic()
         assert self.finish() == 0, (folder / "log").read_text()
         self.seconds = time.monotonic() - begun
@@ -94,11 +109,13 @@ class Campaign:
 
     @property
     def command(self) -> list[str]:
-        given = {"--model": "model", "--validation": "validation.csv", "--output": "output"}
+        taught = self.kind.command == "distill"
+        begin = ["distill", str(self.folder / "teacher")] if taught else ["train"]
+        given = {"--student" if taught else "--model": "model", "--validation": "validation.csv", "--output": "output"}
         files = [text for name, file in given.items() for text in (name, str(self.folder / file))]
         steps = ["--epochs", "2", "--batch-size", "6", "--max-length", "16", "--evaluate-every", "4", "--snapshot-every", str(SNAPSHOT)]
         framework = [] if self.framework == "pretended" else ["--framework", self.framework]
-        return ["train", str(self.folder / "training.csv"), *files, *steps, *framework, *self.options]
+        return [*begin, str(self.folder / "training.csv"), *files, *steps, *framework, *self.kind.options]
 
     def start(self) -> Any:
         """The command in a process of its own."""
@@ -186,11 +203,6 @@ def _pretend() -> None:
     from mobilebert_common.cli import console, learning
 
     class Slow(pretending.Learner):
-        def load(self, directory: Any, architecture: str, dtype: str = "float32", **overrides: Any) -> Any:
-            model = pretending.Model(MobileBertConfig.from_pretrained(directory))
-            model.weights = checkpoint.load(directory, architecture).tensors
-            return model
-
         def infer(self, model: Any, batches: Any) -> Iterator[Any]:
             for batch in super().infer(model, batches):
                 time.sleep(0.01)
@@ -233,7 +245,7 @@ def signals(campaign: Campaign, count: int) -> collections.Counter[str]:
             process.join(60)
             took, status, printed = time.monotonic() - sent, process.exitcode, campaign.log()
             found["signals"] += 1
-            if compiled and took > SECONDS and campaign.newest()[1] != 1:  # each learning rate compiles a first step
+            if compiled and took > SECONDS and campaign.newest()[1] not in campaign.kind.compiling:
                 print(f"{took:.1f} s after {signal.Signals(signum).name}: {printed}", file=sys.stderr)
                 found["late"] += 1
             if status == 0 and "saved in" in printed:
@@ -349,7 +361,11 @@ def damages(campaign: Campaign, count: int) -> collections.Counter[str]:
     return found
 
 
-VARIANTS = {"one learning rate": (), "two learning rates": ("--learning-rate", "2e-3", "--learning-rate", "1e-3")}
+VARIANTS = {
+    "one learning rate": Kind(),
+    "two learning rates": Kind(options=("--learning-rate", "2e-3", "--learning-rate", "1e-3")),
+    "a student": Kind("distill", ("--strategy", "progressive", "--share", "0.5"), (1, 6, 11)),  # of 20 steps
+}
 MEASURES = {"kills": kills, "signals": signals, "full disk": full_disks, "damages": damages}
 WRONG = ("broken", "went back", "failed", "different", "untidy", "wrong", "late", "wrong step")
 
@@ -370,12 +386,11 @@ def main() -> None:
         for name in IMPORTED[framework]:
             importlib.import_module(name)  # once, before the forks
         place = Path(tempfile.mkdtemp())
-        campaigns = [Campaign(framework, place / str(number), options.seed, given) for number, given in enumerate(VARIANTS.values())]
+        campaigns = [Campaign(framework, place / str(number), options.seed, kind) for number, kind in enumerate(VARIANTS.values())]
         for title, measure in MEASURES.items():
             begun, found = time.monotonic(), collections.Counter[str]()
-            shares = [counts[title] // 2, counts[title] - counts[title] // 2]
-            for campaign, share in zip(campaigns, shares, strict=True):
-                if share:
+            for number, campaign in enumerate(campaigns):
+                if share := (counts[title] + number) // len(campaigns):
                     found += measure(campaign, share)
             if counts[title]:
                 told = ", ".join(f"{count} {name}" for name, count in sorted(found.items()) if count)
