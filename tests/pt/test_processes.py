@@ -33,6 +33,7 @@ VARIANTS: dict[str, tuple[str, Recipe]] = {
     **{f"{case} in parts": (case, replace(SHORT, accumulation=3)) for case in ("classes", TOKENS, WHOLE)},
     **{f"{case} checkpointed": (case, replace(SHORT, gradient_checkpointing=True)) for case in (TOKENS, MASKED)},
     **{f"{case} weighted": (case, replace(SHORT, class_weights=(1.0, 3.0, 0.5))) for case in ("classes", TOKENS)},
+    "regression with LAMB": ("regression", replace(SHORT, optimizer="lamb")),
 }
 TAUGHT = {
     "classes progressive": ("classes", replace(SHORT, transfer=Transfer("progressive", share=0.7))),
@@ -40,7 +41,7 @@ TAUGHT = {
     f"{TOKENS} joint": (TOKENS, replace(SHORT, transfer=Transfer("joint", "paper", share=0.7, temperature=2.0))),
 }
 VARIANTS |= TAUGHT
-SHARDED = ["several labels", "MobileBertForMultipleChoice", f"{TOKENS} weighted", f"{WHOLE} in parts"]
+SHARDED = ["several labels", "MobileBertForMultipleChoice", f"{TOKENS} weighted", f"{WHOLE} in parts", "regression with LAMB"]
 if find_spec("peft"):
     VARIANTS |= {f"{case} with LoRA": (case, replace(SHORT, lora=2)) for case in ("classes", MASKED)}
     SHARDED.append("classes with LoRA")
