@@ -1,4 +1,4 @@
-"""The blocks of docs/tasks.md run, and the two of a task print the same."""
+"""The blocks of docs/tasks/ that call a model run, and the two of a task print the same."""
 
 from pathlib import Path
 

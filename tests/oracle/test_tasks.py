@@ -1,4 +1,4 @@
-"""The blocks of docs/tasks.md print here what they print with transformers: only the package of the import changes."""
+"""The blocks of docs/tasks/ that call a model print here what they print with transformers: only the package of the import changes."""
 
 from pathlib import Path
 

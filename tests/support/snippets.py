@@ -1,4 +1,4 @@
-"""The blocks of docs/tasks.md, and folders with random models under the names the blocks use."""
+"""The blocks of docs/tasks/ that call a model, and folders with random models under the names the blocks use."""
 
 import contextlib
 import io
@@ -14,11 +14,11 @@ from mobilebert_common.tokenization import MobileBertTokenizerFast, learn_vocabu
 from mobilebert_conversion import h5_files
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
-SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", TEXT, re.MULTILINE | re.DOTALL))
-BLOCKS = {title: re.findall(r"^```python test\n(.*?)^```$", text, re.MULTILINE | re.DOTALL) for title, text in SECTIONS.items()}
-TASKS = [title for title, blocks in BLOCKS.items() if blocks]  # each has two, for PyTorch and for Keras
-PYTORCH, KERAS = ({title: BLOCKS[title][number] for title in TASKS} for number in (0, 1))
+PAGES = sorted((ROOT / "docs" / "tasks").glob("*.md"))
+CALLS = {page.stem: re.findall(r"^## Call the model\n(.*?)(?=^## |\Z)", page.read_text(encoding="utf-8"), re.M | re.S) for page in PAGES}
+BLOCKS = {page: re.findall(r"^```python test\n(.*?)^```$", "".join(texts), re.MULTILINE | re.DOTALL) for page, texts in CALLS.items()}
+TASKS = [page for page, blocks in BLOCKS.items() if blocks]  # each has two, for PyTorch and for Keras
+PYTORCH, KERAS = ({page: BLOCKS[page][number] for page in TASKS} for number in (0, 1))
 
 MODELS = {  # folder -> the class it was saved from, and its labels
     "mobilebert": ("MobileBertForPreTraining", ("A", "B")),
@@ -65,7 +65,7 @@ def run(code: str) -> str:
     """What a block prints."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(compile(code, "docs/tasks.md", "exec"), {"__name__": "__main__"})
+        exec(compile(code, "docs/tasks", "exec"), {"__name__": "__main__"})
     return printed.getvalue()
 
 
