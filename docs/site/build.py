@@ -1,8 +1,9 @@
 """Build the documentation site into site/html and check its links: `python docs/site/build.py`.
 
 The pages are written to be read in the repository. This script copies them to site/source in the form that Zensical needs: links
-to files of the repository lead to a plain-text copy, fences lose the tags that the tests read, and notebooks become pages. Zensical
-then builds site/html with every warning an error, and all links of the result are checked, external ones for their syntax only.
+to files of the repository lead to a plain-text copy, links that show the file of a page show its title, fences lose the tags that the
+tests read, lists in lists take four spaces, and notebooks become pages. Zensical then builds site/html with every warning an error, and
+all links of the result are checked, external ones for their syntax only.
 """
 
 import json
@@ -25,7 +26,9 @@ COPIES = "files"  # where the site has its copies of the repository's files
 
 CODE = re.compile(r"^( *)(```+|~~~+).*?^\1\2[ \t]*$|(`+)(?!`).+?(?<!`)\3(?!`)", re.MULTILINE | re.DOTALL)
 FENCE = re.compile(r"^( *```\w+) \w+$", re.MULTILINE)  # ```python test
-LINK = re.compile(r"\]\(([^)\s]+)\)")
+NESTED = re.compile(r"^   (?=\S)", re.MULTILINE)  # what is below an item such as "1. "
+SECTION = re.compile(r"^( +(?:Args|Attributes|Returns|Yields|Raises):\n)", re.MULTILINE)
+LINK = re.compile(r"(\[(?:[\w-]+/)*[\w-]+\.md|)\]\(([^)\s]+)\)")  # with the text where it is a file's name
 HOST = re.compile(r"[\w-]+(\.[\w-]+)+(:\d+)?")
 
 
@@ -52,6 +55,11 @@ def notebook_text(path: Path) -> str:
     return "\n\n".join([title, f"[Download this notebook]({path.name}).", *rest]) + "\n"
 
 
+def title(path: Path) -> str:
+    """The title of a page."""
+    return path.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("# ")
+
+
 def fenced(code: str) -> str:
     """A code cell as Markdown."""
     return f"```python\n{code}\n```"
@@ -65,28 +73,39 @@ def stage(path: Path, page: str, known: dict[Path, str], errors: list[str]) -> N
         copy(path, SOURCE / Path(page).parent / path.name)
 
     def link(found: re.Match[str]) -> str:
-        target, _, anchor = found[1].partition("#")
+        target, _, anchor = found[2].partition("#")
         if not target or urlsplit(target).scheme or (path.suffix == ".ipynb" and target == path.name):
             return found[0]
         file = (path.parent / unquote(target)).resolve()
+        shown = found[1]
         if file in known:
             new = known[file]
+            shown = shown and f"[{title(file)}"
         elif file.is_file() and file.is_relative_to(ROOT):
             new = f"{COPIES}/{file.relative_to(ROOT).as_posix()}.txt"
             copy(file, SOURCE / new)
         else:
             errors.append(f"{path.relative_to(ROOT)}: there is no {target}")
             return found[0]
-        return f"]({up}{new}{'#' if anchor else ''}{anchor})"
+        return f"{shown}]({up}{new}{'#' if anchor else ''}{anchor})"
 
+    text = FENCE.sub(r"\1", outside_code(lambda part: LINK.sub(link, NESTED.sub(" " * 4, part)), text))
     (SOURCE / page).parent.mkdir(parents=True, exist_ok=True)
-    (SOURCE / page).write_text(FENCE.sub(r"\1", outside_code(lambda part: LINK.sub(link, part), text)), encoding="utf-8")
+    (SOURCE / page).write_text(text, encoding="utf-8")
 
 
 def copy(source: Path, target: Path) -> None:
     """Copy a file into a folder that need not exist."""
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
+
+
+def copy_packages(target: Path) -> None:
+    """Copy the sources for the API reference, with the blank line before each section of a docstring that its parser needs."""
+    shutil.copytree(ROOT / "src", target)
+    shutil.copytree(ROOT / "conversion", target / "mobilebert_conversion")
+    for path in target.rglob("*.py"):
+        path.write_text(SECTION.sub(r"\n\1", path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 class Page(HTMLParser):
@@ -132,7 +151,7 @@ def main() -> int:
         stage(path, page, known, errors)
     for name in ("zensical.toml", "style.css"):
         copy(DOCS / "site" / name, (SITE if name.endswith(".toml") else SOURCE) / name)
-    shutil.copytree(ROOT / "conversion", SITE / "packages" / "mobilebert_conversion")  # the API reference looks for it under this name
+    copy_packages(SITE / "packages")
     if not errors:
         command = [sys.executable, "-m", "zensical", "build", "--clean", "--strict", "--config-file", str(SITE / "zensical.toml")]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "NO_COLOR": "1"})

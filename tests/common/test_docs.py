@@ -66,7 +66,7 @@ def test_notebooks_are_committed_without_outputs(path: Path) -> None:
 
 def test_links_are_found_outside_code_only(build: ModuleType) -> None:
     text = "[a](b.md) `[c](d.md)` [e](f.md#g)\n```python test\n[h](i.md)\n```\n[j](k.md)\n"
-    assert build.outside_code(lambda part: build.LINK.sub("](x)", part), text) == (
+    assert build.outside_code(lambda part: build.LINK.sub(r"\1](x)", part), text) == (
         "[a](x) `[c](d.md)` [e](x)\n```python test\n[h](i.md)\n```\n[j](x)\n"
     )
     assert build.FENCE.sub(r"\1", text) == text.replace("python test", "python")
