@@ -27,7 +27,7 @@ def main(names: list[str]) -> int:
                 print(f"{path.name}: {error}", file=sys.stderr)
                 failed += 1
             else:
-                print(f"{path.name}: {time.monotonic() - began:.0f} s")
+                print(f"{path.name}: {time.monotonic() - began:.0f} s", flush=True)
     return int(failed > 0)
 
 
