@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,8 +18,8 @@ from mobilebert_common.errors import CheckpointError, ConfigError, DataError
 from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.zoo import ZOO
 from mobilebert_common.tokenization import MobileBertTokenizerFast
+from mobilebert_common.training import api, summary
 from mobilebert_common.training import run as runs
-from mobilebert_common.training import summary
 from mobilebert_common.training.fine_tuning import Trained, fine_tune
 from mobilebert_common.training.preparation import TRANSFER, Attempt, Options, prepare
 from mobilebert_common.training.run import Run
@@ -502,6 +503,21 @@ def test_a_run_from_before_there_were_teachers_goes_on(tmp_path: Path, monkeypat
     assert "alone" not in state["trials"][0] and set(state["settings"]) == OLD_SETTINGS
     run(replace(given, output=tmp_path / "out"))
     assert result(tmp_path / "out") == result(tmp_path / "whole")
+
+
+def test_distill_in_python(places: Path, options: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What both twins' `distill` hands on."""
+    monkeypatch.setattr(api, "twin", lambda framework: Learner())
+    given = {"validation": HELD_OUT, "batch_size": 10, "evaluate_every": 3, "alpha": 0.3}
+    model, scores = trained = api.distill("pt", places / "teacher", "student", None, ROWS, False, epochs=2, **given)
+    assert trained.report["teacher"] == str(places / "teacher") and trained.report["framework"] == "PyTorch"
+    assert trained.report["settings"]["alpha"] == 0.3 and set(trained.report["gain"]) == {"metric", "alone", "taught"}
+    assert model.config.num_hidden_layers == 2 and scores.metrics == trained.scores.metrics
+    for wrong in ({"model": "student"}, {"teachers": 1}):
+        with pytest.raises(TypeError, match=re.escape(f"distill() has no argument {next(iter(wrong))}; it takes ")):
+            api.distill("pt", places / "teacher", "student", None, ROWS, False, **wrong)
+    with pytest.raises(TypeError, match=r"^the teacher must be a checkpoint's name or directory, not a Model$"):
+        api.distill("pt", model, "student", None, ROWS, False)
 
 
 def test_the_options_of_a_transfer_are_its_values() -> None:
