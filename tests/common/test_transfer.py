@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import asdict, fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -271,3 +272,16 @@ def test_all_that_does_not_fit_is_told_at_once() -> None:
     assert len(reasons) == 6 and re.search(r"weight is \[40, 8\], not \[50, 8\], .*, and 8 tensors more$", reasons[-1])
     assert len(different_shapes(student, teacher, CLASSIFIER)) > 5 and not different_shapes(student, student, CLASSIFIER)
     assert different_shapes(make_config(), make_config(num_hidden_layers=5, intra_bottleneck_size=24), MASKED) == []
+
+
+def test_the_tables_of_the_documentation() -> None:
+    """docs/distillation.md says of strategies and forms what the code does."""
+    text = (Path(__file__).parents[2] / "docs" / "distillation.md").read_text(encoding="utf-8")
+    rows = {cells[1].strip(" `"): [cell.strip() for cell in cells[2:-1]] for line in text.splitlines() if len(cells := line.split("|")) > 4}
+    for name, strategy in STRATEGIES.items():
+        before, beside, copied = rows[name]
+        assert before == {"": "none", "together": "all layers together", "layers": "one layer after the other"}[strategy.first]
+        assert beside == ("scores and all layers" if strategy.beside else "scores")
+        assert (copied != "nothing") == strategy.copied
+    for term in TERMS:
+        assert [float(cell) for cell in rows[term][1:]] == [FORMS["google"].factors[term], FORMS["paper"].factors[term]]
