@@ -44,8 +44,8 @@ class DistillOptions(DataOptions, RunOptions):
         Literal[*STRATEGIES] | None,  # type: ignore[valid-type]
         typer.Option(
             help="auxiliary: compare layers while labels are learned. joint: compare all layers first. progressive: one layer after the "
-            "other first. soft-labels: compare no layers. Default: progressive for plain text; for tasks auxiliary, or soft-labels where "
-            "the layers do not fit."
+            "other first. soft-labels: compare no layers. Default: progressive for plain text; for tasks the first that fits of joint, for "
+            "fresh weights only, auxiliary and soft-labels."
         ),
     ] = None
     alone: Annotated[

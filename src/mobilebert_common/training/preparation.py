@@ -70,8 +70,8 @@ class Options:
         epochs, max_steps, batch_size, accumulation, warmup, weight_decay, optimizer, bf16, gradient_checkpointing, lora: see Recipe.
         teacher: a checkpoint directory or owner/name on the hub of a model for the same task, to learn from; None to train without.
             The student takes its tokenizer, its labels and, where none are given, its columns and lengths.
-        strategy: a name in transfer.STRATEGIES; None for "progressive" in pre-training, and for tasks for "auxiliary" where the
-            models' layers fit, otherwise "soft-labels".
+        strategy: a name in transfer.STRATEGIES; None for "progressive" in pre-training, and for tasks the first that fits of "joint", for
+            fresh weights only, "auxiliary" and "soft-labels".
         form, share, alpha, temperature, factors: see transfer.Transfer.
         alone: train the student without the teacher first, so that the report has what the teacher gains; None to do so for tasks,
             but not for pre-training.

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,10 @@ from ..tokenization import MobileBertTokenizerFast
 from . import jobs
 from .transfer import Transfer, misfits, outside
 from .twin import Twin
+
+# Strategies for a task, the best first by what docs/distillation.md measured. A stored model keeps its own embeddings.
+FRESH = ("joint", "auxiliary", "soft-labels")
+STORED = ("auxiliary", "soft-labels")
 
 
 @dataclass(frozen=True)
@@ -99,15 +103,14 @@ class Teacher:
         """What a student is to learn.
 
         Args:
-            strategy: None for "progressive" in pre-training, and for tasks for "auxiliary" where the layers fit, otherwise "soft-labels".
+            strategy: None for "progressive" in pre-training, and for tasks the first of FRESH, or of STORED, that fits.
             values: of a Transfer.
         Raises:
             ConfigError: a value is out of range, or student and teacher do not fit; the message has all reasons.
         """
         values["dropout"] = not self.is_pretrained
         if strategy is None:
-            fits = not misfits(begin.config, self.config, self.architecture, Transfer("auxiliary", **values))
-            strategy = "progressive" if self.is_pretrained else "auxiliary" if fits else "soft-labels"
+            strategy = "progressive" if self.is_pretrained else self.first_fitting(begin, FRESH if begin.fresh else STORED, **values)
         transfer = Transfer(strategy, **values)
         if reasons := self.misfits(begin, transfer):
             others = self.misfits(begin, Transfer("soft-labels", **values))
@@ -116,6 +119,12 @@ class Teacher:
         if processes.count() > 1 and transfer.compares_attention_alone:
             raise ConfigError("several processes cannot compare attention alone: give hidden, mean or variance a factor, too")
         return transfer
+
+    def first_fitting(self, begin: jobs.Start, strategies: Sequence[str], **values: Any) -> str:
+        """The first of some strategies whose layers and shapes fit, or the last."""
+        *comparing, last = strategies
+        fitting = (each for each in comparing if not misfits(begin.config, self.config, self.architecture, Transfer(each, **values)))
+        return next(fitting, last)
 
     def misfits(self, begin: jobs.Start, transfer: Transfer) -> list[str]:
         """Why a student cannot learn from this teacher, one line for each reason; none if it can."""
