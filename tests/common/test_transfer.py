@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mobilebert_common.errors import ConfigError
+from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.schema import expand
 from mobilebert_common.training.recipe import ADAMW, LAMB, Recipe
 from mobilebert_common.training.transfer import (
@@ -243,6 +244,22 @@ def test_what_must_fit(name: str) -> None:
         reasons = misfits(student, teacher, CLASSIFIER, Transfer(strategy))
         assert any(message in each for each in reasons) == bool(reasons) == (strategy in unfit)
         assert not misfits(student, student, CLASSIFIER, Transfer(strategy))
+
+
+@pytest.mark.parametrize(
+    ("teacher", "students"),
+    [
+        ("ib-bert-large", ("mobilebert", "mobilebert-tiny", "mobilebert-without-opt")),
+        ("ib-bert-small", ("mobilebert-small", "mobilebert-small-shallow")),
+        ("ib-bert-mini", ("mobilebert-mini",)),
+        ("mobilebert-small", ("mobilebert-small-shallow",)),
+    ],
+)
+def test_the_zoo_has_teachers_and_students(teacher: str, students: tuple[str, ...]) -> None:
+    for student in students:
+        configs = [MobileBertConfig.from_zoo(name) for name in (student, teacher)]
+        for architecture in ("MobileBertForPreTraining", CLASSIFIER):
+            assert not misfits(*configs, architecture, Transfer("progressive"))
 
 
 def test_only_what_is_compared_must_fit() -> None:
