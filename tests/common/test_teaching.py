@@ -205,10 +205,10 @@ def test_what_a_student_takes_from_its_teacher(places: Path, options: Any) -> No
 @pytest.mark.parametrize(
     ("changes", "strategy", "alone"),
     [
-        ({}, "auxiliary", True),
+        ({}, "joint", True),
         ({"model": "mobilebert-mini"}, "soft-labels", True),
         ({"strategy": "joint", "alone": False}, "joint", False),
-        ({"factors": {"hidden": 0, "mean": 0, "variance": 0}, "model": "tiny"}, "auxiliary", True),
+        ({"factors": {"hidden": 0, "mean": 0, "variance": 0}, "model": "tiny"}, "joint", True),
     ],
 )
 def test_the_strategy_of_a_task(changes: dict[str, Any], strategy: str, alone: bool, options: Any) -> None:
@@ -218,6 +218,10 @@ def test_the_strategy_of_a_task(changes: dict[str, Any], strategy: str, alone: b
     assert list(ready.attempts) == expected
     assert [ready.recipe_of(each).transfer is None for each in ready.attempts] == [each.alone for each in expected]
     assert [ready.recipe_of(each).learning_rate for each in ready.attempts] == [each.rate for each in expected]
+
+
+def test_a_student_that_is_a_checkpoint_keeps_its_embeddings(places: Path, options: Any) -> None:
+    assert prepare(options(model=places / "base")).recipe.transfer.strategy == "auxiliary"
 
 
 def test_the_strategy_of_words(places: Path, options: Any) -> None:
@@ -255,7 +259,7 @@ class Scored(Twin):
 
 def test_the_gain(options: Any, tmp_path: Path) -> None:
     twin, told = Scored([2] * 8, [1] * 4 + [3] * 4), []
-    trained = run(options(output=tmp_path / "out", evaluate_every=None), twin, told)
+    trained = run(options(output=tmp_path / "out", evaluate_every=None, strategy="auxiliary"), twin, told)
     assert trained.model.right == 3 and [teacher is None for teacher in twin.teachers] == [True, False]
     assert [recipe.transfer is None for recipe in twin.recipes] == [True, False]
     report = json.loads((tmp_path / "out" / "report.json").read_text())
