@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from mobilebert_common.checkpoints import checkpoint
+from mobilebert_common.files.hub import BUNDLED
 from mobilebert_common.model.config import MobileBertConfig
 from mobilebert_common.model.schema import expand
 from mobilebert_common.tokenization import MobileBertTokenizerFast
 from mobilebert_common.tokenization.learning import learn_vocabulary
+from mobilebert_common.training.jobs import PRETRAINED
 from support.commands import mobilebert
 
 ROOT = Path(__file__).parents[1]
@@ -41,20 +43,26 @@ def write_table(path: Path, rows: list[list[Any]]) -> None:
         csv.writer(file).writerows(rows)
 
 
-def make_model(folder: Path, head: str, labels: tuple[str, ...]) -> None:
-    """A checkpoint directory with fresh weights."""
-    vocabulary = learn_vocabulary(MESSAGES.read_text(encoding="utf-8").lower().splitlines(), vocab_size=300)
-    config = MobileBertConfig.from_zoo("mobilebert-mini", vocab_size=len(vocabulary), id2label=dict(enumerate(labels)))
+def make_model(folder: Path, head: str, labels: tuple[str, ...] = (), vocabulary: list[str] | None = None) -> None:
+    """A checkpoint directory with fresh weights, of one layer."""
+    vocabulary = vocabulary or learn_vocabulary(MESSAGES.read_text(encoding="utf-8").lower().splitlines(), vocab_size=300)
+    sizes = {"vocab_size": len(vocabulary), "num_hidden_layers": 1}
+    config = MobileBertConfig.from_zoo("mobilebert-mini", id2label=dict(enumerate(labels or ("A", "B"))), **sizes)
     draw = np.random.default_rng(0)
     tensors = {name: draw.normal(0, 0.15, tensor.shape).astype(np.float32) for name, tensor in expand(config, head).items()}
-    tensors["mobilebert.embeddings.word_embeddings.weight"][0] = 0
+    for name in tensors:
+        if name.endswith("word_embeddings.weight"):
+            tensors[name][0] = 0
     checkpoint.save(folder, config, head, tensors)
     MobileBertTokenizerFast(vocab=vocabulary, model_max_length=64).save_pretrained(folder)
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with few rows of the data that the pages describe, all of the columns they show."""
+    """A folder with few rows of the data that the pages describe, all of the columns they show, and a small model in the box."""
+    in_the_box = MobileBertTokenizerFast.from_pretrained(PRETRAINED).get_vocab()
+    make_model(tmp_path / "box", "MobileBertModel", vocabulary=sorted(in_the_box, key=in_the_box.__getitem__))
+    monkeypatch.setitem(BUNDLED, PRETRAINED, tmp_path / "box")
     lines = MESSAGES.read_text(encoding="utf-8").splitlines(keepends=True)
     (tmp_path / "messages.tsv").write_text("".join(lines[:41]), encoding="utf-8")
     write_table(tmp_path / "messages.csv", [line.rstrip("\n").split("\t") for line in lines[:41]])
