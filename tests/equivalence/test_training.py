@@ -23,6 +23,7 @@ from mobilebert_common.tokenization import MobileBertTokenizerFast
 from mobilebert_common.training import jobs
 from mobilebert_common.training.plan import Plan
 from mobilebert_common.training.recipe import Recipe
+from mobilebert_common.training.transfer import Phase
 from mobilebert_common.training.twin import Capture
 from support.configs import make_config
 from support.training import CASES, MASKED, RECIPE, TINY, TOKENS, make_examples
@@ -269,6 +270,11 @@ def test_the_rates_of_keras_are_those_of_the_recipe(warmup: float, steps: int) -
     rate = mobilebert_tf.training.Rate(recipe.learning_rate, warmup, steps)
     for schedule in (rate, keras.optimizers.schedules.deserialize(keras.optimizers.schedules.serialize(rate))):
         assert [float(schedule(step)) for step in range(steps)] == [recipe.rate(step, steps) for step in range(steps)]
+    for labels in (True, False):
+        phase = Phase("", 7, 7 + steps, {}, labels, (), 1.0, False, boost=3.0)
+        rate = mobilebert_tf.training.Rate(recipe.learning_rate, warmup, steps, phase.boost, by_layer=not labels)
+        for schedule in (rate, keras.optimizers.schedules.deserialize(keras.optimizers.schedules.serialize(rate))):
+            assert [float(schedule(step)) for step in range(steps)] == [phase.rate(7 + step, recipe) for step in range(steps)]
 
 
 def test_pretraining_on_text(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -620,6 +621,52 @@ def test_self_attention_returns_a_named_tuple_with_scores(tmp_path: Path) -> Non
         assert isinstance(found, kind) and found.scores.shape == found.probabilities.shape == (2, 2, 5, 5)
         found = layer(*arguments, output_attentions=False, output_scores=True)
         assert found.probabilities is None and found.states.shape == plain[0].shape
+
+
+class TorchLayer(torch.nn.Module):
+    """A layer of a user's own, which knows nothing of scores."""
+
+    def forward(self, hidden_states: Any, attention_bias: Any, head_mask: Any, output_attentions: bool) -> Any:
+        return hidden_states, None
+
+
+class KerasLayer(keras.layers.Layer):
+    """The same in Keras."""
+
+    def call(
+        self, hidden_states: Any, attention_bias: Any = None, head_mask: Any = None, output_attentions: bool = False, seed: Any = None
+    ) -> Any:
+        return hidden_states, None
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_a_layer_that_knows_no_scores_is_asked_for_none(twin: str, tmp_path: Path) -> None:
+    config, architecture = write_school(tmp_path)
+    model, _ = load_school(DOORS[twin], tmp_path, architecture)
+    model.mobilebert.encoder.layer[1] = TorchLayer() if twin == "pt" else KerasLayer(dtype="float64")
+    inputs = step_of(config, architecture).inputs
+    states = DOORS[twin].outputs(model, inputs, output_hidden_states=True)
+    np.testing.assert_array_equal(states["hidden_states.2"], states["hidden_states.1"])
+    with TRANSFER[twin].comparing(model, {0}), pytest.raises(TypeError, match="output_scores"):
+        DOORS[twin].outputs(model, inputs)
+
+
+def test_bf16_holds_for_the_teacher_too(tmp_path: Path) -> None:
+    """In Keras, where a dtype policy is each layer's own; torch's autocast holds for all in its block."""
+    config, architecture = write_school(tmp_path)
+    student, teacher = load_school(DOORS["tf"], tmp_path, architecture, "float32")
+    recipe = replace(PROGRESSIVE, bf16=True)
+    phase = whole(student, teacher, recipe.transfer)
+    training = mobilebert_tf.training.Training(student, recipe, phase, teacher)
+    assert {id(variable) for variable in training.variables} == {id(variable) for variable in student.variables}
+    step = step_of(config, architecture)
+    inputs, labels, weights = ({name: ops.convert_to_tensor(array) for name, array in arrays.items()} for arrays in step)
+    taught = training.taught(inputs, keras.DTypePolicy("mixed_bfloat16"))
+    assert taught["hidden_states"][1].dtype == taught["logits"].dtype == "bfloat16"
+    loss, _ = training.gradients((inputs, labels, weights))
+    assert loss.dtype == "float32" and teacher(inputs)["logits"].dtype == "float32"
+    exact, _ = mobilebert_tf.training.Training(student, PROGRESSIVE, phase, teacher).gradients((inputs, labels, weights))
+    assert float(loss) == pytest.approx(float(exact), rel=0.05) and float(loss) != pytest.approx(float(exact), rel=1e-6)
 
 
 @pytest.mark.parametrize("twin", TWINS)

@@ -13,9 +13,12 @@ import pytest
 from mobilebert_common.checkpoints import checkpoint
 from mobilebert_common.errors import ConfigError
 from mobilebert_common.training.plan import Plan
+from mobilebert_common.training.transfer import Transfer
+from mobilebert_common.training.twin import State
 from support.commands import arguments, mobilebert, numbers, signalled, write_inputs
 from support.configs import CLASSIFIER, make_config, random_weights
 from support.processes import call
+from support.teaching import load_school, write_school
 from support.training import RECIPE, TINY, TOKENS, make_examples
 
 SHORT = replace(RECIPE, max_steps=3, accumulation=3)  # one of the steps has one example
@@ -33,6 +36,24 @@ def trained(folder: Path) -> dict[str, np.ndarray]:
     losses: list[float] = []
     twin.train(model, make_examples(config, TOKENS), SHORT, lambda done, loss, capture: losses.append(loss))
     return {"losses": np.array(losses), **{name: array.copy() for name, array in twin.tensors(model).items()}}
+
+
+def taught(folder: Path) -> dict[str, np.ndarray]:
+    """The losses and the weights of a student after the second of three phases, in the strategy that is in force."""
+    from mobilebert_tf import twin
+
+    config, architecture = write_school(folder, TOKENS)
+    models = load_school(twin, folder, architecture)
+    recipe = replace(SHORT, optimizer="lamb", transfer=Transfer("progressive", share=0.6))
+    state = State(1, twin.tensors(models[0]), {}, {}, {}, {})  # where the second phase begins
+    losses: list[float] = []
+
+    def watch(done: int, loss: float, capture: Any) -> bool:
+        losses.append(loss)
+        return done == 2
+
+    twin.train(models[0], make_examples(config, architecture), recipe, watch, state, models[1])
+    return {"losses": np.array(losses), **{name: array.copy() for name, array in twin.tensors(models[0]).items()}}
 
 
 def dropout_seeds(strategy: Any) -> list[list[int]]:
@@ -62,8 +83,9 @@ def on_devices(folder: str) -> dict[str, Any]:
     with twin.devices(2):
         strategy = tf.distribute.get_strategy()
         assert strategy.num_replicas_in_sync == 2
-        two = trained(place / "tiny")
-    one = trained(place / "tiny")
+        two = {**trained(place / "tiny"), **{f"taught {name}": array for name, array in taught(place / "school").items()}}
+    one = {**trained(place / "tiny"), **{f"taught {name}": array for name, array in taught(place / "school").items()}}
+    assert set(one) == set(two)
     found["apart"] = max(float(np.abs(one[each] - two[each]).max()) for each in one)
     found["seeds"] = dropout_seeds(strategy)
     command = (*TF, "--accumulation", "2", "--epochs", "2")
