@@ -157,7 +157,7 @@ def restore_moments(accelerator: Any, model: Any, optimizer: Any, state: State, 
     for title, moments in (("exp_avg", state.exp_avg), ("exp_avg_sq", state.exp_avg_sq)):
         require_shapes(title, moments, {name: shape for name, shape in shapes.items() if name in moments})
         for name, array in moments.items():
-            moment = placed_as(to_tensor(array).to(trained[name].dtype), trained[name])
+            moment = placed_as(to_tensor(array).clone().to(trained[name].dtype), trained[name])  # the state keeps its own
             optimizer.state[trained[name]][title] = moment
             optimizer.state[trained[name]]["step"] = torch.tensor(updates, device=trained[name].device)
     if accelerator.scaler is not None and state.scaler:

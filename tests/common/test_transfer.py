@@ -302,3 +302,10 @@ def test_the_tables_of_the_documentation() -> None:
         assert (copied != "nothing") == strategy.copied
     for term in TERMS:
         assert [float(cell) for cell in rows[term][1:]] == [FORMS["google"].factors[term], FORMS["paper"].factors[term]]
+
+
+def test_a_teacher_and_what_is_learned_go_together() -> None:
+    student = MobileBertConfig.from_zoo("mobilebert-mini")
+    for recipe, teacher in ((Recipe(1e-3, transfer=Transfer()), None), (Recipe(1e-3), student)):
+        with pytest.raises(ConfigError, match=r"^to learn from a teacher takes both the teacher and recipe\.transfer$"):
+            phases(recipe, 20, student, teacher)

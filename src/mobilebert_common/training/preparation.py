@@ -202,7 +202,8 @@ class Prepared:
 
     def phases(self, attempt: Attempt, steps: int) -> tuple[Phase, ...]:
         """The phases of an attempt."""
-        return phases(self.recipe_of(attempt), steps, self.begin.config, None if self.teacher is None else self.teacher.config)
+        teacher = None if self.teacher is None or attempt.alone else self.teacher.config
+        return phases(self.recipe_of(attempt), steps, self.begin.config, teacher)
 
     def opened(self, twin: Twin, model: Any, check: Callable[[], None] = lambda: None) -> jobs.Opened:
         """What evaluates and predicts with a model."""

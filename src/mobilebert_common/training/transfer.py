@@ -186,9 +186,11 @@ def phases(recipe: Recipe, steps: int, student: MobileBertConfig, teacher: Mobil
         steps: of the whole training.
         teacher: its configuration; None without one.
     Raises:
-        ConfigError: there are fewer steps than phases.
+        ConfigError: there are fewer steps than phases, or a teacher without recipe.transfer, or the other way round.
     """
     count, transfer = student.num_hidden_layers, recipe.transfer
+    if (transfer is None) != (teacher is None):
+        raise ConfigError("to learn from a teacher takes both the teacher and recipe.transfer")
     whole = (DURING,) * count
     if transfer is None or teacher is None:
         return (Phase("training", 0, steps, {}, True, whole, DURING, True),)
