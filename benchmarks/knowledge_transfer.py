@@ -3,7 +3,7 @@
     python benchmarks/knowledge_transfer.py TEACHER DATA OUTPUT
 
 TEACHER is a checkpoint with the heads of pre-training (`mobilebert pretrain`), DATA has text/train, text/validation and sst2 (see
-CONTRIBUTING.md). Every student has the teacher's tokenizer, hidden size and heads, is a third as deep and narrower inside, and takes
+CONTRIBUTING.md). Every student has the teacher's tokenizer, hidden size and heads, and a third of its layers, narrower inside; it takes
 the same number of steps on the same batches; only what it learns from differs: VARIANTS. Then it is fine-tuned on 2,000 sentences of
 SST-2. Measured are the share of masked words of held-out texts that it predicts, and the accuracy on dev.tsv.
 
@@ -135,7 +135,7 @@ def markdown(runs: Sequence[Run]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 400, 260, 50, 40, 50
+WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 460, 260, 50, 40, 50
 COLORS = ("#3b6fb6", "#c2571a")
 
 
@@ -157,7 +157,7 @@ def panel(runs: Sequence[Run], title: str, measure: str) -> Iterator[Html]:
     """The points of one order and measure, from left to right."""
     order = ORDERS[title]
     found = [values(runs, variant, measure) for variant in order.values()]
-    every = [value for each in found for value in each]
+    every = [value for each in found for value in (*each, *bar(each))]
     low, high = min(every), max(every)
     room = 0.1 * (high - low) or 1.0
     low, high = low - room, high + room
@@ -175,10 +175,17 @@ def panel(runs: Sequence[Run], title: str, measure: str) -> Iterator[Html]:
         yield tag("text", name, x=x, y=HEIGHT - 24, text_anchor="middle")
         for value in each:
             yield tag("circle", cx=x + 12, cy=up(value), r=2, fill=color, opacity=0.5)
-        if len(each) > 1:
-            mean, deviation = statistics.mean(each), statistics.stdev(each)
-            yield tag("line", x1=x, x2=x, y1=up(mean - deviation), y2=up(mean + deviation), stroke=color, stroke_width=2)
-            yield tag("circle", cx=x, cy=up(mean), r=5, fill=color)
+        if ends := bar(each):
+            yield tag("line", x1=x, x2=x, y1=up(ends[0]), y2=up(ends[1]), stroke=color, stroke_width=2)
+            yield tag("circle", cx=x, cy=up(statistics.mean(each)), r=5, fill=color)
+
+
+def bar(found: Sequence[float]) -> tuple[float, ...]:
+    """The ends of an error bar, one standard deviation from the mean; nothing for a single value."""
+    if len(found) < 2:
+        return ()
+    mean, deviation = statistics.mean(found), statistics.stdev(found)
+    return mean - deviation, mean + deviation
 
 
 def main() -> None:
