@@ -1,7 +1,7 @@
 """Build the documentation site into site/html and check its links: `python docs/site/build.py`.
 
 The pages are written to be read in the repository. This script copies them to site/source in the form that Zensical needs: links
-to files of the repository lead to a plain-text copy, links that show the file of a page show its title, fences lose the tags that the
+to files of the repository lead to a plain-text copy, images to a copy, links that show the file of a page show its title, fences lose the tags that the
 tests read, lists in lists take four spaces, and notebooks become pages. Zensical then builds site/html with every warning an error, and
 all links of the result are checked, external ones for their syntax only.
 """
@@ -23,6 +23,7 @@ SITE = ROOT / "site"
 SOURCE, HTML = SITE / "source", SITE / "html"
 OUTSIDE = {"README.md": "readme.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}  # pages not in docs/
 COPIES = "files"  # where the site has its copies of the repository's files
+IMAGES = (".png", ".svg")  # copied as they are
 
 CODE = re.compile(r"^( *)(```+|~~~+).*?^\1\2[ \t]*$|(`+)(?!`).+?(?<!`)\3(?!`)", re.MULTILINE | re.DOTALL)
 FENCE = re.compile(r"^( *```\w+) \w+$", re.MULTILINE)  # ```python test
@@ -82,7 +83,7 @@ def stage(path: Path, page: str, known: dict[Path, str], errors: list[str]) -> N
             new = known[file]
             shown = shown and f"[{title(file)}"
         elif file.is_file() and file.is_relative_to(ROOT):
-            new = f"{COPIES}/{file.relative_to(ROOT).as_posix()}.txt"
+            new = f"{COPIES}/{file.relative_to(ROOT).as_posix()}{'' if file.suffix in IMAGES else '.txt'}"
             copy(file, SOURCE / new)
         else:
             errors.append(f"{path.relative_to(ROOT)}: there is no {target}")

@@ -79,3 +79,11 @@ def test_broken_links_are_found(build: ModuleType, tmp_path: Path, monkeypatch: 
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "index.html").write_text("<p id='there'>")
     assert sorted(build.broken_links()) == sorted(f"index.html: {link}" for link in links[4:])
+
+
+def test_images_are_copied_as_they_are(build: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "SOURCE", tmp_path)
+    errors: list[str] = []
+    build.stage(DOCS / "distillation.md", "distillation.md", build.pages(), errors)
+    copied = "files/docs/knowledge-transfer.svg"
+    assert f"]({copied})" in (tmp_path / "distillation.md").read_text() and (tmp_path / copied).is_file() and not errors
