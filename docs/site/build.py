@@ -1,9 +1,9 @@
 """Build the documentation site into site/html and check its links: `python docs/site/build.py`.
 
 The pages are written to be read in the repository. This script copies them to site/source in the form that Zensical needs: links
-to files of the repository lead to a plain-text copy, images to a copy, links that show the file of a page show its title, fences lose the tags that the
-tests read, lists in lists take four spaces, and notebooks become pages. Zensical then builds site/html with every warning an error, and
-all links of the result are checked, external ones for their syntax only.
+to files of the repository lead to a plain-text copy, images are copied, links that show the file of a page show its title, fences lose
+the tags that the tests read, lists in lists take four spaces, and notebooks become pages. Zensical then builds site/html with every
+warning an error, and all links of the result are checked, external ones for their syntax only.
 """
 
 import json
