@@ -27,6 +27,11 @@ def place_here() -> int:
     return _number("LOCAL_RANK", 0) if count() > 1 else 0
 
 
+def is_fsdp() -> bool:
+    """Whether accelerate is configured to shard models over the processes."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true", "yes", "on")
+
+
 def wait_for_the_first() -> None:
     """Wait, but for the first process on a machine, before this one reports an error and exits.
 

@@ -182,6 +182,12 @@ def test_several_processes_need_gradients_for_all_they_train(options: Any, monke
     assert prepare(options(strategy="auxiliary", **alone)) and prepare(options(strategy="joint", form="paper"))
 
 
+def test_fsdp_is_refused_before_the_student_trains_alone(options: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(ConfigError, match=r"^FSDP cannot train in phases with a teacher: configure accelerate for DDP$"):
+        prepare(options())
+
+
 def test_a_model_that_is_there_can_begin_once_only(places: Path, options: Any) -> None:
     model = Learner().load(places / "teacher", CLASSIFIER)
     with pytest.raises(ConfigError, match=r"^to train the student alone, too, as without alone=False, needs a model's name or directory"):

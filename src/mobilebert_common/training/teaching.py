@@ -116,6 +116,8 @@ class Teacher:
             others = self.misfits(begin, Transfer("soft-labels", **values))
             hint = "" if others else "; the strategy soft-labels compares no layers"
             raise ConfigError(f"{begin.name} cannot learn from {self.name}: {'; '.join(reasons)}{hint}")
+        if processes.is_fsdp():
+            raise ConfigError("FSDP cannot train in phases with a teacher: configure accelerate for DDP")
         if processes.count() > 1 and transfer.compares_attention_alone:
             raise ConfigError("several processes cannot compare attention alone: give hidden, mean or variance a factor, too")
         return transfer
